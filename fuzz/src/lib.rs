@@ -32,11 +32,13 @@ use ashore_wire::dhcp4::{
     Action, Checksum, Client, ClientId, Config, Datagram, Kind, Lease, Message, Op, code,
 };
 use ashore_wire::ndp::RouterAdvertisement;
-use ashore_wire::{Mac, dhcp6, heard, slaac};
+use ashore_wire::{Boottime, Mac, dhcp6, heard, slaac};
 
 pub use steps::steps;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// When a client starts.
+const START: Boottime = Boottime::after_boot(Duration::from_secs(1_000_000));
 
 /// A frame from the LAN.
 pub fn neighbours(frame: &[u8]) {
@@ -59,7 +61,7 @@ pub fn neighbours(frame: &[u8]) {
 /// Feeds a router's advertisement repeatedly to a link that solicits.
 fn routers(frame: &[u8]) {
     let Some(said) = RouterAdvertisement::parse(frame) else { return };
-    let mut now = Instant::now();
+    let mut now = START;
     let mut link = slaac::Link::new(now, 7);
     for _ in 0..20 {
         link.receive(&said, now);
@@ -163,7 +165,7 @@ pub fn dhcp4(bytes: &[u8]) -> Vec<Lease> {
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
     // The message is the answer to every request that the client sends.
-    let (mut now, source) = (Instant::now(), Some(Ipv4Addr::new(192, 168, 88, 1)));
+    let (mut now, source) = (START, Some(Ipv4Addr::new(192, 168, 88, 1)));
     let mut client = Client::new(Config::new(OURS, ClientId::mac(OURS)), now, 7);
     let mut answer = Message { op: Op::Reply, chaddr: OURS, ..message };
     for step in 0..40u8 {
@@ -204,7 +206,7 @@ pub fn dhcp6(bytes: &[u8]) -> Vec<dhcp6::Held> {
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
     // The message is the answer to every request of the client, and of an inquiry that asks for no address.
-    let mut now = Instant::now();
+    let mut now = START;
     let duid = Duid::try_from(vec![0, 4, 7]).expect("three bytes are enough");
     let config = Config::new(duid.clone(), 7);
     let (mut client, mut inquiry) = (Client::new(config.clone(), now, 7), Inquiry::new(config, now, 7));

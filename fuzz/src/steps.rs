@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use ashore_core::model::endpoint::{Endpoint, Source};
 use ashore_core::model::identity::{Scope, Seed};
@@ -23,9 +22,9 @@ use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Lease;
 use ashore_wire::ndp::RouterAdvertisement;
-use ashore_wire::{dhcp6, slaac};
+use ashore_wire::{Boottime, dhcp6, slaac};
 
-use crate::OURS;
+use crate::{OURS, START};
 
 /// The first byte selects who answers, and whether the container already has its link. The rest is the
 /// answer.
@@ -112,7 +111,7 @@ impl World {
         said: Option<&RouterAdvertisement>,
         held: Option<&dhcp6::Held>,
     ) -> Option<Endpoint> {
-        let now = Instant::now();
+        let now = START;
         let mut link = slaac::Link::new(now, 7);
         if let Some(said) = said {
             link.receive(said, now);

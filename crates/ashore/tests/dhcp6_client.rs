@@ -4,17 +4,17 @@
 mod home;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_kernel::{PacketSocket, boottime};
 use ashore_lab::{Engines, Machine, cannot_run};
-use ashore_wire::Mac;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{
     Action, Change, Checksum, Client, Config, Datagram, Duid, Held, Inquiry, Loss, Message, Recorded, State,
     Told,
 };
 use ashore_wire::filter::dhcp6_to_client;
+use ashore_wire::{Boottime, Mac};
 use home::dhcp::Server;
 use home::{Home, eventually, is_root, reaches};
 
@@ -59,7 +59,7 @@ fn config() -> Config {
 }
 
 impl Speaker {
-    fn now(&self) -> Instant {
+    fn now(&self) -> Boottime {
         boottime() + self.ahead
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Machine, Pings};
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+use nix::sched::CloneFlags;
 
 const AT: &str = "192.168.88.192";
 
@@ -161,6 +162,21 @@ fn of_a_process_that_leaves_while_another_stays() {
 fn bound(home: &Home) -> (Namespace, PathBuf) {
     let path = home.directory.path().join("bound");
     (Namespace::new().unwrap().bind(&path).unwrap(), path)
+}
+
+/// Namespaces whose numbers are lower than those of all that are made while these are held, because the kernel
+/// gives a new namespace the lowest free number. Once they are dropped, the namespaces of other tests get these
+/// numbers, and not that of a namespace that has just ended: a number with another namespace says for certain
+/// that the first one is gone.
+fn low_numbers() -> Vec<File> {
+    const MANY: usize = 500;
+    ashore_kernel::raise_descriptor_limit().unwrap();
+    let one = |_| {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUTS).unwrap();
+        File::open("/proc/thread-self/ns/uts").unwrap()
+    };
+    let all = || (0..MANY).map(one).collect();
+    std::thread::scope(|scope| scope.spawn(all).join().unwrap())
 }
 
 fn unmount(path: &Path) {
@@ -507,8 +523,9 @@ fn a_look_that_could_not_see_everything_does_not_tell_that_it_is_gone() {
     // Without this capability, the daemon may not look into a process with more privileges.
     home.start_by(&["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "--"]);
     home.create_lan();
+    let low = low_numbers();
     let (namespace, path) = bound(&home);
-    drop(namespace);
+    drop((namespace, low));
     attach(&home, "web", &format!("--netns {}", path.display()));
     Namespace::unbind(&path).unwrap();
     home.nudge();

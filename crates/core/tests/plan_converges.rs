@@ -5,7 +5,7 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
@@ -24,6 +24,7 @@ use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::create::NetworkSpec;
 use ashore_core::rules::leases::LeaseOutcome;
+use ashore_wire::Boottime;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
 use model::Model;
@@ -124,7 +125,7 @@ struct World {
     model: Model,
     now: u64,
     offer: Offer,
-    start: Instant,
+    start: Boottime,
 }
 
 const NETWORKS: u8 = 8;
@@ -187,7 +188,8 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
 
 impl World {
     fn new() -> Self {
-        let (state, start) = (State::new(Seed([3; 16])), Instant::now());
+        let (state, start) =
+            (State::new(Seed([3; 16])), Boottime::after_boot(Duration::from_secs(1_000_000)));
         let mut model = Model::new();
         model.add_bridge();
         World { state, model, now: 1, offer: Offer::default(), start }

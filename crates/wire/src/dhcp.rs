@@ -1,6 +1,8 @@
 //! What DHCPv4 and DHCPv6 have in common.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::Boottime;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +14,7 @@ pub use held_lease::{Change, Held, Lease, Recorded};
 /// A DHCPv4 or DHCPv6 client, as its driver sees it. The driver carries out what [`Client::poll`] returns
 /// until that is [`Action::Wait`], reports what happens meanwhile, and polls again.
 ///
-/// The times passed in must never go back. They must include the time that the host is suspended
-/// (`CLOCK_BOOTTIME`, as an offset from some `Instant`), because a lease runs on during that time.
+/// The times passed in must never go back.
 pub trait Client {
     /// The kind of lease that the client gets.
     type Lease: Lease;
@@ -21,11 +22,11 @@ pub trait Client {
     type Outgoing;
 
     /// Returns what to do at time `now`.
-    fn poll(&mut self, now: Instant) -> Action<Self::Lease, Self::Outgoing>;
+    fn poll(&mut self, now: Boottime) -> Action<Self::Lease, Self::Outgoing>;
 
     /// The lease, if it is valid at time `now`. A recorded lease counts as valid even before a server has
     /// confirmed it.
-    fn held(&self, now: Instant) -> Option<&Held<Self::Lease>>;
+    fn held(&self, now: Boottime) -> Option<&Held<Self::Lease>>;
 
     /// Reports that no other host has the address. A report about an address that the client did not ask to
     /// probe changes nothing.
@@ -33,7 +34,7 @@ pub trait Client {
 
     /// Reports that another host has the address. The client declines it, even if the lease was valid until
     /// now. While the link has no carrier, no other host can have been heard, so the call changes nothing.
-    fn taken(&mut self, ip: <Self::Lease as Lease>::Ip, now: Instant);
+    fn taken(&mut self, ip: <Self::Lease as Lease>::Ip, now: Boottime);
 
     /// Whether the link was last reported to have no carrier.
     fn is_down(&self) -> bool;
@@ -45,11 +46,11 @@ pub trait Client {
     fn is_unanswered(&self) -> bool;
 
     /// Reports that the link has a carrier, perhaps to another LAN (RFC 2131, 3.7; RFC 8415, 18.2.12).
-    fn link_up(&mut self, now: Instant);
+    fn link_up(&mut self, now: Boottime);
 
     /// Releases the lease. The driver goes on polling for what is left to report and send; after that,
     /// nothing more comes. To keep the lease for a later start, drop the client instead.
-    fn release(&mut self, now: Instant);
+    fn release(&mut self, now: Boottime);
 }
 
 /// What the driver does next.
@@ -58,7 +59,7 @@ pub enum Action<L: Lease, Outgoing> {
     /// Send this message, and poll again.
     Send(Outgoing),
     /// Do nothing until this moment, or without limit if `None`, unless something is heard.
-    Wait(Option<Instant>),
+    Wait(Option<Boottime>),
     /// Probe whether any other host has this address (RFC 2131, 2.2; RFC 8415, 18.2.10.1), and report the
     /// result by [`Client::clear`] or [`Client::taken`]. The client asks for this once per candidate.
     Probe(L::Ip),

@@ -6,6 +6,7 @@
 //! testable.
 
 pub mod arp;
+mod boottime;
 mod checksum;
 pub mod conflict;
 pub mod dhcp;
@@ -22,6 +23,7 @@ mod random;
 pub mod slaac;
 mod udp;
 
+pub use boottime::Boottime;
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};
 

@@ -1,17 +1,20 @@
 //! Compares this crate with `dhcproto`: each must read what the other writes.
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::Duration;
 
-use ashore_wire::Mac;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp4::{
     Action, Client, ClientId, Config, DomainName, Kind, Lease, Message, Name, Options, Route, Update, code,
 };
+use ashore_wire::{Boottime, Mac};
 use dhcproto::v4::fqdn::{ClientFQDN, FqdnFlags};
 use dhcproto::v4::{self, DhcpOption, MessageType, OptionCode, UnknownOption};
 use dhcproto::{Decodable, Decoder, Encodable};
 use proptest::prelude::*;
+
+/// When all of it happens.
+const NOW: Boottime = Boottime::after_boot(Duration::from_secs(1_000_000));
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
@@ -25,12 +28,12 @@ fn theirs(bytes: &[u8]) -> v4::Message {
 fn client(name: Name) -> Client {
     let id = ClientId::duid(7, &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1]).unwrap();
     let config = Config { broadcast: true, name: Some(name), requested: Some(IP), ..Config::new(MAC, id) };
-    Client::new(config, Instant::now(), 7)
+    Client::new(config, NOW, 7)
 }
 
 /// The message that the client sends next, read by `dhcproto`.
 fn sent(client: &mut Client) -> v4::Message {
-    match client.poll(Instant::now()) {
+    match client.poll(NOW) {
         Action::Send(outgoing) => theirs(&outgoing.payload),
         other => panic!("{other:?}"),
     }
@@ -90,11 +93,11 @@ fn a_lease_means_what_the_server_wrote() {
     let mut client = client(Name::Host("web".parse().unwrap()));
     for kind in [MessageType::Offer, MessageType::Ack] {
         let message = Message::decode(&reply(kind, sent(&mut client).xid())).unwrap();
-        client.receive(Instant::now(), &message, Some(SERVER)).unwrap();
+        client.receive(NOW, &message, Some(SERVER)).unwrap();
     }
-    assert_eq!(client.poll(Instant::now()), Action::Probe(IP));
+    assert_eq!(client.poll(NOW), Action::Probe(IP));
     client.clear(IP);
-    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("the client has no lease") };
+    let Action::Bound(held, _) = client.poll(NOW) else { panic!("the client has no lease") };
     let lease = &held.lease;
     assert_eq!((lease.address, lease.server), ("192.168.88.7/23".parse().unwrap(), SERVER));
     let routes: Vec<_> = lease.routes.iter().map(Route::to_string).collect();

@@ -1,8 +1,9 @@
 //! Compares this crate with `dhcproto`: each must read what the other writes.
 
 use std::net::Ipv6Addr;
-use std::time::Instant;
+use std::time::Duration;
 
+use ashore_wire::Boottime;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{
     Action, Client, Config, Duid, Inquiry, Kind, Lease, Message, Term, Told, Update, code,
@@ -12,6 +13,9 @@ use dhcproto::v6::{
 };
 use dhcproto::{Decodable, Decoder, Encodable};
 use proptest::prelude::*;
+
+/// When all of it happens.
+const NOW: Boottime = Boottime::after_boot(Duration::from_secs(1_000_000));
 
 const SERVER: [u8; 10] = [0, 3, 0, 1, 2, 0, 0, 0, 0, 9];
 const CLIENT: [u8; 18] = [0, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
@@ -28,7 +32,7 @@ fn config() -> Config {
 
 /// The message that the client sends next, read by `dhcproto`.
 fn sent(client: &mut Client) -> v6::Message {
-    match client.poll(Instant::now()) {
+    match client.poll(NOW) {
         Action::Send(outgoing) => theirs(&outgoing.payload),
         other => panic!("{other:?}"),
     }
@@ -48,7 +52,7 @@ fn association(ip: Ipv6Addr, [t1, t2, preferred_life, valid_life]: [u32; 4]) -> 
 
 #[test]
 fn what_a_client_asks_reads_as_it_is_meant() {
-    let solicit = sent(&mut Client::new(config(), Instant::now(), 7));
+    let solicit = sent(&mut Client::new(config(), NOW, 7));
     assert_eq!(solicit.msg_type(), MessageType::Solicit);
     assert_eq!(option(&solicit, OptionCode::ClientId), DhcpOption::ClientId(CLIENT.to_vec()));
     assert_eq!(option(&solicit, OptionCode::ElapsedTime), DhcpOption::ElapsedTime(0));
@@ -64,7 +68,7 @@ fn what_a_client_asks_reads_as_it_is_meant() {
     let DhcpOption::Unknown(fqdn) = option(&solicit, OptionCode::ClientFqdn) else { panic!("known option") };
     assert_eq!(fqdn.data(), b"\x01\x03web\x04home\x04arpa\x00");
 
-    let Told::Send(asked) = Inquiry::new(config(), Instant::now(), 7).poll(Instant::now()) else {
+    let Told::Send(asked) = Inquiry::new(config(), NOW, 7).poll(NOW) else {
         panic!("the inquiry does not ask")
     };
     let asked = theirs(&asked.payload);
@@ -94,14 +98,14 @@ fn reply(kind: MessageType, question: &v6::Message) -> Message {
 
 #[test]
 fn a_lease_means_what_the_server_wrote() {
-    let mut client = Client::new(config(), Instant::now(), 7);
+    let mut client = Client::new(config(), NOW, 7);
     for kind in [MessageType::Advertise, MessageType::Reply] {
         let question = sent(&mut client);
-        client.receive(Instant::now(), &reply(kind, &question)).unwrap();
+        client.receive(NOW, &reply(kind, &question)).unwrap();
     }
-    assert_eq!(client.poll(Instant::now()), Action::Probe(IP));
+    assert_eq!(client.poll(NOW), Action::Probe(IP));
     client.clear(IP);
-    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("the client has no lease") };
+    let Action::Bound(held, _) = client.poll(NOW) else { panic!("the client has no lease") };
     let lease = &held.lease;
     assert_eq!((lease.address, lease.server.bytes()), (IP, &SERVER[..]));
     assert_eq!(lease.term, Some(Term { renew: 400, rebind: 700, preferred: 900, end: Some(1000) }));
@@ -112,8 +116,8 @@ fn a_lease_means_what_the_server_wrote() {
     let recorded = serde_json::to_string(lease).unwrap();
     assert_eq!(serde_json::from_str::<Lease>(&recorded).unwrap(), *lease);
     // The client releases exactly the lease that it was assigned.
-    client.release(Instant::now());
-    assert!(matches!(client.poll(Instant::now()), Action::Lost(_)));
+    client.release(NOW);
+    assert!(matches!(client.poll(NOW), Action::Lost(_)));
     let release = sent(&mut client);
     assert_eq!(release.msg_type(), MessageType::Release);
     assert_eq!(option(&release, OptionCode::ServerId), DhcpOption::ServerId(SERVER.to_vec()));
@@ -143,7 +147,7 @@ proptest! {
 
     #[test]
     fn times_and_addresses_read_as_they_were_written(ip in any::<[u8; 16]>(), times in any::<[u32; 4]>()) {
-        let (ip, mut client) = (Ipv6Addr::from(ip), Client::new(config(), Instant::now(), 7));
+        let (ip, mut client) = (Ipv6Addr::from(ip), Client::new(config(), NOW, 7));
         let question = sent(&mut client);
         let mut message = reply(MessageType::Advertise, &question);
         let written = association(ip, times).to_vec().unwrap();
@@ -155,6 +159,6 @@ proptest! {
         let [t1, t2, preferred, valid] = times;
         let good = (t1 <= t2 || t2 == 0) && preferred <= valid && valid >= 10;
         let host = !ip.is_multicast() && !ip.is_unicast_link_local();
-        prop_assert_eq!(client.receive(Instant::now(), &message).is_ok(), good && host);
+        prop_assert_eq!(client.receive(NOW, &message).is_ok(), good && host);
     }
 }

@@ -1,14 +1,15 @@
 //! A moment on two clocks: the clock of lifetimes and the time of day.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ashore_wire::Boottime;
 use ashore_wire::slaac::Lasting;
 
 /// A moment on two clocks: the clock by which lifetimes run, and the time of day in which they are stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// On the clock that continues while the machine is suspended.
-    pub now: Instant,
+    pub now: Boottime,
     /// The time of day, in seconds since 1970.
     pub today: u64,
 }

@@ -1,7 +1,9 @@
 //! The lease that a client of either protocol holds, and what it still has to report about it.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::Boottime;
 
 use super::{Action, Loss};
 
@@ -29,7 +31,7 @@ pub struct Held<L> {
     /// The lease.
     pub lease: L,
     /// When it was requested.
-    pub since: Instant,
+    pub since: Boottime,
 }
 
 impl<L: Lease> Held<L> {
@@ -39,17 +41,17 @@ impl<L: Lease> Held<L> {
     }
 
     /// When the lease expires. `None` if it never does.
-    pub fn expires(&self) -> Option<Instant> {
+    pub fn expires(&self) -> Option<Boottime> {
         self.lease.end().map(|end| self.after(end))
     }
 
     /// Whether the lease is still valid at time `now`.
-    pub fn is_good(&self, now: Instant) -> bool {
+    pub fn is_good(&self, now: Boottime) -> bool {
         self.expires().is_none_or(|end| now < end)
     }
 
     /// The moment that is `seconds` after the request for the lease.
-    pub(crate) fn after(&self, seconds: u32) -> Instant {
+    pub(crate) fn after(&self, seconds: u32) -> Boottime {
         self.since + Duration::from_secs(seconds.into())
     }
 }
@@ -100,7 +102,7 @@ impl<L: Lease> HeldLease<L> {
 
     /// Resumes a recorded lease. It is not resumed if it has expired, or if its age is unknown; if its
     /// address was in use, its loss is reported.
-    pub(crate) fn resumed(recorded: Recorded<L>, now: Instant) -> Self {
+    pub(crate) fn resumed(recorded: Recorded<L>, now: Boottime) -> Self {
         let Recorded { lease, age, in_use } = recorded;
         // The age of a lease that never expires does not matter.
         let since = now.checked_sub(age).or(lease.end().is_none().then_some(now));
@@ -141,7 +143,7 @@ impl<L: Lease> HeldLease<L> {
     }
 
     /// Drops the lease if it has expired. Returns its address in that case.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<L::Ip> {
+    pub(crate) fn expire(&mut self, now: Boottime) -> Option<L::Ip> {
         let ended = self.held.as_ref().filter(|held| !held.is_good(now)).map(Held::ip)?;
         self.lose(Loss::Expired);
         Some(ended)

@@ -1,11 +1,12 @@
 //! The DHCPv4 client: its states, and what each of them sends and waits for.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lease::{Held, Lease, Recorded};
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Loss, code};
+use crate::Boottime;
 use crate::dhcp::{self, AFTER_DECLINE, HeldLease, Lease as _};
 use crate::random::Random;
 
@@ -48,14 +49,14 @@ pub enum State {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Init { at: Instant },
+    Init { at: Boottime },
     Selecting(Exchange),
     Requesting { exchange: Exchange, offer: Lease },
     Probing { candidate: Held, asked: bool },
     Bound,
     Renewing(Exchange),
     Rebinding(Exchange),
-    Rebooting { exchange: Exchange, confirm_by: Option<Instant>, asked: bool },
+    Rebooting { exchange: Exchange, confirm_by: Option<Boottime>, asked: bool },
     Down,
     Released,
 }
@@ -71,7 +72,7 @@ pub struct Client {
     parting: Option<Outgoing>,
     requested: Option<Ipv4Addr>,
     /// When the client began to look for an address, or to renew its lease.
-    began: Instant,
+    began: Boottime,
     /// How often it was refused since it last had a lease.
     refused: u32,
 }
@@ -80,7 +81,7 @@ impl Client {
     /// A client without a lease. It asks at once. The pause of up to ten seconds in RFC 2131, 4.4.1, is for
     /// hosts that are switched on together, and would delay every start of a container. `random` is any
     /// number.
-    pub fn new(config: Config, now: Instant, random: u64) -> Self {
+    pub fn new(config: Config, now: Boottime, random: u64) -> Self {
         let requested = config.requested;
         Client {
             config,
@@ -96,7 +97,7 @@ impl Client {
 
     /// A client that resumes a recorded lease. If the lease has expired, the client only requests the same
     /// address.
-    pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
+    pub fn resume(config: Config, recorded: Recorded, now: Boottime, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
         client.requested = Some(recorded.lease.ip());
         client.held_lease = HeldLease::resumed(recorded, now);
@@ -123,7 +124,7 @@ impl Client {
     }
 
     /// Gives up a lease or a candidate that has expired.
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Boottime) {
         let ended = self.held_lease.expire(now);
         self.requested = ended.or(self.requested);
         let idle = match &self.phase {
@@ -144,20 +145,20 @@ impl Client {
     }
 
     /// Starts over after a pause.
-    fn init(&mut self, now: Instant, pause: Duration) {
+    fn init(&mut self, now: Boottime, pause: Duration) {
         self.began = now + pause;
         self.phase = Phase::Init { at: self.began };
     }
 
     /// Asks whether the held lease is still valid.
-    fn reboot(&mut self, now: Instant) {
+    fn reboot(&mut self, now: Boottime) {
         self.began = now;
         let (exchange, confirm_by) = (Exchange::new(&mut self.random, now), Some(now + self.config.confirm));
         self.phase = Phase::Rebooting { exchange, confirm_by, asked: false };
     }
 
     /// What the current phase does now. Returns `None` if it has moved on to another phase.
-    fn due(&mut self, now: Instant) -> Option<Action> {
+    fn due(&mut self, now: Boottime) -> Option<Action> {
         if let Some(loss) = self.objection(now) {
             self.begin_anew(now, loss);
             return self.held_lease.loss().map(Action::Lost);
@@ -165,7 +166,7 @@ impl Client {
         let Client { config, random, phase, held_lease, .. } = self;
         let secs = u16::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u16::MAX);
         let ends = held_lease.held().and_then(Held::expires);
-        let wait = |until: Option<Instant>| Some(Action::Wait(until.into_iter().chain(ends).min()));
+        let wait = |until: Option<Boottime>| Some(Action::Wait(until.into_iter().chain(ends).min()));
         match phase {
             Phase::Init { at } if now < *at => wait(Some(*at)),
             Phase::Init { .. } => {
@@ -206,7 +207,7 @@ impl Client {
 
     /// As `due`, for a lease that is bound or being renewed: checks T1 and T2. Either may be long past after
     /// the host was suspended.
-    fn due_renewal(&mut self, now: Instant, secs: u16) -> Option<Action> {
+    fn due_renewal(&mut self, now: Boottime, secs: u16) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is renewed");
         let (Some(renews), Some(rebinds), Some(ends)) = (held.renews(), held.rebinds(), held.expires())
@@ -235,7 +236,7 @@ impl Client {
     }
 
     /// As `due`, for a lease that is being confirmed.
-    fn due_confirmation(&mut self, now: Instant, secs: u16) -> Option<Action> {
+    fn due_confirmation(&mut self, now: Boottime, secs: u16) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is asked for");
         let Phase::Rebooting { exchange, confirm_by, asked } = phase else { return None };
@@ -277,7 +278,7 @@ impl dhcp::Client for Client {
     type Lease = Lease;
     type Outgoing = Outgoing;
 
-    fn poll(&mut self, now: Instant) -> Action {
+    fn poll(&mut self, now: Boottime) -> Action {
         self.expire(now);
         if let Some(parting) = self.parting.take() {
             return Action::Send(parting);
@@ -292,7 +293,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn held(&self, now: Instant) -> Option<&Held> {
+    fn held(&self, now: Boottime) -> Option<&Held> {
         self.held_lease.held().filter(|held| held.is_good(now))
     }
 
@@ -314,7 +315,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn taken(&mut self, ip: Ipv4Addr, now: Instant) {
+    fn taken(&mut self, ip: Ipv4Addr, now: Boottime) {
         let candidate = match &self.phase {
             Phase::Down => return,
             Phase::Probing { candidate, .. } => Some(candidate),
@@ -353,7 +354,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn link_up(&mut self, now: Instant) {
+    fn link_up(&mut self, now: Boottime) {
         self.link_down();
         self.refused = 0;
         if matches!(self.phase, Phase::Released) {
@@ -363,7 +364,7 @@ impl dhcp::Client for Client {
         if self.held_lease.held().is_some() { self.reboot(now) } else { self.init(now, Duration::ZERO) }
     }
 
-    fn release(&mut self, now: Instant) {
+    fn release(&mut self, now: Boottime) {
         self.expire(now);
         let candidate = match &self.phase {
             Phase::Probing { candidate, .. } => Some(candidate),

@@ -2,13 +2,13 @@
 //! LAN.
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::route::{Route, is_host};
 use super::{Ignored, Message, SHORTEST, code};
+use crate::Boottime;
 use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
@@ -204,12 +204,12 @@ pub type Change = dhcp::Change<Part>;
 
 impl Held {
     /// When to renew the lease. `None` if it never expires.
-    pub fn renews(&self) -> Option<Instant> {
+    pub fn renews(&self) -> Option<Boottime> {
         Some(self.after(self.lease.term?.renew))
     }
 
     /// When to ask any server to renew the lease. `None` if it never expires.
-    pub fn rebinds(&self) -> Option<Instant> {
+    pub fn rebinds(&self) -> Option<Boottime> {
         Some(self.after(self.lease.term?.rebind))
     }
 }

@@ -1,12 +1,13 @@
 //! The DHCPv6 client: its states, and what each of them sends and waits for.
 
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::exchange::{self, Exchange, Retry};
 use super::lease::{Held, Lease, Recorded};
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Kind, Loss};
+use crate::Boottime;
 use crate::dhcp::{self, AFTER_DECLINE, HeldLease, Lease as _};
 use crate::random::Random;
 
@@ -46,15 +47,15 @@ pub enum State {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Init { at: Instant },
+    Init { at: Boottime },
     Soliciting { exchange: Exchange, best: Option<Offer> },
     Requesting { exchange: Exchange, offer: Lease },
     Probing { candidate: Held, asked: bool },
     Bound,
     Renewing(Exchange),
     Rebinding(Exchange),
-    Confirming { exchange: Exchange, confirm_by: Option<Instant>, asked: bool },
-    Declining { exchange: Exchange, lease: Lease, since: Instant },
+    Confirming { exchange: Exchange, confirm_by: Option<Boottime>, asked: bool },
+    Declining { exchange: Exchange, lease: Lease, since: Boottime },
     Releasing { exchange: Exchange, lease: Lease },
     Down,
     Released,
@@ -85,7 +86,7 @@ impl Client {
     /// A client without a lease. It asks at once. The pause of up to a second in RFC 8415, 18.2.1, is for
     /// hosts that are switched on together, and would delay every start of a container. `random` is any
     /// number.
-    pub fn new(config: Config, now: Instant, random: u64) -> Self {
+    pub fn new(config: Config, now: Boottime, random: u64) -> Self {
         let requested = config.requested;
         Client {
             config,
@@ -100,7 +101,7 @@ impl Client {
 
     /// A client that resumes a recorded lease. If the lease has expired, the client only requests the same
     /// address.
-    pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
+    pub fn resume(config: Config, recorded: Recorded, now: Boottime, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
         client.requested = Some(recorded.lease.ip());
         client.held_lease = HeldLease::resumed(recorded, now);
@@ -129,7 +130,7 @@ impl Client {
     }
 
     /// Gives up a lease or a candidate that has expired.
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Boottime) {
         let ended = self.held_lease.expire(now);
         self.requested = ended.or(self.requested);
         let idle = match &self.phase {
@@ -151,21 +152,21 @@ impl Client {
     }
 
     /// Asks whether the held lease still belongs to the link.
-    fn confirm(&mut self, now: Instant) {
+    fn confirm(&mut self, now: Boottime) {
         let (exchange, confirm_by) = (Exchange::new(&mut self.random, now), Some(now + self.config.confirm));
         self.phase = Phase::Confirming { exchange, confirm_by, asked: false };
     }
 
     /// Sends a REQUEST for a lease that the server offers or has forgotten.
-    fn request(&mut self, now: Instant, offer: Lease) {
+    fn request(&mut self, now: Boottime, offer: Lease) {
         self.phase = Phase::Requesting { exchange: Exchange::new(&mut self.random, now), offer };
     }
 
     /// What the current phase does now. Returns `None` if it has moved on to another phase.
-    fn due(&mut self, now: Instant) -> Option<Action> {
+    fn due(&mut self, now: Boottime) -> Option<Action> {
         let Client { config, random, phase, held_lease, solicit, .. } = self;
         let ends = held_lease.held().and_then(Held::expires);
-        let wait = |until: Option<Instant>| Some(Action::Wait(until.into_iter().chain(ends).min()));
+        let wait = |until: Option<Boottime>| Some(Action::Wait(until.into_iter().chain(ends).min()));
         match phase {
             Phase::Init { at } if now < *at => wait(Some(*at)),
             Phase::Init { .. } => {
@@ -230,7 +231,7 @@ impl Client {
 
     /// As `due`, for a lease that is bound or being renewed: checks T1 and T2. Either may be long past after
     /// the host was suspended.
-    fn due_renewal(&mut self, now: Instant) -> Option<Action> {
+    fn due_renewal(&mut self, now: Boottime) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is renewed");
         let (Some(renews), Some(rebinds)) = (held.renews(), held.rebinds()) else {
@@ -261,7 +262,7 @@ impl Client {
     }
 
     /// As `due`, for a lease that is being confirmed.
-    fn due_confirmation(&mut self, now: Instant) -> Option<Action> {
+    fn due_confirmation(&mut self, now: Boottime) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is asked for");
         let Phase::Confirming { exchange, confirm_by, asked } = phase else { return None };
@@ -289,7 +290,7 @@ impl Client {
     }
 
     /// Ends a DECLINE or RELEASE: the server has answered, or the message was sent often enough.
-    fn parted(&mut self, now: Instant) {
+    fn parted(&mut self, now: Boottime) {
         self.phase = match &self.phase {
             Phase::Declining { since, .. } => Phase::Init { at: now.max(*since + AFTER_DECLINE) },
             _ => Phase::Released,
@@ -308,7 +309,7 @@ impl dhcp::Client for Client {
     type Lease = Lease;
     type Outgoing = Outgoing;
 
-    fn poll(&mut self, now: Instant) -> Action {
+    fn poll(&mut self, now: Boottime) -> Action {
         self.expire(now);
         // The address goes out of use before its lease is declined or released (RFC 8415, 18.2.7 and 18.2.8).
         if let Some(loss) = self.held_lease.loss() {
@@ -321,7 +322,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn held(&self, now: Instant) -> Option<&Held> {
+    fn held(&self, now: Boottime) -> Option<&Held> {
         self.held_lease.held().filter(|held| held.is_good(now))
     }
 
@@ -341,7 +342,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn taken(&mut self, ip: Ipv6Addr, now: Instant) {
+    fn taken(&mut self, ip: Ipv6Addr, now: Boottime) {
         let candidate = match &self.phase {
             Phase::Down => return,
             Phase::Probing { candidate, .. } => Some(candidate),
@@ -378,7 +379,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn link_up(&mut self, now: Instant) {
+    fn link_up(&mut self, now: Boottime) {
         self.link_down();
         self.refused = None;
         if matches!(self.phase, Phase::Released) {
@@ -392,7 +393,7 @@ impl dhcp::Client for Client {
         }
     }
 
-    fn release(&mut self, now: Instant) {
+    fn release(&mut self, now: Boottime) {
         self.expire(now);
         let given = match &self.phase {
             Phase::Down | Phase::Released => None,

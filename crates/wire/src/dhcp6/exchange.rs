@@ -1,8 +1,9 @@
 //! When a question is repeated (RFC 8415, 15), and which messages count as its answer (RFC 8415, 16).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Config, Duid, Ignored, Kind, Message, Options, code};
+use crate::Boottime;
 use crate::random::Random;
 
 /// How often and for how long a message is repeated: `IRT`, `MRT`, `MRC` and `MRD` of RFC 8415, 15.
@@ -60,24 +61,24 @@ pub(super) struct Exchange {
     /// The transaction number, which the answer repeats.
     pub(super) xid: u32,
     /// When the question was first sent. `None` if it was not sent yet.
-    first: Option<Instant>,
+    first: Option<Boottime>,
     /// When it was last sent, and when before that.
-    last: [Option<Instant>; 2],
+    last: [Option<Boottime>; 2],
     /// How often it was sent.
     pub(super) times: u32,
     pause: Duration,
     /// When to send it next.
-    pub(super) next: Instant,
+    pub(super) next: Boottime,
 }
 
 impl Exchange {
-    pub(super) fn new(random: &mut Random, now: Instant) -> Self {
+    pub(super) fn new(random: &mut Random, now: Boottime) -> Self {
         let xid = random.number() >> 8;
         Exchange { xid, first: None, last: [None; 2], times: 0, pause: Duration::ZERO, next: now }
     }
 
     /// Records that the question is sent now.
-    pub(super) fn sent(&mut self, now: Instant, retry: &Retry, random: &mut Random) {
+    pub(super) fn sent(&mut self, now: Boottime, retry: &Retry, random: &mut Random) {
         let first = *self.first.get_or_insert(now);
         self.last = [Some(now), self.last[0]];
         self.times = self.times.saturating_add(1);
@@ -88,7 +89,7 @@ impl Exchange {
 
     /// Whether the question was sent often enough or for long enough, and the wait for the last answer is
     /// over.
-    pub(super) fn is_over(&self, now: Instant, retry: &Retry) -> bool {
+    pub(super) fn is_over(&self, now: Boottime, retry: &Retry) -> bool {
         let often = retry.times.is_some_and(|most| self.times >= most);
         let long = retry.span.zip(self.first).is_some_and(|(span, first)| first + span <= now);
         now >= self.next && (often || long)
@@ -104,7 +105,7 @@ impl Exchange {
     /// The earliest time at which the question may have been sent that an answer received at `now` belongs
     /// to. All repetitions have the same transaction number (RFC 8415, 16.1), so it may be the last
     /// transmission or the one before, unless that is too long ago.
-    pub(super) fn asked(&self, now: Instant) -> Instant {
+    pub(super) fn asked(&self, now: Boottime) -> Boottime {
         let [last, before] = self.last;
         before.filter(|before| now.saturating_duration_since(*before) <= LATE).or(last).unwrap_or(now)
     }
@@ -135,6 +136,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boottime::SOME_TIME;
 
     fn seconds(number: u64) -> Duration {
         Duration::from_secs(number)
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn time_counts_in_hundredths_and_no_further_than_the_option_can_tell() {
-        let (now, mut random) = (Instant::now(), Random(1));
+        let (now, mut random) = (SOME_TIME, Random(1));
         let mut exchange = Exchange::new(&mut random, now);
         for (at, told) in [(0, 0), (1, 100), (655, 65_500), (656, 65_535), (100_000, 65_535)] {
             exchange.sent(now + seconds(at), &RENEW, &mut random);
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_answer_may_be_one_to_the_last_question_but_one() {
-        let (now, mut random) = (Instant::now(), Random(1));
+        let (now, mut random) = (SOME_TIME, Random(1));
         let mut exchange = Exchange::new(&mut random, now);
         exchange.sent(now, &SOLICIT, &mut random);
         assert_eq!(exchange.asked(now + seconds(5)), now);

@@ -2,12 +2,13 @@
 //! get addresses in another way, but whose routers advertise that there is more configuration (flag O, or M,
 //! which includes it).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::exchange::{self, Exchange, Retry};
 use super::lease::Dns;
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Kind, Message, Status, code};
+use crate::Boottime;
 use crate::random::Random;
 
 /// After how many seconds to ask again if the server does not say (`IRT_DEFAULT`).
@@ -21,7 +22,7 @@ pub enum Told {
     /// Send this message, and poll again.
     Send(Outgoing),
     /// Do nothing before this moment, or without limit if `None`, unless something is heard.
-    Wait(Option<Instant>),
+    Wait(Option<Boottime>),
     /// Apply this DNS configuration. It replaces the earlier one.
     Dns(Dns),
 }
@@ -31,7 +32,7 @@ enum Phase {
     Asking(Exchange),
     /// `until` is when to ask again. `None` means never.
     Informed {
-        until: Option<Instant>,
+        until: Option<Boottime>,
     },
     Down,
 }
@@ -49,14 +50,14 @@ pub struct Inquiry {
 impl Inquiry {
     /// An inquiry that asks at once, without the pause of the RFC, for the same reason as
     /// [`Client::new`](super::Client::new). `random` is any number.
-    pub fn new(config: Config, now: Instant, random: u64) -> Self {
+    pub fn new(config: Config, now: Boottime, random: u64) -> Self {
         let mut random = Random(random);
         let phase = Phase::Asking(Exchange::new(&mut random, now));
         Inquiry { config, random, phase, inform: exchange::INFORM, news: None }
     }
 
     /// Returns what to do at time `now`.
-    pub fn poll(&mut self, now: Instant) -> Told {
+    pub fn poll(&mut self, now: Boottime) -> Told {
         if let Some(dns) = self.news.take() {
             return Told::Dns(dns);
         }
@@ -78,7 +79,7 @@ impl Inquiry {
 
     /// Processes a message. The first successful answer is accepted. Returns why the message was ignored, if
     /// it was.
-    pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
+    pub fn receive(&mut self, now: Boottime, message: &Message) -> Result<(), Ignored> {
         let exchange = match &self.phase {
             Phase::Asking(exchange) => Some(exchange),
             Phase::Informed { .. } | Phase::Down => None,
@@ -107,7 +108,7 @@ impl Inquiry {
 
     /// Reports that the link has a carrier, perhaps to another LAN. The question is asked again (RFC 8415,
     /// 18.2.12).
-    pub fn link_up(&mut self, now: Instant) {
+    pub fn link_up(&mut self, now: Boottime) {
         self.phase = Phase::Asking(Exchange::new(&mut self.random, now));
     }
 }
@@ -115,24 +116,25 @@ impl Inquiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boottime::SOME_TIME;
     use crate::dhcp6::{Duid, Options};
 
     fn duid(last: u8) -> Duid {
         Duid::try_from(vec![0, 3, last]).unwrap()
     }
 
-    fn inquiry(now: Instant) -> Inquiry {
+    fn inquiry(now: Boottime) -> Inquiry {
         Inquiry::new(Config::new(duid(7), 1), now, 1)
     }
 
-    fn asked(inquiry: &mut Inquiry, now: Instant) -> Message {
+    fn asked(inquiry: &mut Inquiry, now: Boottime) -> Message {
         match inquiry.poll(now) {
             Told::Send(outgoing) => Message::decode(&outgoing.payload).unwrap(),
             other => panic!("the inquiry does not ask: {other:?}"),
         }
     }
 
-    fn waits(inquiry: &mut Inquiry, now: Instant) -> Option<Duration> {
+    fn waits(inquiry: &mut Inquiry, now: Boottime) -> Option<Duration> {
         match inquiry.poll(now) {
             Told::Wait(until) => until.map(|until| until - now),
             other => panic!("the inquiry does not wait: {other:?}"),
@@ -160,7 +162,7 @@ mod tests {
             (&[0, 0, 4, 0][..], Some(Duration::from_secs(1024))),
             (&[255; 4][..], None),
         ] {
-            let now = Instant::now();
+            let now = SOME_TIME;
             let mut inquiry = inquiry(now);
             let question = asked(&mut inquiry, now);
             let codes: Vec<_> = question.options.codes().collect();
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_silent_lan_is_asked_ever_less_often_and_as_seldom_as_a_server_says() {
-        let mut now = Instant::now();
+        let mut now = SOME_TIME;
         let mut inquiry = inquiry(now);
         let mut pauses = Vec::new();
         for _ in 0..16 {
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_answer_is_ignored_and_a_link_that_comes_back_is_another() {
-        let now = Instant::now();
+        let now = SOME_TIME;
         let mut inquiry = inquiry(now);
         let question = asked(&mut inquiry, now);
         let good = reply(&question, &[]);

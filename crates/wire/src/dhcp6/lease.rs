@@ -2,12 +2,12 @@
 //! no routes or prefixes, because routers advertise them.
 
 use std::net::Ipv6Addr;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::options::is_lease;
 use super::{Duid, Ignored, Message, Options, SHORTEST, Status, code};
+use crate::Boottime;
 use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
@@ -248,17 +248,17 @@ pub type Change = dhcp::Change<Part>;
 impl Held {
     /// When the address is no longer used for new connections (`preferred_lft`). `None` if that never
     /// happens.
-    pub fn deprecates(&self) -> Option<Instant> {
+    pub fn deprecates(&self) -> Option<Boottime> {
         Some(self.after(self.lease.term?.preferred))
     }
 
     /// When to renew the lease. `None` if it is valid and preferred for ever.
-    pub fn renews(&self) -> Option<Instant> {
+    pub fn renews(&self) -> Option<Boottime> {
         Some(self.after(self.lease.term?.renew))
     }
 
     /// When to ask any server to renew the lease. `None` if it is valid and preferred for ever.
-    pub fn rebinds(&self) -> Option<Instant> {
+    pub fn rebinds(&self) -> Option<Boottime> {
         Some(self.after(self.lease.term?.rebind))
     }
 }

@@ -1,13 +1,14 @@
 //! The state of one link and its routers, without I/O and without a clock.
 
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::Ipv6Net;
 
 use super::bounded::{Bounded, MOST};
 use super::offer::{Lasting, Offer, OnLink, Prefix, Route, Router};
 use super::pace::Pace;
+use crate::Boottime;
 use crate::domain::DomainName;
 use crate::ipv6::is_host;
 use crate::ndp::{PrefixInformation, RouterAdvertisement};
@@ -40,7 +41,7 @@ pub enum Action {
     /// now and then.
     News,
     /// Do nothing before this moment, or without limit if `None`, unless an advertisement comes.
-    Wait(Option<Instant>),
+    Wait(Option<Boottime>),
 }
 
 /// The state of one link.
@@ -58,9 +59,9 @@ pub struct Link {
     settings: Bounded<Settings>,
     solicit: Option<Solicit>,
     /// When the last router solicitation was sent.
-    asked: Option<Instant>,
+    asked: Option<Boottime>,
     /// The offer that was last reported, and when.
-    told: (Offer, Instant),
+    told: (Offer, Boottime),
     /// How often news may be reported.
     pace: Pace,
     heard: bool,
@@ -80,14 +81,14 @@ struct Settings {
 /// The solicitations that are sent until a router answers.
 #[derive(Debug, Clone, Copy)]
 struct Solicit {
-    next: Instant,
+    next: Boottime,
     pause: Duration,
 }
 
 impl Link {
     /// Begins to solicit routers. `random` is any number; it spreads the solicitations of hosts that start
     /// together.
-    pub fn new(now: Instant, random: u64) -> Self {
+    pub fn new(now: Boottime, random: u64) -> Self {
         Link {
             routers: Bounded::new(),
             prefixes: Bounded::new(),
@@ -108,7 +109,7 @@ impl Link {
 
     /// Restores what was known before the program started. It stays valid until it ends or a router says
     /// otherwise. This is not reported as news.
-    pub fn recall(&mut self, known: Offer, now: Instant) {
+    pub fn recall(&mut self, known: Offer, now: Boottime) {
         for prefix in known.prefixes.into_iter().filter(|prefix| prefix.valid.holds(now)) {
             self.prefixes.recall(prefix, |there| there.net == prefix.net);
         }
@@ -137,13 +138,13 @@ impl Link {
     }
 
     /// Reports that the link has a carrier again, perhaps with other routers.
-    pub fn link_up(&mut self, now: Instant) {
+    pub fn link_up(&mut self, now: Boottime) {
         self.heard = false;
         self.solicit = Some(Solicit::at(now));
     }
 
     /// Processes a router advertisement.
-    pub fn receive(&mut self, said: &RouterAdvertisement, now: Instant) {
+    pub fn receive(&mut self, said: &RouterAdvertisement, now: Boottime) {
         self.heard = true;
         let (lifetime, preference) = said.as_default();
         let of_router = |there: &Router| there.ip == said.router;
@@ -179,7 +180,7 @@ impl Link {
 
     /// Takes over the flags and the MTU. They have no lifetime of their own. They last as long as the default
     /// router, or, if the router is none, as long as the longest of its prefixes and routes.
-    fn take_settings(&mut self, said: &RouterAdvertisement, now: Instant) {
+    fn take_settings(&mut self, said: &RouterAdvertisement, now: Boottime) {
         let of_router = |there: &Settings| there.router == said.router;
         let mtu = said.mtu.filter(|mtu| *mtu >= LEAST_MTU);
         if !said.managed && !said.other && mtu.is_none() {
@@ -197,7 +198,7 @@ impl Link {
 
     /// Takes over an on-link prefix. An advertisement without the flag L does not revoke an earlier one with
     /// it (RFC 4861, 6.3.4).
-    fn take_on_link(&mut self, said: &PrefixInformation, now: Instant) {
+    fn take_on_link(&mut self, said: &PrefixInformation, now: Boottime) {
         if !said.on_link || said.net.prefix_len() < SHORTEST_ON_LINK || unfit(&said.net) {
             return;
         }
@@ -210,7 +211,7 @@ impl Link {
     }
 
     /// Takes over a prefix for addresses (RFC 4862, 5.5.3).
-    fn take_prefix(&mut self, said: &PrefixInformation, now: Instant) {
+    fn take_prefix(&mut self, said: &PrefixInformation, now: Boottime) {
         if !said.autonomous || said.preferred > said.valid || unfit(&said.net) {
             return;
         }
@@ -235,7 +236,7 @@ impl Link {
     }
 
     /// The offer at time `now`.
-    pub fn offer(&self, now: Instant) -> Offer {
+    pub fn offer(&self, now: Boottime) -> Offer {
         let mut routers: Vec<Router> = self.routers.iter().copied().collect();
         routers.retain(|router| router.until.holds(now));
         // Of routers with the same preference, the one that was first stays first. Sorting keeps the order of
@@ -265,7 +266,7 @@ impl Link {
     }
 
     /// Returns what to do at time `now`.
-    pub fn poll(&mut self, now: Instant) -> Action {
+    pub fn poll(&mut self, now: Boottime) -> Action {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
         self.direct.retain(|there| there.until.holds(now));
         self.unfit.retain(|there| there.until.holds(now));
@@ -309,14 +310,14 @@ impl Link {
 }
 
 impl Solicit {
-    fn at(now: Instant) -> Self {
+    fn at(now: Boottime) -> Self {
         Solicit { next: now, pause: FIRST_PAUSE }
     }
 }
 
 /// The valid lifetime of a prefix after a new advertisement: the advertised one or the earlier one. An
 /// earlier one above two hours may be cut to two hours, but not below (RFC 4862, 5.5.3 (e)).
-fn not_cut_short(before: Lasting, said: Lasting, now: Instant) -> Lasting {
+fn not_cut_short(before: Lasting, said: Lasting, now: Boottime) -> Lasting {
     let left = before.left(now);
     let longer = match (said.left(now), left) {
         (None, _) => true,
@@ -334,7 +335,7 @@ fn not_cut_short(before: Lasting, said: Lasting, now: Instant) -> Lasting {
 fn take_names<'a, Name: Clone + PartialEq + 'a>(
     known: &mut Vec<(Name, Lasting)>,
     said: impl Iterator<Item = &'a (Name, u32)>,
-    now: Instant,
+    now: Boottime,
 ) {
     for (name, lifetime) in said {
         let until = Lasting::of(*lifetime, now);
@@ -358,7 +359,7 @@ fn take_names<'a, Name: Clone + PartialEq + 'a>(
     known.retain(|there| there.1.holds(now));
 }
 
-fn recall<Name: PartialEq>(known: &mut Vec<(Name, Lasting)>, before: Vec<(Name, Lasting)>, now: Instant) {
+fn recall<Name: PartialEq>(known: &mut Vec<(Name, Lasting)>, before: Vec<(Name, Lasting)>, now: Boottime) {
     for name in before.into_iter().filter(|there| there.1.holds(now)) {
         if known.iter().all(|there| there.0 != name.0) && known.len() < MOST {
             known.push(name);

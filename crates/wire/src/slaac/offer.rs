@@ -1,30 +1,31 @@
 //! What the routers of a link offer at a given moment, and until when.
 
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::Ipv6Net;
 
+use crate::Boottime;
 use crate::domain::DomainName;
 use crate::ndp::Preference;
 
 /// Until when something is valid. Without an end, it is valid for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lasting(pub Option<Instant>);
+pub struct Lasting(pub Option<Boottime>);
 
 impl Lasting {
     /// A lifetime of `seconds` that begins at `now`. [`u32::MAX`] means for ever (RFC 4861, 4.6.2).
-    pub(super) fn of(seconds: u32, now: Instant) -> Self {
+    pub(super) fn of(seconds: u32, now: Boottime) -> Self {
         Lasting((seconds != u32::MAX).then(|| now + Duration::from_secs(seconds.into())))
     }
 
     /// Whether it is still valid at time `now`.
-    pub fn holds(self, now: Instant) -> bool {
+    pub fn holds(self, now: Boottime) -> bool {
         self.0.is_none_or(|end| now < end)
     }
 
     /// How much of it is left. `None` if it is valid for ever.
-    pub fn left(self, now: Instant) -> Option<Duration> {
+    pub fn left(self, now: Boottime) -> Option<Duration> {
         self.0.map(|end| end.saturating_duration_since(now))
     }
 }
@@ -109,7 +110,7 @@ impl Offer {
     }
 
     /// The moments at which a part of the offer ends.
-    pub(super) fn ends(&self) -> impl Iterator<Item = Instant> {
+    pub(super) fn ends(&self) -> impl Iterator<Item = Boottime> {
         let routers = self.routers.iter().map(|router| router.until);
         let prefixes = self.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid]);
         let on_link = self.on_link.iter().map(|there| there.until);
@@ -121,8 +122,8 @@ impl Offer {
     /// Whether the caller must be told about this offer, after it was told about the offer `told` at the time
     /// `then`. Every advertisement extends the lifetimes. That alone counts only once less than half of the
     /// new lifetime is left of the one that was told.
-    pub(super) fn differs(&self, now: Instant, (told, then): &(Offer, Instant)) -> bool {
-        let shape = |offer: &Offer, at: Instant| {
+    pub(super) fn differs(&self, now: Boottime, (told, then): &(Offer, Boottime)) -> bool {
+        let shape = |offer: &Offer, at: Boottime| {
             let routers: Vec<_> = offer.routers.iter().map(|router| (router.ip, router.preference)).collect();
             let prefix = |prefix: &Prefix| (prefix.net, prefix.on_link, prefix.preferred.holds(at));
             let prefixes: Vec<_> = offer.prefixes.iter().map(prefix).collect();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_core::model::endpoint::{Endpoint, Placement};
 use ashore_core::model::identity::{Identity, Scope};
@@ -16,9 +16,9 @@ use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::View;
 use ashore_kernel::{Found, Namespace, boottime};
-use ashore_wire::Mac;
 use ashore_wire::dhcp::{Action, Client, Held, Lease, Loss, Recorded};
 use ashore_wire::dhcp4::{ClientId, DomainName};
+use ashore_wire::{Boottime, Mac};
 
 use super::{Lan, MOST_AT_ONCE, Send, seconds};
 
@@ -69,7 +69,7 @@ pub(super) trait Protocol: Sized {
 
     /// Does what is due for this protocol only. Returns the time of the next action, and whether the client's
     /// standing has changed.
-    fn also_due(_leasing: &mut Leasing<Self>, _now: Instant) -> (Option<Instant>, bool) {
+    fn also_due(_leasing: &mut Leasing<Self>, _now: Boottime) -> (Option<Boottime>, bool) {
         (None, false)
     }
 }
@@ -151,7 +151,7 @@ pub(super) struct Leasing<P: Protocol> {
     pub(super) placement: Option<Placement>,
     /// A socket in the container, and since when it is open. The parent may receive an answer before the
     /// container's own network stack does, which should then find the socket open.
-    inside: Option<(Arc<UdpSocket>, Instant)>,
+    inside: Option<(Arc<UdpSocket>, Boottime)>,
     /// The address that the client wants to have checked for use by another machine.
     pub(super) asks: Option<IpOf<P>>,
     /// The record of the lease, once it may be used.
@@ -209,7 +209,7 @@ impl<P: Protocol> Leasing<P> {
     }
 
     /// Does what is due. Returns the time of the next action, and whether the client's standing has changed.
-    fn drive(&mut self, now: Instant, send: &Send) -> (Option<Instant>, bool) {
+    fn drive(&mut self, now: Boottime, send: &Send) -> (Option<Boottime>, bool) {
         let mut news = false;
         let until = loop {
             match self.client.poll(now) {
@@ -407,10 +407,10 @@ impl<P: Protocol> Clients<P> {
     pub(super) fn turn(
         &mut self,
         send: &Send,
-        mut may: impl FnMut(&mut Leasing<P>, Instant) -> bool,
+        mut may: impl FnMut(&mut Leasing<P>, Boottime) -> bool,
     ) -> (Option<Duration>, Vec<EndpointKey>) {
         let (mut wait, mut news): (Option<Duration>, Vec<EndpointKey>) = (None, Vec::new());
-        let mut until = |at: Option<Instant>, now: Instant| {
+        let mut until = |at: Option<Boottime>, now: Boottime| {
             let next = at.map(|at| at.saturating_duration_since(now));
             wait = wait.into_iter().chain(next).min();
         };

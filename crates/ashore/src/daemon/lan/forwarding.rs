@@ -15,7 +15,7 @@ use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::conflict::{ANNOUNCE_NUM, Probe};
 use ashore_wire::ndp::{Neighbour, RouterAdvertisement};
-use ashore_wire::{Mac, heard};
+use ashore_wire::{Boottime, Mac, heard};
 
 use super::{Announcement, Table};
 use crate::daemon::random;
@@ -44,16 +44,16 @@ type Carriers = BTreeSet<(u32, u32)>;
 
 /// A carrier that rose a while ago.
 struct Risen {
-    at: Instant,
+    at: Boottime,
     /// When another machine was first heard since then.
-    heard: Option<Instant>,
+    heard: Option<Boottime>,
     /// When to send everything again, whatever is heard until then.
-    again: Option<Instant>,
+    again: Option<Boottime>,
 }
 
 impl Forwarding {
     /// Updates which links have carrier.
-    pub(super) fn follow(&mut self, state: &State, host: &View, now: Instant) {
+    pub(super) fn follow(&mut self, state: &State, host: &View, now: Boottime) {
         let mut carriers: BTreeMap<IfName, Carriers> = BTreeMap::new();
         for network in state.networks.values() {
             let links =
@@ -72,8 +72,8 @@ impl Forwarding {
     fn see(
         &mut self,
         carriers: BTreeMap<IfName, Carriers>,
-        earliest: impl Fn() -> Option<Instant>,
-        now: Instant,
+        earliest: impl Fn() -> Option<Boottime>,
+        now: Boottime,
     ) {
         self.0.retain(|parent, _| carriers.contains_key(parent));
         for (parent, carriers) in carriers {
@@ -89,7 +89,7 @@ impl Forwarding {
 
     /// Records a frame of another machine on a parent. Returns whether it is the first one since the carrier
     /// rose.
-    fn hears(&mut self, parent: &IfName, now: Instant) -> bool {
+    fn hears(&mut self, parent: &IfName, now: Boottime) -> bool {
         let risen = self.0.get_mut(parent).and_then(|port| port.risen.as_mut());
         let Some(risen) = risen.filter(|risen| risen.heard.is_none()) else { return false };
         risen.heard = Some(now);
@@ -104,7 +104,7 @@ impl Forwarding {
     }
 
     /// The parents on which everything is to be sent again now, and when the next one is due.
-    fn due(&mut self, now: Instant) -> (Vec<IfName>, Option<Instant>) {
+    fn due(&mut self, now: Boottime) -> (Vec<IfName>, Option<Boottime>) {
         let (mut due, mut next) = (Vec::new(), None);
         for (parent, port) in &mut self.0 {
             let Some(risen) = &mut port.risen else { continue };
@@ -123,7 +123,7 @@ impl Forwarding {
 
     /// Since when a machine could answer what was asked on a parent. Returns `None` unless the carrier rose
     /// recently.
-    pub(super) fn answers_since(&self, parent: &IfName) -> Option<Instant> {
+    pub(super) fn answers_since(&self, parent: &IfName) -> Option<Boottime> {
         let risen = self.0.get(parent)?.risen.as_ref()?;
         Some(risen.heard.unwrap_or(risen.at + LATEST))
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     /// A parent whose carrier rises now.
-    fn risen(now: Instant) -> Forwarding {
+    fn risen(now: Boottime) -> Forwarding {
         let mut ports = Forwarding::default();
         ports.see(with(&[]), || None, now);
         ports.see(with(&[(2, 1)]), || None, now);
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn a_carrier_rises_once_and_one_of_before_this_daemon_only_if_the_host_has_just_started() {
         /// The carriers one after the other, when the host booted, and when the last carrier rose.
-        type Case<'a> = (&'a [&'a [(u32, u32)]], Instant, Option<Instant>);
-        let start = Instant::now();
+        type Case<'a> = (&'a [&'a [(u32, u32)]], Boottime, Option<Boottime>);
+        let start = Boottime::after_boot(Duration::from_secs(1_000_000));
         let (now, long_ago) = (start + LATEST, start);
-        let lately = now.checked_sub(BOOTING).unwrap();
+        let lately = now - BOOTING;
         let cases: [Case<'_>; 9] = [
             (&[&[(2, 1)]], long_ago, None),
             (&[&[(2, 1)]], lately, Some(lately)),
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn all_is_said_again_with_the_first_frame_and_once_more_later() {
-        let start = Instant::now();
+        let start = Boottime::after_boot(Duration::from_secs(1_000_000));
         let seconds = Duration::from_secs;
         // When the first frame is heard, and when everything is sent again by the clock.
         for (heard, again) in [(8, vec![35]), (30, vec![35]), (34, vec![39]), (50, vec![35, 55])] {

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::model::endpoint::{Endpoint, Source};
@@ -22,6 +22,7 @@ use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
+use ashore_wire::Boottime;
 use ashore_wire::Mac;
 use ashore_wire::dhcp::{Client as _, Lease as _};
 use ashore_wire::dhcp4::{
@@ -197,7 +198,7 @@ impl Lan {
 
     /// Waits until a client has a lease or an address to check. Its time runs from when it may ask. Returns
     /// `None` if the time is over.
-    fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
+    fn next(&self, key: &EndpointKey, queued: Boottime, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
             let Table { leases, forwarding, .. } = &mut *table;
@@ -208,7 +209,7 @@ impl Lan {
             }
             // A switch port that does not forward yet keeps servers from answering.
             let answers = forwarding.answers_since(&leasing.wanted.parent);
-            let since = |asked: Instant| answers.map_or(asked, |answers| answers.max(asked));
+            let since = |asked: Boottime| answers.map_or(asked, |answers| answers.max(asked));
             let end =
                 leasing.own.turn.map_or_else(|| since(queued) + turn::QUEUE, |turn| since(turn) + patience);
             let left = end.checked_duration_since(boottime())?;
@@ -240,7 +241,7 @@ pub(super) struct Own {
     /// Whether a request waits for the client.
     awaited: bool,
     /// Since when the client may ask. `None` while it waits for its turn.
-    turn: Option<Instant>,
+    turn: Option<Boottime>,
 }
 
 type Leasing = clients::Leasing<Dhcp4>;

@@ -10,7 +10,6 @@
 //! it would keep the namespace alive.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Instant;
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Identity;
@@ -20,6 +19,7 @@ use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, IfName, NetworkName};
 use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
+use ashore_wire::Boottime;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{
     CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Lease, Message, Outgoing, Update,
@@ -127,7 +127,7 @@ impl Protocol for Dhcp6 {
     }
 
     /// Reports when the address becomes deprecated, because no new connection should begin from it then.
-    fn also_due(leasing: &mut Leasing, now: Instant) -> (Option<Instant>, bool) {
+    fn also_due(leasing: &mut Leasing, now: Boottime) -> (Option<Boottime>, bool) {
         let preferred_until = leasing.client.held(now).and_then(Held::deprecates);
         let deprecated = preferred_until.is_some_and(|at| at <= now);
         let before = std::mem::replace(&mut leasing.own.deprecated, deprecated);

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_core::model::moment::Moment;
 use ashore_core::model::state::State;
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
+use ashore_wire::Boottime;
 use ashore_wire::ndp::{RouterAdvertisement, router_solicitation};
 use ashore_wire::slaac::{Action, Link, Offer};
 
@@ -31,7 +32,7 @@ pub(super) struct Routers {
 struct Followed {
     link: Link,
     /// When routers were first solicited, or solicited again because the link came back.
-    since: Instant,
+    since: Boottime,
     /// Whether frames can pass.
     up: bool,
 }
@@ -125,7 +126,7 @@ impl Routers {
 
     /// Does what is due. Returns the time until the next action.
     pub(super) fn turn(&mut self, parents: &BTreeMap<IfName, Tap>, send: &Send) -> Option<Duration> {
-        let (now, mut wait, mut news): (Instant, Option<Duration>, Vec<IfName>) =
+        let (now, mut wait, mut news): (Boottime, Option<Duration>, Vec<IfName>) =
             (boottime(), None, Vec::new());
         for (parent, followed) in &mut self.links {
             let until = loop {

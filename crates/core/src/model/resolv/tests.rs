@@ -1,5 +1,6 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ashore_wire::Boottime;
 use ashore_wire::slaac::Lasting;
 use serde_json::{Value, json};
 
@@ -80,7 +81,8 @@ fn a_name_server_of_the_link_alone_is_named_with_the_link_where_that_is_known() 
 
 #[test]
 fn of_an_offer_as_much_is_kept_as_somebody_could_use() {
-    let lasting = Lasting(Some(Instant::now() + Duration::from_secs(60)));
+    let lasting =
+        Lasting(Some(Boottime::after_boot(Duration::from_secs(1_000_000)) + Duration::from_secs(60)));
     let servers = (0..40u16).map(|n| Ipv6Addr::from([0xfd88, 0, 0, 0, 0, 0, 0, n / 2]));
     let domains = (0..40).map(|n| format!("lan{n}").parse().unwrap());
     let offer = Offer {

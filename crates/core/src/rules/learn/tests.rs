@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ashore_wire::Mac;
 use ashore_wire::slaac::{Lasting, OnLink, Prefix, Router};
+use ashore_wire::{Boottime, Mac};
 use ipnet::IpNet;
 
 use super::*;
@@ -59,7 +59,11 @@ impl Lan {
     fn new() -> Self {
         let mut state = State::new(Seed([7; 16]));
         state.apply(Change::PutNetwork(network("auto")));
-        Lan { state, squatters: BTreeMap::new(), at: Moment { now: Instant::now(), today: 1000 } }
+        Lan {
+            state,
+            squatters: BTreeMap::new(),
+            at: Moment { now: Boottime::after_boot(Duration::from_secs(1_000_000)), today: 1000 },
+        }
     }
 
     /// An offer of prefixes, each with its preferred lifetime in seconds.

@@ -1,7 +1,8 @@
 //! When a question is repeated.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::Boottime;
 use crate::dhcp::Loss;
 use crate::random::Random;
 
@@ -13,27 +14,27 @@ pub(super) struct Exchange {
     /// The `secs` field of the DISCOVER, which the REQUEST must repeat.
     pub(super) secs: u16,
     /// When the question was first sent under this number. `None` if it was not sent yet.
-    pub(super) first: Option<Instant>,
+    pub(super) first: Option<Boottime>,
     /// How often it was sent.
     pub(super) times: u32,
     /// When to send it next.
-    pub(super) next: Instant,
+    pub(super) next: Boottime,
     /// A refusal by a server other than the lease's own. An answer of the lease's own server overrides it.
     pub(super) objection: Option<Loss>,
 }
 
 impl Exchange {
-    pub(super) fn new(random: &mut Random, now: Instant) -> Self {
+    pub(super) fn new(random: &mut Random, now: Boottime) -> Self {
         Exchange { xid: random.number(), secs: 0, first: None, times: 0, next: now, objection: None }
     }
 
     /// The question that follows an answer, under the same transaction number.
-    pub(super) fn follow(&self, now: Instant) -> Self {
+    pub(super) fn follow(&self, now: Boottime) -> Self {
         Exchange { first: None, times: 0, next: now, ..self.clone() }
     }
 
     /// Records that the question was sent.
-    pub(super) fn sent(&mut self, now: Instant, random: &mut Random) {
+    pub(super) fn sent(&mut self, now: Boottime, random: &mut Random) {
         self.first.get_or_insert(now);
         self.times = self.times.saturating_add(1);
         self.next = now + pause(self.times, random);
@@ -43,7 +44,7 @@ impl Exchange {
     /// attempts are minutes or hours apart, and an answer must not be mistaken for one to an earlier attempt.
     /// The next attempt comes after half of the time that is left, but no sooner than after a minute
     /// (RFC 2131, 4.4.5).
-    pub(super) fn sent_anew(&mut self, now: Instant, until: Instant, random: &mut Random) {
+    pub(super) fn sent_anew(&mut self, now: Boottime, until: Boottime, random: &mut Random) {
         const LEAST: Duration = Duration::from_secs(60);
         // The first attempt uses the number that the exchange was created with.
         if self.first.is_some() {

@@ -1,10 +1,11 @@
 //! How a client handles the messages that it receives.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::exchange::{Exchange, pause};
 use super::{Client, Ignored, Loss, Phase, REQUESTS, code};
+use crate::Boottime;
 use crate::dhcp4::route::is_host;
 use crate::dhcp4::{Held, Kind, Lease, Message, Op};
 
@@ -14,7 +15,7 @@ impl Client {
     /// was.
     pub fn receive(
         &mut self,
-        now: Instant,
+        now: Boottime,
         message: &Message,
         source: Option<Ipv4Addr>,
     ) -> Result<(), Ignored> {
@@ -91,7 +92,7 @@ impl Client {
     }
 
     /// Accepts the first usable offer.
-    fn offered(&mut self, now: Instant, message: &Message, server: Ipv4Addr) -> Result<(), Ignored> {
+    fn offered(&mut self, now: Boottime, message: &Message, server: Ipv4Addr) -> Result<(), Ignored> {
         let offer = Lease::read(message, server, None, &mut self.random)?;
         if let Phase::Selecting(exchange) = &self.phase {
             self.phase = Phase::Requesting { exchange: exchange.follow(now), offer };
@@ -101,7 +102,7 @@ impl Client {
 
     fn acknowledged(
         &mut self,
-        now: Instant,
+        now: Boottime,
         message: &Message,
         server: Option<Ipv4Addr>,
     ) -> Result<(), Ignored> {
@@ -136,7 +137,7 @@ impl Client {
 
     /// Handles a NAK. When all servers are asked, some servers refuse every lease that they did not assign
     /// themselves. Such an objection does not count until the lease's own server had its chance to answer.
-    fn refused(&mut self, now: Instant, message: &Message, server: Option<Ipv4Addr>) -> Result<(), Ignored> {
+    fn refused(&mut self, now: Boottime, message: &Message, server: Option<Ipv4Addr>) -> Result<(), Ignored> {
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
         if self.asked().is_some_and(|asked| asked != server) {
             return Err(Ignored::OtherServer(server));
@@ -155,7 +156,7 @@ impl Client {
     /// Returns another server's objection once it counts, which is when the lease's own server has not
     /// answered either. A rebooting client whose address is in use first sends all `REQUESTS`; otherwise one
     /// attempt is enough.
-    pub(super) fn objection(&self, now: Instant) -> Option<Loss> {
+    pub(super) fn objection(&self, now: Boottime) -> Option<Loss> {
         let (exchange, times) = match &self.phase {
             Phase::Rebooting { exchange, .. } if self.held_lease.is_in_use() => (exchange, REQUESTS),
             Phase::Rebooting { exchange, .. } | Phase::Rebinding(exchange) => (exchange, 1),
@@ -166,7 +167,7 @@ impl Client {
 
     /// Starts over. The first time this happens at once, then after ever longer pauses if nothing else comes
     /// between; otherwise client and server would keep each other busy.
-    pub(super) fn begin_anew(&mut self, now: Instant, loss: Loss) {
+    pub(super) fn begin_anew(&mut self, now: Boottime, loss: Loss) {
         self.held_lease.lose(loss);
         self.requested = None;
         let wait = if self.refused == 0 { Duration::ZERO } else { pause(self.refused, &mut self.random) };

@@ -1,12 +1,13 @@
 //! A client with a test server that answers it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
-use crate::Mac;
+use crate::boottime::SOME_TIME;
 use crate::dhcp::Client as _;
 use crate::dhcp4::Change;
 use crate::dhcp4::{ClientId, Kind, Message, Op};
+use crate::{Boottime, Mac};
 
 mod any_order;
 mod messages;
@@ -23,11 +24,11 @@ const TIMES: [u32; 3] = [500, 800, 1000];
 
 struct Bench {
     client: Client,
-    now: Instant,
+    now: Boottime,
     /// The message that was last sent.
     sent: Option<Message>,
     /// The time that the client waits for.
-    until: Option<Instant>,
+    until: Option<Boottime>,
 }
 
 fn config() -> Config {
@@ -62,8 +63,8 @@ fn reply(kind: Kind, ip: Ipv4Addr, xid: u32) -> Message {
 }
 
 impl Bench {
-    fn with(client: impl FnOnce(Instant) -> Client) -> Self {
-        let now = Instant::now();
+    fn with(client: impl FnOnce(Boottime) -> Client) -> Self {
+        let now = SOME_TIME;
         Bench { client: client(now), now, sent: None, until: None }
     }
 

@@ -1,8 +1,9 @@
 //! How a client handles the messages that it receives.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Client, Ignored, Loss, Offer, Phase};
+use crate::Boottime;
 use crate::dhcp6::exchange::{self, Exchange};
 use crate::dhcp6::lease::Association;
 use crate::dhcp6::{Duid, Held, Kind, Lease, Message, Status, code};
@@ -17,7 +18,7 @@ const QUESTIONS: [u32; 2] = [2, 4];
 impl Client {
     /// Processes a message. The caller learns what to do next from [`poll`](crate::dhcp::Client::poll).
     /// Returns why the message was ignored, if it was.
-    pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
+    pub fn receive(&mut self, now: Boottime, message: &Message) -> Result<(), Ignored> {
         self.expire(now);
         let server = Exchange::answer(self.exchange(), &self.config, message)?;
         if self.asked().is_some_and(|asked| *asked != server) {
@@ -72,7 +73,7 @@ impl Client {
     /// Handles an ADVERTISE. Offers are collected until the first SOLICIT would be repeated. Then the one
     /// with the highest preference is accepted; among equals the one with the requested address, otherwise
     /// the first. After that time, or with the preference 255, an offer is accepted at once.
-    fn advertised(&mut self, now: Instant, message: &Message, server: Duid) -> Result<(), Ignored> {
+    fn advertised(&mut self, now: Boottime, message: &Message, server: Duid) -> Result<(), Ignored> {
         let association = Association::read(message, self.config.iaid);
         let (status, words) = association.status(message);
         if status != Status::Success {
@@ -108,7 +109,7 @@ impl Client {
     }
 
     /// Handles a REPLY that assigns, extends or withdraws an address.
-    fn replied(&mut self, now: Instant, message: &Message, server: Duid) -> Result<(), Ignored> {
+    fn replied(&mut self, now: Boottime, message: &Message, server: Duid) -> Result<(), Ignored> {
         let association = Association::read(message, self.config.iaid);
         let (status, words) = association.status(message);
         match (status, &self.phase) {
@@ -162,7 +163,7 @@ impl Client {
 
     /// Handles the REPLY to a CONFIRM, which says whether the lease still belongs to this link. The times of
     /// the lease do not change.
-    fn confirmed(&mut self, now: Instant, message: &Message, server: &Duid) -> Result<(), Ignored> {
+    fn confirmed(&mut self, now: Boottime, message: &Message, server: &Duid) -> Result<(), Ignored> {
         let (status, words) = message.options.status();
         match status {
             Status::Success => {}
@@ -186,7 +187,7 @@ impl Client {
 
     /// Starts over. The first time this happens at once, then after ever longer pauses if nothing else comes
     /// between; otherwise client and server would keep each other busy.
-    fn refused(&mut self, now: Instant, words: Option<String>) {
+    fn refused(&mut self, now: Boottime, words: Option<String>) {
         self.held_lease.lose(Loss::Refused(words));
         self.requested = None;
         let pause = self.refused.map(|before| exchange::REFUSED.pause(before, &mut self.random));

@@ -1,6 +1,8 @@
 //! A client with a test server that answers it.
 
-use std::time::{Duration, Instant};
+use crate::Boottime;
+use crate::boottime::SOME_TIME;
+use std::time::Duration;
 
 use super::*;
 use crate::dhcp::Client as _;
@@ -20,11 +22,11 @@ const TIMES: [u32; 4] = [500, 800, 900, 1000];
 
 struct Bench {
     client: Client,
-    now: Instant,
+    now: Boottime,
     /// The message that was last sent.
     sent: Option<Message>,
     /// The time that the client waits for.
-    until: Option<Instant>,
+    until: Option<Boottime>,
 }
 
 fn server(last: u8) -> Duid {
@@ -76,8 +78,8 @@ fn gives(ip: Ipv6Addr) -> (u16, Vec<u8>) {
 }
 
 impl Bench {
-    fn with(client: impl FnOnce(Instant) -> Client) -> Self {
-        let now = Instant::now();
+    fn with(client: impl FnOnce(Boottime) -> Client) -> Self {
+        let now = SOME_TIME;
         Bench { client: client(now), now, sent: None, until: None }
     }
 

@@ -1,6 +1,7 @@
 use super::*;
-use crate::Mac;
+use crate::boottime::SOME_TIME;
 use crate::ndp::{Preference, RouteInformation};
+use crate::{Boottime, Mac};
 use proptest::prelude::*;
 
 mod bounds;
@@ -36,7 +37,7 @@ fn seconds(number: u64) -> Duration {
 }
 
 /// The remaining valid and preferred lifetimes of the only prefix, in seconds.
-fn left(link: &Link, now: Instant) -> Option<(u64, u64)> {
+fn left(link: &Link, now: Boottime) -> Option<(u64, u64)> {
     let left = |lasting: Lasting| lasting.left(now).map_or(u64::MAX, |left| left.as_secs());
     let offer = link.offer(now);
     assert!(offer.prefixes.len() < 2);
@@ -60,7 +61,7 @@ fn lifetimes_follow_the_table_at_the_head() {
         ("for ever", Some(60), (u32::MAX, u32::MAX), Some((u64::MAX, u64::MAX))),
     ];
     for (what, known, (valid, preferred), wanted) in cases {
-        let now = Instant::now();
+        let now = SOME_TIME;
         let mut link = Link::new(now, 7);
         if let Some(known) = known {
             link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", known, known)]), now);
@@ -72,7 +73,7 @@ fn lifetimes_follow_the_table_at_the_head() {
 
 #[test]
 fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let unfit = ["fe80::/64", "ff02::/64", "::/64", "fd88::/63", "fd88::/96"];
     let mut prefixes: Vec<_> = unfit.iter().map(|net| prefix(net, HOUR, HOUR)).collect();
@@ -85,7 +86,7 @@ fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
 }
 
 /// Polls until there is nothing to do. Returns how many solicitations were sent, and whether there was news.
-fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
+fn settle(link: &mut Link, now: Boottime) -> (usize, bool) {
     let (mut sent, mut news) = (0, false);
     loop {
         match link.poll(now) {
@@ -101,7 +102,7 @@ fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
 
 #[test]
 fn it_asks_ever_less_often_until_a_default_router_speaks() {
-    let (mut now, mut sent) = (Instant::now(), Vec::new());
+    let (mut now, mut sent) = (SOME_TIME, Vec::new());
     let begin = now;
     let mut link = Link::new(now, 7);
     while now < begin + seconds(4 * 3600) {
@@ -125,7 +126,7 @@ fn it_asks_ever_less_often_until_a_default_router_speaks() {
 
 #[test]
 fn a_router_that_ends_or_says_so_is_none_and_is_asked_for_again() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", 86400, 14400)]), now);
     assert_eq!(settle(&mut link, now), (0, true));
@@ -144,7 +145,7 @@ fn a_router_that_ends_or_says_so_is_none_and_is_asked_for_again() {
 
 #[test]
 fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_within_bounds() {
-    let begin = Instant::now();
+    let begin = SOME_TIME;
     let (mut now, mut told, mut asked, mut number) = (begin, Vec::new(), 0, 0u32);
     let mut link = Link::new(now, 7);
     let hour = begin + seconds(3600);
@@ -190,7 +191,7 @@ fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_with
 
 #[test]
 fn who_makes_up_routers_and_prefixes_keeps_none_out_and_puts_none_out() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let made_up = |link: &mut Link, from: u16| {
         for number in from..from + 100 {
             let of = prefix(&format!("fd66:{number:x}::/64"), 9000, 9000);
@@ -232,7 +233,7 @@ fn who_makes_up_routers_and_prefixes_keeps_none_out_and_puts_none_out() {
 
 #[test]
 fn the_preferred_router_comes_first_and_of_equals_the_one_that_was_first() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let first = |link: &Link| link.offer(now).routers[0].ip;
     for router in ["fe80::2", "fe80::1", "fe80::2"] {
@@ -249,7 +250,7 @@ fn the_preferred_router_comes_first_and_of_equals_the_one_that_was_first() {
 
 #[test]
 fn news_are_what_is_deprecated_ends_or_is_half_over() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let said = said("fe80::1", 1800, &[prefix("fd88::/64", 1000, 600)]);
     link.receive(&said, now);
@@ -268,7 +269,7 @@ fn news_are_what_is_deprecated_ends_or_is_half_over() {
 
 #[test]
 fn what_was_known_before_a_start_is_no_news_and_cannot_be_cut_short_either() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let net = "fd88::/64".parse().unwrap();
     let lasting = |number| Lasting(Some(now + seconds(number)));
@@ -288,7 +289,7 @@ fn route(to: &str, preference: Preference, lifetime: u32) -> RouteInformation {
 
 #[test]
 fn routes_and_flags_are_those_of_the_last_word() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let with = |routes: &[(&str, u32)], managed| RouterAdvertisement {
         routes: routes.iter().map(|(to, lifetime)| route(to, Preference::Medium, *lifetime)).collect(),
@@ -305,7 +306,7 @@ fn routes_and_flags_are_those_of_the_last_word() {
 #[test]
 fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_header() {
     use Preference::{High, Low, Medium};
-    let now = Instant::now();
+    let now = SOME_TIME;
     let until = |seconds: Option<u64>| Lasting(seconds.map(|seconds| now + Duration::from_secs(seconds)));
     for (header, routes, expected) in [
         ((1800, High), &[][..], Some((High, until(Some(1800))))),
@@ -336,7 +337,7 @@ fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_head
 
 #[test]
 fn a_new_name_server_takes_the_place_of_the_one_that_ends_first() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let with = |number: u8, lifetime: u32| RouterAdvertisement {
         dns: vec![(ip(&format!("fd88::{number:x}")), lifetime)],
@@ -355,7 +356,7 @@ fn a_new_name_server_takes_the_place_of_the_one_that_ends_first() {
 
 #[test]
 fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let with = |router: &str, dns: &[(&str, u32)], search: &[(&str, u32)]| RouterAdvertisement {
         dns: dns.iter().map(|(server, lifetime)| (ip(server), *lifetime)).collect(),
@@ -406,7 +407,7 @@ fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
 
 #[test]
 fn flags_end_with_their_router_and_those_of_many_do_not_keep_a_new_one_out() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let flagged = |router: &str, lifetime, prefixes: &[PrefixInformation]| RouterAdvertisement {
         managed: true,
@@ -426,7 +427,7 @@ fn flags_end_with_their_router_and_those_of_many_do_not_keep_a_new_one_out() {
 
 #[test]
 fn of_several_routers_the_least_packet_counts_for_as_long_as_they_are_there() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let with = |router: &str, lifetime, mtu| RouterAdvertisement { mtu, ..said(router, lifetime, &[]) };
     link.receive(&with("fe80::1", 1800, Some(1492)), now);
@@ -456,7 +457,7 @@ proptest! {
             0..60,
         ),
     ) {
-        let (mut now, mut sent, begin) = (Instant::now(), 0, Instant::now());
+        let (mut now, mut sent, begin) = (SOME_TIME, 0, SOME_TIME);
         let mut link = Link::new(now, 7);
         for (pause, router, lifetime, net, valid, deprecated) in words {
             now += seconds(pause);
@@ -487,7 +488,7 @@ proptest! {
 
 #[test]
 fn what_is_on_the_link_is_told_also_of_prefixes_of_which_no_address_is_made() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let managed = |net, valid| PrefixInformation { autonomous: false, ..prefix(net, valid, 60) };
     let elsewhere = PrefixInformation { on_link: false, ..managed("fd77::/64", HOUR) };

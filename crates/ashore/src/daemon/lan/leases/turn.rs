@@ -5,10 +5,11 @@
 //! be answered too late.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_core::net::name::IfName;
 use ashore_kernel::boottime;
+use ashore_wire::Boottime;
 use ashore_wire::dhcp4::State as Phase;
 
 use super::{Leases, Leasing};
@@ -35,7 +36,7 @@ impl Leases {
 
 impl Leasing {
     /// Whether the client keeps others waiting.
-    fn is_asking(&self, now: Instant) -> bool {
+    fn is_asking(&self, now: Boottime) -> bool {
         let begun = self.own.turn.is_some_and(|turn| now.saturating_duration_since(turn) < TURN);
         let unanswered = matches!(self.client.state(), Phase::Init | Phase::Selecting | Phase::Requesting);
         self.own.awaited && begun && unanswered
@@ -43,7 +44,7 @@ impl Leasing {
 
     /// Whether it is the client's turn. A client that asks for a previous lease is answered at once and need
     /// not wait, nor does a client that no request waits for.
-    pub(super) fn may_ask(&mut self, now: Instant, asking: &mut HashMap<IfName, usize>) -> bool {
+    pub(super) fn may_ask(&mut self, now: Boottime, asking: &mut HashMap<IfName, usize>) -> bool {
         if self.own.awaited && self.own.turn.is_none() && self.client.state() == Phase::Init {
             let others = asking.entry(self.wanted.parent.clone()).or_default();
             if *others >= WINDOW {

@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+use crate::Boottime;
+
 #[derive(Debug, Clone)]
 enum Event {
     /// Time passes: by this many milliseconds, or, for `Due`, until the moment that the client waits for.
@@ -58,7 +60,7 @@ struct Driver {
 
 impl Driver {
     /// Follows the client's actions and checks them.
-    fn follow(&mut self, actions: Vec<Action>, now: Instant) -> Result<(), TestCaseError> {
+    fn follow(&mut self, actions: Vec<Action>, now: Boottime) -> Result<(), TestCaseError> {
         let sends = actions.iter().filter(|action| matches!(action, Action::Send(_))).count();
         prop_assert!(sends <= 2, "{actions:?}");
         for action in actions {

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::{HOUR, ip, prefix, said, seconds, settle};
+use crate::boottime::SOME_TIME;
 use crate::ndp::{Preference, PrefixInformation, RouteInformation, RouterAdvertisement};
 
 fn net(text: &str) -> Ipv6Net {
@@ -10,7 +11,7 @@ fn net(text: &str) -> Ipv6Net {
 
 #[test]
 fn what_is_on_the_link_is_told_of_prefixes_down_to_the_shortest_and_of_no_unfit_one() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     for (text, on_link, valid, taken) in [
         ("fd88::/64", true, 1, true),
         ("fd88::/64", true, 0, false),
@@ -31,7 +32,7 @@ fn what_is_on_the_link_is_told_of_prefixes_down_to_the_shortest_and_of_no_unfit_
 
 #[test]
 fn a_prefix_stays_on_the_link_though_another_word_says_nothing_of_it() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let with =
         |on_link| said("fe80::1", 1800, &[PrefixInformation { on_link, ..prefix("fd88::/64", HOUR, HOUR) }]);
     for (words, expected) in [
@@ -52,7 +53,7 @@ fn a_prefix_stays_on_the_link_though_another_word_says_nothing_of_it() {
 
 #[test]
 fn any_of_flags_and_mtu_is_a_setting_and_a_word_without_takes_it_back() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let word =
         |managed, other, mtu| RouterAdvertisement { managed, other, mtu, ..said("fe80::1", 1800, &[]) };
     for (managed, other, mtu, expected) in [
@@ -76,7 +77,7 @@ fn any_of_flags_and_mtu_is_a_setting_and_a_word_without_takes_it_back() {
 
 #[test]
 fn settings_of_no_default_router_last_as_long_as_the_longest_of_what_else_it_says() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let route = RouteInformation { to: net("fd99::/48"), preference: Preference::Medium, lifetime: 90 };
     let word = |lifetime, prefixes: &[PrefixInformation], routes: &[RouteInformation]| RouterAdvertisement {
         managed: true,
@@ -101,7 +102,7 @@ fn settings_of_no_default_router_last_as_long_as_the_longest_of_what_else_it_say
 
 #[test]
 fn routers_are_asked_at_growing_pauses_each_a_tenth_off_at_most() {
-    let begin = Instant::now();
+    let begin = SOME_TIME;
     let (mut shortest, mut longest) = (Duration::MAX, Duration::ZERO);
     for random in 0..200 {
         let (mut link, mut now, mut sent) = (Link::new(begin, random * 7919), begin, Vec::new());
@@ -130,7 +131,7 @@ fn routers_are_asked_at_growing_pauses_each_a_tenth_off_at_most() {
 
 #[test]
 fn a_link_that_comes_back_asks_anew_and_one_that_loses_its_router_asks_soon() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     assert_eq!(link.poll(now), Action::Solicit);
     link.receive(&said("fe80::1", 1, &[]), now);
@@ -155,7 +156,7 @@ fn a_link_that_comes_back_asks_anew_and_one_that_loses_its_router_asks_soon() {
 
 #[test]
 fn what_was_known_before_a_start_is_taken_once_and_only_what_lasts() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let until = |number| Lasting(Some(now + seconds(number)));
     let known = |number| Offer {
         routers: vec![Router { ip: ip("fe80::1"), preference: Preference::Low, until: until(number) }],
@@ -207,7 +208,7 @@ fn what_was_known_before_a_start_is_taken_once_and_only_what_lasts() {
 
 #[test]
 fn a_route_is_that_of_its_router_and_its_destination() {
-    let now = Instant::now();
+    let now = SOME_TIME;
     let mut link = Link::new(now, 7);
     let word = |router: &str, routes: &[(&str, u32)]| RouterAdvertisement {
         routes: routes
