@@ -22,7 +22,7 @@ use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Lease;
 use ashore_wire::ndp::RouterAdvertisement;
-use ashore_wire::{Boottime, dhcp6, slaac};
+use ashore_wire::{dhcp6, slaac};
 
 use crate::{OURS, START};
 

@@ -1,5 +1,6 @@
 //! A NAS that boots. systemd is its first process and Docker one of its services, in namespaces of their own
-//! around a machine of the lab. Its disk outlives its boots.
+//! around a machine of the lab. Its disk outlives its boots. A directory may be on a disk of its own, which also
+//! forgets what was not synced when the power is cut.
 
 use std::fs;
 use std::io;
@@ -16,6 +17,9 @@ use crate::world::{Machine, WorldError};
 
 /// How long a boot or a shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The disk of a directory that has one, in the NAS's directory.
+const IMAGE: &str = "own.img";
 
 /// How the names of the lab's control groups begin.
 const OWN: &str = "ashore-lab-";
@@ -55,6 +59,7 @@ const BOOT: &str = r#"
     mount -t tmpfs tmpfs dev/shm
     mount -t tmpfs -o mode=755 tmpfs run
     mount -t tmpfs tmpfs tmp
+    if [ -e "$disk/own.img" ]; then mount -o loop,commit=600 "$disk/own.img" ".$(cat "$disk/own")"; fi
     mkdir tmp/before
     pivot_root . tmp/before
     exec busybox chroot . busybox sh -ec \
@@ -116,6 +121,22 @@ impl Nas {
         fs::create_dir_all(&home)?;
         let name = program.file_name().expect("a program has a name");
         fs::copy(program, home.join(name)).map(|_| ())
+    }
+
+    /// Puts a directory on a disk of its own, an image with ext4. The NAS must be off. What is written there
+    /// without being synced stays in the kernel's memory for ten minutes, unless there is much of it.
+    pub fn give_disk(&self, directory: &str) -> Result<(), WorldError> {
+        const SIZE: u64 = 32 << 20;
+        fs::create_dir_all(self.directory.join("changed").join(directory.trim_start_matches('/')))?;
+        fs::write(self.directory.join("own"), directory)?;
+        let image = self.directory.join(IMAGE);
+        fs::File::create(&image)?.set_len(SIZE)?;
+        let made = Command::new("/sbin/mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&image).output()?;
+        if !made.status.success() {
+            let error = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(io::Error::other(format!("mke2fs: {error}")).into());
+        }
+        Ok(())
     }
 
     /// Boots on a machine and waits until systemd answers. Its services may still be starting.
@@ -192,11 +213,35 @@ impl Nas {
         Ok(())
     }
 
-    /// Cuts the power.
+    /// Cuts the power. The disk of [`Nas::give_disk`] keeps what was synced.
     pub fn cut_power(&mut self) -> io::Result<()> {
-        if let Some(mut power) = self.power.take() {
-            power.holder.kill()?;
-            power.holder.wait()?;
+        let Some(mut power) = self.power.take() else { return Ok(()) };
+        let (image, kept) = (self.directory.join(IMAGE), self.directory.join("kept.img"));
+        let has_disk = image.exists();
+        if has_disk {
+            self.freeze()?;
+            // What the file system has not written to its device is not in the image either. Its end, below,
+            // writes the rest, to a file that nothing leads to any more.
+            fs::copy(&image, &kept)?;
+            fs::rename(&kept, &image)?;
+        }
+        power.holder.kill()?;
+        if has_disk {
+            fs::write(self.cgroup.join("cgroup.freeze"), "0")?;
+        }
+        power.holder.wait()?;
+        Ok(())
+    }
+
+    /// Stops all processes at once.
+    fn freeze(&self) -> io::Result<()> {
+        fs::write(self.cgroup.join("cgroup.freeze"), "1")?;
+        let end = Instant::now() + PATIENCE;
+        while !fs::read_to_string(self.cgroup.join("cgroup.events"))?.contains("frozen 1") {
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the NAS does not freeze"));
+            }
+            sleep(Duration::from_millis(1));
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use ashore_kernel::this_boot;
+use ashore_store::Backlog;
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -46,6 +48,11 @@ impl Directory {
     /// unless it is a regular file of this user with a single name.
     pub(crate) fn file(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         self.own_file(name, OFlag::O_CREAT | OFlag::O_WRONLY, mode)
+    }
+
+    /// Opens a file in this directory for reading and writing. The file is checked as in [`Directory::file`].
+    pub(crate) fn kept_file(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        self.own_file(name, OFlag::O_CREAT | OFlag::O_RDWR, mode)
     }
 
     /// Reads a file in this directory, up to `most` bytes. The file is checked as in [`Directory::file`].
@@ -126,6 +133,18 @@ pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     with_mode(&File::options().read(true).custom_flags(flags.bits()).open(path)?, mode)
+}
+
+/// Opens the backlog of a state, in the run directory of its daemon. Without one everything works, and each change
+/// is written to the disk.
+pub(crate) fn backlog(run: &Path) -> Option<Backlog> {
+    let boot = this_boot()?;
+    let open = || {
+        make_directories(run, 0o755)?;
+        Directory::at(run)?.kept_file("backlog".as_ref(), 0o600)
+    };
+    let file = open().inspect_err(|error| tracing::warn!("no backlog in {}: {error}", run.display()));
+    Some(Backlog::of(file.ok()?, boot))
 }
 
 /// Creates or replaces a file atomically, with the given mode.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ashore_core::model::identity::Seed;
-use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use ashore_store::Store;
 use home::inside::Inside;
 use home::site::{Site, on_every_engine};
@@ -210,12 +210,12 @@ fn a_link_that_is_down_goes_too_and_one_that_is_gone_is_said_to_be() {
         address(&home, &web);
         kill(daemon, Signal::SIGSTOP).unwrap();
         inside.types("ip link del eth0");
-        let ran = std::thread::scope(|scope| {
-            let detach = scope.spawn(|| home.run("detach lan web"));
-            std::thread::sleep(Duration::from_millis(200));
-            kill(daemon, Signal::SIGCONT).unwrap();
-            detach.join().unwrap()
-        });
+        let mut detach = home.daemon().client();
+        detach.args(["detach", "lan", "web"]);
+        let ran = std::thread::spawn(move || Ran::of(&mut detach).unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+        kill(daemon, Signal::SIGCONT).unwrap();
+        let ran = ran.join().unwrap();
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         ran.stderr.contains("no link of `web` was left in")
     });

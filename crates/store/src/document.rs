@@ -52,7 +52,7 @@ fn leased_in_key(rows: &mut Rows) {
 }
 
 const SCHEMA_KEY: &str = "schema";
-const SEED_KEY: &str = "seed";
+pub(crate) const SEED_KEY: &str = "seed";
 
 /// What is wrong with a document.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,9 @@
 //! The state on disk, and its export format.
 
+mod backlog;
 mod document;
 mod store;
 
+pub use backlog::Backlog;
 pub use document::{DocumentError, SCHEMA};
 pub use store::{Store, StoreError};

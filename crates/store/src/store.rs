@@ -2,8 +2,10 @@
 //!
 //! Every row is JSON under its key. So an export contains the same rows, and a migration is a function from
 //! document to document. A commit is one durable transaction, and memory changes only after it. After a disk
-//! error, memory decides what was committed. Changes that the kernel would report anyway can be deferred:
-//! they are in memory at once, and reach the disk with the next transaction.
+//! error, memory decides what was committed.
+//!
+//! Changes that a power failure undoes anyway need not be durable: they are in memory and in the
+//! [`Backlog`] at once, and reach the disk with the next transaction.
 
 use std::fs;
 use std::io;
@@ -18,6 +20,7 @@ use ashore_core::model::state::{Change, State};
 use ashore_core::net::text::Word;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::backlog::Backlog;
 use crate::document::{self, DocumentError, Row, SCHEMA};
 
 #[cfg(test)]
@@ -93,11 +96,19 @@ pub struct Store {
     state: Arc<State>,
     /// Rows that are in memory but not yet on disk.
     deferred: Vec<Row>,
+    /// Has the same rows, so that they outlive the process. `None` if there is no such file, or none that can be
+    /// written.
+    backlog: Option<Backlog>,
 }
 
 impl Store {
-    /// Opens the state in a directory. If there is none, creates an empty state with `seed`.
+    /// Opens the state in a directory, without a backlog. If there is none, creates an empty state with `seed`.
     pub fn open(directory: &Path, seed: Seed) -> Result<Store, StoreError> {
+        Store::open_with(directory, seed, None)
+    }
+
+    /// The same, with a backlog. What a killed daemon has left in it is written to the disk.
+    pub fn open_with(directory: &Path, seed: Seed, backlog: Option<Backlog>) -> Result<Store, StoreError> {
         let at = |source| StoreError::Directory { path: directory.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
         let path = directory.join(FILE);
@@ -105,15 +116,18 @@ impl Store {
             create(directory, &path, seed)?;
         }
         let database = open(&path)?;
-        let document = read(&database).map_err(|source| database_error(&path, source))?;
+        let mut document = read(&database).map_err(|source| database_error(&path, source))?;
+        // A backlog that cannot be read is as good as none: it would have been lost with the machine, too.
+        let replayed = backlog.as_ref().is_some_and(|left| left.replay(&mut document).unwrap_or(false));
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
         let document = document::migrated(document).map_err(document_fault)?;
         let state = Arc::new(document::to_state(&document).map_err(document_fault)?);
-        let mut store = Store { database: Some(database), path, state, deferred: Vec::new() };
-        if outdated {
+        let mut store = Store { database: Some(database), path, state, deferred: Vec::new(), backlog: None };
+        if outdated || replayed {
             store.rewrite(&document)?;
         }
+        store.backlog = backlog.and_then(|mut backlog| backlog.begin(&document).is_ok().then_some(backlog));
         Ok(store)
     }
 
@@ -130,7 +144,13 @@ impl Store {
     /// A store with the state as it is now, to be read: it has no file.
     #[must_use]
     pub fn copy(&self) -> Store {
-        Store { database: None, path: self.path.clone(), state: self.snapshot(), deferred: Vec::new() }
+        Store {
+            database: None,
+            path: self.path.clone(),
+            state: self.snapshot(),
+            deferred: Vec::new(),
+            backlog: None,
+        }
     }
 
     /// Commits changes, all or none. When this returns `Ok`, they are on disk.
@@ -138,16 +158,65 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Row> = self.deferred.iter().cloned().chain(changes.iter().map(document::row)).collect();
-        self.write_rows(&rows)?;
+        let own: Vec<Row> = changes.iter().map(document::row).collect();
+        let mut before = self.backlog.as_ref().filter(|backlog| !backlog.is_empty()).map(Backlog::length);
+        // What the backlog says of the same rows is older, and must not come after them.
+        if before.is_some() && self.backlog.as_mut().is_some_and(|backlog| backlog.add(&own).is_err()) {
+            self.flush()?;
+            before = None;
+        }
+        let rows: Vec<Row> = self.deferred.iter().cloned().chain(own).collect();
+        if let Err(error) = self.write_rows(&rows) {
+            if let Some(before) = before {
+                self.note(|backlog| backlog.cut(before));
+            }
+            return Err(error);
+        }
         self.apply(changes);
         Ok(())
     }
 
-    /// Applies changes in memory. They reach the disk with the next commit, or with [`Store::flush`].
+    /// Applies changes that outlive the process, but not a power failure right after. They reach the disk with
+    /// the next commit, or with [`Store::flush`]. Without a backlog they are committed.
+    pub fn record(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let rows: Vec<Row> = changes.iter().map(document::row).collect();
+        match self.backlog.as_mut().map(|backlog| backlog.add(&rows)) {
+            Some(Ok(())) => {
+                self.deferred.extend(rows);
+                self.apply(changes);
+                Ok(())
+            }
+            // It may be full.
+            Some(Err(_)) => {
+                self.flush()?;
+                self.commit(changes)
+            }
+            None => self.commit(changes),
+        }
+    }
+
+    /// Applies changes that the kernel would report anyway. They reach the disk with the next commit, or with
+    /// [`Store::flush`].
     pub fn defer(&mut self, changes: Vec<Change>) {
-        self.deferred.extend(changes.iter().map(document::row));
+        let rows: Vec<Row> = changes.iter().map(document::row).collect();
+        let noted = self.backlog.as_mut().is_none_or(|backlog| backlog.add(&rows).is_ok());
+        self.deferred.extend(rows);
         self.apply(changes);
+        if !noted && self.flush().is_err() {
+            self.note(|_| Err(io::ErrorKind::FileTooLarge.into()));
+        }
+    }
+
+    /// Writes to the backlog. One that can no longer be written is given up, because it would say what is no
+    /// longer so.
+    fn note(&mut self, write: impl FnOnce(&mut Backlog) -> io::Result<()>) {
+        self.backlog = self.backlog.take().and_then(|mut backlog| match write(&mut backlog) {
+            Ok(()) => Some(backlog),
+            Err(_) => {
+                backlog.give_up();
+                None
+            }
+        });
     }
 
     fn apply(&mut self, changes: Vec<Change>) {
@@ -167,7 +236,7 @@ impl Store {
     /// Rewrites the whole state. This shows whether a disk that refused writes accepts them again.
     pub fn write_anew(&mut self) -> Result<(), StoreError> {
         self.rewrite(&self.export())?;
-        self.deferred.clear();
+        self.is_written();
         Ok(())
     }
 
@@ -181,8 +250,16 @@ impl Store {
             }
             Ok(())
         })?;
-        self.deferred.clear();
+        self.is_written();
         Ok(())
+    }
+
+    /// Notes that all deferred changes are on the disk.
+    fn is_written(&mut self) {
+        self.deferred.clear();
+        if self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
+            self.note(Backlog::clear);
+        }
     }
 
     /// The whole state as one document.
@@ -195,8 +272,9 @@ impl Store {
         let fault = |source| StoreError::Document { path: self.path.clone(), source };
         let document = document::migrated(document).map_err(fault)?;
         let state = document::to_state(&document).map_err(fault)?;
+        // The backlog is of the state that goes.
+        self.flush()?;
         self.rewrite(&document)?;
-        self.deferred.clear();
         self.state = Arc::new(state);
         Ok(())
     }

@@ -317,6 +317,16 @@ impl Inner {
         written
     }
 
+    /// Makes changes that outlive the daemon, and not a power failure right after. They reach the disk with the
+    /// next commit, or with the deferred work.
+    fn record(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.store.record(changes).map_err(|error| {
+            let refusal = refusal::state(&error);
+            self.memory.unwritten = Some(refusal.clone());
+            refusal
+        })
+    }
+
     /// Writes the deferred changes. What cannot be written is tried again with the next change and in every
     /// reconciliation.
     fn flush(&mut self) -> Result<(), Refusal> {

@@ -27,6 +27,7 @@ use nix::unistd::geteuid;
 
 use crate::cli::DaemonArgs;
 use crate::client::{self, Failure};
+use crate::files;
 use crate::front::docker::server::Plugin;
 use crate::front::docker::turns::Lists;
 use crate::out::Log;
@@ -89,17 +90,20 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         LockError::Permission => Failure::Privilege(error.to_string()),
         LockError::System(_) => Failure::Internal(error.into()),
     })?;
-    let store = Store::open(&args.state, seed()?).map_err(|error| match error {
-        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::Privilege(error.to_string())
-        }
-        StoreError::Directory { .. } => Failure::Internal(error.into()),
-        _ => Failure::Refused(Refusal {
-            kind: RefusalKind::State,
-            message: error.to_string(),
-            hint: error.hint().map(Remedy::from),
-        }),
-    })?;
+    let store =
+        Store::open_with(&args.state, seed()?, files::backlog(&args.run)).map_err(|error| match error {
+            StoreError::Directory { ref source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Failure::Privilege(error.to_string())
+            }
+            StoreError::Directory { .. } => Failure::Internal(error.into()),
+            _ => Failure::Refused(Refusal {
+                kind: RefusalKind::State,
+                message: error.to_string(),
+                hint: error.hint().map(Remedy::from),
+            }),
+        })?;
     let host = kernel.host().clone();
     let lists = Lists::default();
     let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;

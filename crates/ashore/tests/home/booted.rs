@@ -18,12 +18,18 @@ pub struct Booted {
 
 impl Booted {
     pub fn new(engines: &Engines, suite: &str) -> Booted {
+        Booted::prepared(engines, suite, |_| ())
+    }
+
+    /// The same, with something done to the NAS before it boots.
+    fn prepared(engines: &Engines, suite: &str, prepare: impl FnOnce(&Nas)) -> Booted {
         let world = World::new(None).expect("namespaces (run as root)");
         let router = world.machine("router", 1).unwrap();
         let (machine, laptop) = (world.machine("nas", 9).unwrap(), world.machine("laptop", 50).unwrap());
         let directory = tempfile::tempdir().unwrap();
         let mut nas = Nas::new(engines, suite, directory.path()).unwrap();
         nas.give(Path::new(PROGRAM)).unwrap();
+        prepare(&nas);
         nas.boot(&machine).unwrap();
         let booted = Booted { nas, machine, laptop, router, _directory: directory, _world: world };
         eventually("its engine answers", || booted.run("docker version").code == Some(0));
@@ -123,6 +129,18 @@ fn kill(pid: &str) {
     let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
     // The process may have ended already.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+}
+
+/// Runs a test like [`on_every_systemd`] on a NAS that loses what was not synced to the state's disk when its power
+/// is cut.
+pub fn with_a_disk_for_the_state(test: &str, run: impl Fn(&mut Booted)) {
+    let booted = |engines: &Engines, suite: &str| {
+        Booted::prepared(engines, suite, |nas| nas.give_disk("/var/lib/ashore").unwrap())
+    };
+    match Engines::find() {
+        Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut booted(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
 }
 
 /// Runs a test under systemd 252 with Docker 20.10, and under the newest systemd with Docker 28.5.

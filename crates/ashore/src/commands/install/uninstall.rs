@@ -20,6 +20,7 @@ use super::init::Init;
 use super::{Host, NAME, group, is_same_file, ruling_daemon, systemctl, taken, unit};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
+use crate::files;
 use crate::out::{line_if_read, say};
 
 /// The default directories of the daemon's state and sockets.
@@ -126,8 +127,10 @@ fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
     if !directory.exists() {
         return Ok(InUse::default());
     }
+    let run = host.at(RUN);
+    let backlog = if run.is_dir() { files::backlog(&run) } else { None };
     // The state exists, so the seed is not used.
-    let store = Store::open(&directory, Seed([0; 16])).map_err(anyhow::Error::from)?;
+    let store = Store::open_with(&directory, Seed([0; 16]), backlog).map_err(anyhow::Error::from)?;
     Ok(InUse::of_state(store.state()))
 }
 

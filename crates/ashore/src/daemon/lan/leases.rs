@@ -22,13 +22,12 @@ use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
-use ashore_wire::Boottime;
-use ashore_wire::Mac;
 use ashore_wire::dhcp::{Client as _, Lease as _};
 use ashore_wire::dhcp4::{
     CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Ignored, Lease, Message, Name, Outgoing,
     SERVER_PORT, State as Phase,
 };
+use ashore_wire::{Boottime, Mac};
 
 use super::clients::{self, Clients, Protocol, dns_name};
 use super::{Lan, Send, Table};

@@ -172,7 +172,8 @@ impl Controller {
         } else {
             inner.state().detached(&holder, now())
         };
-        inner.commit(changes)?;
+        // After a power failure the engine's list says that the container has gone.
+        inner.record(changes)?;
         inner.leftovers = true;
         self.schedule_deferred();
         Ok(done())

@@ -35,6 +35,8 @@ impl Controller {
         let observed = inner.observe(&[])?;
         inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
         let mut changes = Vec::new();
+        // Whether the addresses are on the disk, since an earlier call reserved them.
+        let mut reserved_before = false;
         let is_wanted = |there: &Endpoint| requested.addresses.iter().any(|net| there.holds(net.addr()));
         inner.give_way(&network.name, |there| {
             requested.mac.is_some() && there.mac == requested.mac && !is_wanted(there)
@@ -47,6 +49,7 @@ impl Controller {
                 if reserved.network != network.name {
                     changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
                 }
+                reserved_before = true;
                 reserved
             }
             (Some(holder), ..) => return Err(held(inner.state(), &requested.addresses, &holder)),
@@ -98,7 +101,12 @@ impl Controller {
             ..reserved
         };
         changes.push(Change::PutEndpoint(inner.beside(&network, prepared)));
-        inner.commit(changes)?;
+        if reserved_before {
+            inner.record(changes)?;
+            self.schedule_deferred();
+        } else {
+            inner.commit(changes)?;
+        }
         Ok(Reply::Prepared { mac })
     }
 

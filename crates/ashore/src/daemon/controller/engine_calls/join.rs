@@ -25,12 +25,15 @@ impl Controller {
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
         let placement = in_sandbox(&endpoint, sandbox);
         let endpoint = Endpoint { stage: Stage::Attaching, placement, since: now(), seen: None, ..endpoint };
-        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        // The address is on the disk since it was reserved. All else outlives the daemon, and need not outlive the
+        // host, because the container does not.
+        inner.record(vec![Change::PutEndpoint(endpoint.clone())])?;
         let done = inner.carry_out(&observed, &[]).and_then(|observed| {
             // This is recorded at once, because it cannot be observed later: the engine moves the link.
             let attached = inner.state().attached(&endpoint, now());
-            inner.commit(attached).map(|()| observed)
+            inner.record(attached).map(|()| observed)
         });
+        self.schedule_deferred();
         match done {
             Ok(observed) => {
                 self.announce(&inner, &observed, inner.state(), &endpoint);
@@ -66,6 +69,7 @@ impl Controller {
             inner.leaves(endpoint.clone());
         }
         let warnings = inner.back_to_reserved(&endpoint)?;
+        self.schedule_deferred();
         Ok(Reply::Done { warnings })
     }
 
@@ -84,7 +88,7 @@ impl Controller {
             let endpoint = endpoint.without_learned();
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, placement, seen: None, ..endpoint })]
         };
-        inner.commit(changes)?;
+        inner.record(changes)?;
         inner.leftovers = true;
         self.schedule_deferred();
         Ok(Reply::Deleted { addresses })
@@ -94,7 +98,7 @@ impl Controller {
 impl Inner {
     /// Removes an endpoint's link and routes from the host, and keeps its addresses.
     fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
-        self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
+        self.record(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
         let (_, errors) = self.sweep(&[])?;
         let left = errors.iter().map(|error| format!("{error}; it is tried again every minute"));
         Ok(left.collect())
