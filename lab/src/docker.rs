@@ -63,8 +63,19 @@ impl Docker {
         machine: &Machine,
         directory: &Path,
     ) -> Result<Self, WorldError> {
+        Self::start_with(engines, suite, machine, directory, &[])
+    }
+
+    /// Starts the engine with options in addition to the lab's own, which come first.
+    pub fn start_with(
+        engines: &Engines,
+        suite: &str,
+        machine: &Machine,
+        directory: &Path,
+        options: &[&str],
+    ) -> Result<Self, WorldError> {
         let mut docker = Docker::at_rest(engines, suite, directory)?;
-        docker.start_dockerd(machine)?;
+        docker.start_dockerd_with(machine, options)?;
         import_box(docker.client(), engines, &docker.directory)?;
         Ok(docker)
     }

@@ -4,17 +4,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::{cargo, execute, packages};
 
 mod attach;
+mod data;
 mod dhcp;
 mod docker;
 mod scale;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
+    /// Measure this `ashore` program instead of building it
+    #[arg(long, global = true)]
+    program: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
@@ -28,6 +33,9 @@ enum What {
         #[arg(long, default_value_t = 100)]
         rounds: usize,
     },
+    /// Traffic to a container, from the LAN and from its host: Ashore, Docker's macvlan and its bridge with
+    /// `-p`, beside the host itself; and what broadcasts cost a host with many containers
+    Data(data::DataArgs),
     /// Leases of the LAN's DHCP server: time to an address, memory and processor; beside CNI's dhcp and
     /// netavark's dhcp-proxy
     Dhcp {
@@ -57,10 +65,16 @@ enum What {
 
 pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     packages::fetch(root).map_err(anyhow::Error::msg)?;
-    execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
-    let bench = Bench { program: root.join("target/release/ashore"), directory: root.join("target/bench") };
+    let program = if let Some(program) = &arguments.program {
+        program.canonicalize().with_context(|| program.display().to_string())?
+    } else {
+        execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
+        root.join("target/release/ashore")
+    };
+    let bench = Bench { program, directory: root.join("target/bench") };
     match &arguments.what {
         What::Attach { rounds } => attach::run(&bench, *rounds),
+        What::Data(arguments) => data::run(&bench, arguments),
         What::Dhcp { rounds, leases } => dhcp::run(&bench, root, *rounds, *leases),
         What::Docker { rounds } => docker::run(&bench, *rounds),
         What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
