@@ -113,7 +113,9 @@ pub(super) fn print(origin: &str, columns: &[Column]) {
             is_missed(figure.better, spread).then(|| format!("{} {:.2}", figure.name, spread.median))
         });
         match missed.collect::<Vec<_>>().join(", ") {
-            missed if missed.is_empty() => println!("- {}: nothing is worse by more than 3 % in most rounds", column.name),
+            missed if missed.is_empty() => {
+                println!("- {}: nothing is worse by more than 3 % in most rounds", column.name);
+            }
             missed => println!("- {}: worse by more than 3 % in most rounds: {missed}", column.name),
         }
     }
