@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 
 /// The maximum length of what is quoted of a line from outside, in characters.
 const QUOTED: usize = 200;
+/// How a line with an envelope begins.
+const BEGIN: &[u8] = b"{\"protocol\":";
 /// What helps if only the versions differ, not the protocols.
 const ONE_VERSION: &str =
     "use a client and a daemon of the same version; after an upgrade: systemctl restart ashore";
@@ -79,6 +81,17 @@ pub(crate) fn read_request(line: &[u8]) -> (Form, Result<Request, Refusal>) {
         Err(invalid(message, &hint))
     };
     (Form::Enveloped, request)
+}
+
+/// Refuses the line of a request that is longer than it may be, of which only the beginning was read.
+pub(crate) fn too_long(begin: &[u8], longest: u64) -> (Form, Result<Request, Refusal>) {
+    let form = if begin.starts_with(BEGIN) { Form::Enveloped } else { Form::Bare };
+    let refusal = Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!("the request is longer than {longest} bytes"),
+        hint: Some("the largest request is a state to be imported; `ashore forget` makes it smaller".into()),
+    };
+    (form, Err(refusal))
 }
 
 /// Reads the line of the reply to a request in an envelope.
@@ -165,6 +178,7 @@ mod tests {
         let line = request_line(&Request::Status).unwrap();
         assert_eq!(read_request(&line), (Form::Enveloped, Ok(Request::Status)));
         assert!(line.starts_with(b"{\"protocol\":1,\"version\":\""), "{}", String::from_utf8_lossy(&line));
+        assert!(line.starts_with(BEGIN));
         let reply = Reply::Done { warnings: Vec::new() };
         assert_eq!(read_reply(&reply_line(Form::Enveloped, &reply).unwrap()).unwrap(), reply);
     }

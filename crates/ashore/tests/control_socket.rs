@@ -240,9 +240,39 @@ fn nothing_but_reading_passes_the_read_socket() {
     // The controller has seen none of the others: it logs what it refuses and what it does.
     assert_eq!(home.daemon().log(), log);
     assert_eq!(answer_to(&control, b"\"export-state\""), state);
-    // A request that is longer than any reading one is not read to its end before it is refused.
+    // A request that is longer than any reading one is refused as a whole, whatever is in it.
     let endless = format!("{{\"import-state\":\"{}\"}}", "x".repeat(200_000));
     assert!(answer_to(&read, endless.as_bytes()).contains("refused"));
+}
+
+#[test]
+fn a_request_that_is_too_long_has_one_answer_and_is_not_taken_for_one_of_another_version() {
+    let home = Home::new();
+    let long =
+        format!(r#"{{"protocol":1,"version":"0","body":{{"import-state":"{}"}}}}"#, "x".repeat(17 << 20));
+    for (socket, longest) in [(home.daemon().socket(), 16 << 20), (read_socket(&home), 64 << 10)] {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(format!("{long}\n\"list-networks\"\n").as_bytes()).unwrap();
+        let mut answers = BufReader::new(stream).lines();
+        let refused = answers.next().unwrap().unwrap();
+        assert!(refused.starts_with("{\"protocol\":1,"), "{refused}");
+        assert!(refused.contains(&format!("the request is longer than {longest} bytes")), "{refused}");
+        assert_eq!(answers.next().unwrap().unwrap(), r#"{"networks":[]}"#);
+    }
+}
+
+#[test]
+fn what_readers_are_refused_fills_no_log() {
+    let home = Home::new();
+    for socket in [home.daemon().socket(), read_socket(&home)] {
+        for _ in 0..20 {
+            let refused = answer_to(&socket, br#"{"inspect-network":{"network":"x"}}"#);
+            assert!(refused.contains("not-found"), "{refused}");
+        }
+    }
+    let log = home.daemon().log();
+    assert!(!log.contains("refused"), "{log}");
 }
 
 #[test]

@@ -170,8 +170,17 @@ fn answer(controller: &Controller, passes: &Passes, client: &Client<'_>) -> io::
         if line.is_empty() {
             return Ok(());
         }
+        let is_too_long = line.len() as u64 == passes.longest() && !line.ends_with(b"\n");
+        if is_too_long {
+            // Otherwise its end would be taken for the next request.
+            reader.skip_until(b'\n')?;
+        }
         client.is_served();
-        let (form, request) = protocol::read_request(&line);
+        let (form, request) = if is_too_long {
+            protocol::too_long(&line, passes.longest())
+        } else {
+            protocol::read_request(&line)
+        };
         let reply = request
             .and_then(|request| contained(|| passes.handle(controller, request)).and_then(|reply| reply));
         let bytes = protocol::reply_line(form, &reply.unwrap_or_else(Reply::Refused))?;

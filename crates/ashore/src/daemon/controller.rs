@@ -196,7 +196,10 @@ impl Controller {
             self.reconcile(Cause::Search);
         }
         answer.unwrap_or_else(|refusal| {
-            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
+            // Whoever may only read must not fill the log. A fault of the daemon's own is logged by the panic.
+            if !reads {
+                tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
+            }
             Reply::Refused(refusal)
         })
     }
@@ -248,7 +251,7 @@ impl Controller {
     fn lock(&self) -> Locked<'_> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.kernel.stay();
-        self.copies.turn();
+        self.copies.is_taken();
         Locked { inner, changed: false, after: AfterLock(self) }
     }
 }
@@ -275,7 +278,7 @@ impl Drop for Locked<'_> {
             self.after.0.publish(&self.inner);
             self.after.0.copies.take_over(&self.inner, self.changed);
         }
-        self.after.0.copies.turn();
+        self.after.0.copies.is_released();
         self.inner.kernel.leave();
     }
 }

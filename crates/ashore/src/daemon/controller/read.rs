@@ -26,13 +26,16 @@ const READERS: usize = 4;
 pub(super) struct Copies {
     /// What was so when the lock was last released.
     last: Mutex<(Store, Memory)>,
-    /// How often the lock was taken and released: an odd number while it is held.
-    turns: AtomicU64,
+    turns: Turns,
     host: Namespace,
     kernels: Mutex<Kernels>,
     /// Signalled when a reader has ended.
     ended: Condvar,
 }
+
+/// How often the lock was taken and released: an odd number while it is held.
+#[derive(Default)]
+struct Turns(AtomicU64);
 
 /// The readers' kernel sockets.
 struct Kernels {
@@ -48,7 +51,7 @@ impl Copies {
         let idle = Kernel::of(inner.kernel.host()).ok();
         Copies {
             last: Mutex::new((inner.store.copy(), inner.memory.clone())),
-            turns: AtomicU64::new(0),
+            turns: Turns::default(),
             host: inner.kernel.host().clone(),
             kernels: Mutex::new(Kernels { idle, readers: 0 }),
             ended: Condvar::new(),
@@ -69,13 +72,14 @@ impl Copies {
         self.last().0.copy()
     }
 
-    /// Notes that the lock is taken or released.
-    pub(super) fn turn(&self) {
-        self.turns.fetch_add(1, Ordering::SeqCst);
+    /// Notes that the lock is taken.
+    pub(super) fn is_taken(&self) {
+        self.turns.begin();
     }
 
-    fn turns(&self) -> u64 {
-        self.turns.load(Ordering::SeqCst)
+    /// Notes that the lock is released.
+    pub(super) fn is_released(&self) {
+        self.turns.end();
     }
 
     /// Takes over what is so as the lock is released. `changed` says whether memory may have changed.
@@ -106,13 +110,30 @@ impl Copies {
             Some(kernel) => kernel,
             None => Kernel::of(&self.host).map_err(|error| refusal::namespace(&error))?,
         };
-        reader.since = self.turns();
+        reader.since = self.turns.now();
         let (store, memory) = {
             let last = self.last();
             (last.0.copy(), last.1.clone())
         };
         reader.inner = Some(Inner { store, kernel, publication: Publication::default(), memory });
         Ok(reader)
+    }
+}
+
+impl Turns {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// To be called under the lock. A panic may have kept the last turn from its end.
+    fn begin(&self) {
+        self.0.store((self.now() + 1) | 1, Ordering::SeqCst);
+    }
+
+    /// To be called under the lock.
+    fn end(&self) {
+        self.0.store(self.now() | 1, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -158,12 +179,34 @@ impl Controller {
             if reader.look_at_vlans() {
                 answer = ask(&reader);
             }
-            let settled = reader.since.is_multiple_of(2) && self.copies.turns() == reader.since;
+            let settled = reader.since.is_multiple_of(2) && self.copies.turns.now() == reader.since;
             if settled || Instant::now() >= end {
                 return Ok((answer?, settled));
             }
             drop(reader);
             std::thread::sleep(AGAIN);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_a_panic_has_cut_short_does_not_turn_the_others_around() {
+        let turns = Turns::default();
+        let mut seen = vec![turns.now()];
+        let mut step = |is_free: bool, change: fn(&Turns)| {
+            change(&turns);
+            assert_eq!(turns.now().is_multiple_of(2), is_free);
+            assert!(!seen.contains(&turns.now()), "a reader would not notice");
+            seen.push(turns.now());
+        };
+        step(false, Turns::begin);
+        step(true, Turns::end);
+        step(false, Turns::begin);
+        step(false, Turns::begin);
+        step(true, Turns::end);
     }
 }
