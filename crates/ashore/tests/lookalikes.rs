@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use ashore_kernel::PacketSocket;
+use ashore_kernel::{PacketSocket, Watch};
 use ashore_lab::{Engines, Machine, cannot_run};
 use ashore_wire::{Mac, filter};
 use home::inside::Inside;
@@ -114,6 +114,37 @@ fn who_has_the_mac_of_another_taken_in_keeps_nobody_that_is_gone() {
     assert!(home.nas.kernel().macs_on(&eth0).unwrap().unwrap().contains(&mac), "it is taken in still");
     let other = home.world.container("other").unwrap();
     assert_eq!(home::addresses(&home.attach("lan", &other, &format!("--ip {at}"))), [at]);
+    drop(socket);
+}
+
+#[test]
+fn a_link_that_cannot_be_made_again_does_not_keep_the_daemon_busy() {
+    if !has_tools("a MAC that is taken in, without its link") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let mac = home.attach("lan", &web, "")["mac"].as_str().unwrap().parse::<Mac>().unwrap();
+    let inside = Inside::of(&web);
+    inside.types("ip link add s0 link eth0 type macvlan mode bridge; ip link set s0 up");
+    let s0 = inside.links().iter().find(|link| link.name.as_str() == "s0").unwrap().index;
+    let mut socket = PacketSocket::open(web.namespace(), s0, &filter::arp_and_ndp()).unwrap();
+    socket.take_in(&BTreeSet::from([mac])).unwrap();
+    // At once, so that the name is taken before the link is made again.
+    let swap = home.directory.path().join("swap");
+    std::fs::write(&swap, "link del eth0\nlink add eth0 type bridge\n").unwrap();
+    inside.types(&format!("ip -batch {}", swap.display()));
+    eventually("it is told of", || troubles(&home).contains("there is a link `eth0` already"));
+    // Neither the daemon nor a reader keeps making the host's links change, which makes the daemon look again.
+    let watch = Watch::of(home.nas.namespace()).unwrap();
+    let mut changed = 0;
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(300));
+        home.run("plan");
+        changed += u32::from(watch.take().unwrap());
+    }
+    assert!(changed < 10, "{changed} of 20");
     drop(socket);
 }
 

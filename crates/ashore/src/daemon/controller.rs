@@ -160,9 +160,8 @@ struct Memory {
     unlinked: Unlinked,
     /// Containers that had a link with a tag when the daemon started.
     unowned: Vec<Netns>,
-    /// Child links of parents, by MAC, and when the kernel last confirmed that they are up. All copies share
-    /// them.
-    children: Arc<Mutex<BTreeMap<(IfName, Mac), Instant>>>,
+    /// Whether child links of parents are up, by MAC, and when the kernel last said so. All copies share it.
+    children: Arc<Mutex<BTreeMap<(IfName, Mac), (Instant, bool)>>>,
     /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,
 }
@@ -379,7 +378,7 @@ impl Inner {
                 Some(self.state().macs_on(&parent).collect())
             });
             let Some(mut children) = children else { continue };
-            children.retain(|mac| !missing.contains(mac) || self.is_child(&parent, *mac));
+            children.retain(|mac| !missing.contains(mac) || self.was_child(&parent, *mac));
             observed.children.insert(parent, children);
         }
     }

@@ -28,7 +28,7 @@ const AT_A_TIME: usize = 8;
 /// namespaces there are.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// How long the answer that a link is up stays valid. This is less than the time that is waited for a link to
+/// How long the answer whether a link is up stays valid. This is less than the time that is waited for a link to
 /// go.
 const BELIEVED: Duration = Duration::from_secs(2);
 
@@ -260,19 +260,29 @@ impl Inner {
     /// receive frames for a MAC, so the kernel is asked. It is asked by making a link for a moment, which
     /// causes notifications, so a positive answer stays valid for a while.
     pub(super) fn is_child(&self, parent: &IfName, mac: Mac) -> bool {
+        self.is_child_unless(parent, mac, |is_up| is_up)
+    }
+
+    /// Like `is_child`, where a link that has come a moment ago may be missed: a negative answer stays valid
+    /// too. Otherwise each look would cause the notification that causes the next look.
+    pub(super) fn was_child(&self, parent: &IfName, mac: Mac) -> bool {
+        self.is_child_unless(parent, mac, |_| true)
+    }
+
+    /// Asks the kernel, unless its last answer is believed.
+    fn is_child_unless(&self, parent: &IfName, mac: Mac, is_believed: impl Fn(bool) -> bool) -> bool {
         let key = (parent.clone(), mac);
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children.retain(|_, at| at.elapsed() < BELIEVED);
-        if children.contains_key(&key) {
-            return true;
+        children.retain(|_, (at, _)| at.elapsed() < BELIEVED);
+        if let Some((_, is_up)) = children.get(&key).filter(|(_, is_up)| is_believed(*is_up)) {
+            return *is_up;
         }
-        let is_up = self.kernel.has_child_with(parent, mac).unwrap_or_else(|error| {
+        let answer = self.kernel.has_child_with(parent, mac);
+        let is_up = answer.unwrap_or_else(|error| {
             tracing::warn!(%parent, %mac, "cannot tell whether a link with this MAC is up: {error}");
             true
         });
-        if is_up {
-            children.insert(key, Instant::now());
-        }
+        children.insert(key, (Instant::now(), is_up));
         is_up
     }
 
