@@ -578,3 +578,18 @@ fn a_link_with_a_tag_of_which_the_state_knows_nothing_is_told_of() {
     world.inside().links.iter_mut().for_each(|link| link.mac = Some(OTHER));
     assert_eq!(world.unowned(&world.state), ["eth0"], "its MAC belongs to no endpoint");
 }
+
+#[test]
+fn of_many_routes_that_a_container_makes_with_ashores_protocol_each_plan_removes_some() {
+    let mut world = World::attached();
+    let own = world.inside().routes.iter().find(|there| there.is_ours()).unwrap().clone();
+    let to = |n: usize| format!("10.0.{}.{}/32", n / 256, n % 256).parse().unwrap();
+    let more =
+        (0..600).map(|n| ObservedRoute { route: Route { to: to(n), ..own.route.clone() }, ..own.clone() });
+    world.inside().routes.extend(more);
+    for count in [256, 256, 88, 0] {
+        let steps = world.planned();
+        assert_eq!(steps.len(), count);
+        steps.iter().for_each(|step| world.model.apply(step).unwrap());
+    }
+}

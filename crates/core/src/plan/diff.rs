@@ -1,8 +1,8 @@
 //! The difference between what the kernel should hold and what it holds, as steps.
 //!
 //! These functions are pure: the same input gives the same plan, and after a plan was carried out there is
-//! nothing left to plan. A plan removes only what has Ashore's tag or Ashore's `rtm_protocol`, and never
-//! changes a link that somebody else made.
+//! nothing left to plan, unless a container made more than one plan removes. A plan removes only what has
+//! Ashore's tag or Ashore's `rtm_protocol`, and never changes a link that somebody else made.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,10 @@ use crate::net::observed::{
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
 use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
+
+/// How many routes, and how many neighbours, a plan removes from one container at most. Whoever administers
+/// the container can make any number with Ashore's protocol. The rest goes with the next plans.
+const MOST_OF_CONTAINER: usize = 256;
 
 /// The MTU of the far end of a new veth (`ETH_DATA_LEN`), in bytes.
 const VETH_MTU: u32 = 1500;
@@ -215,29 +219,28 @@ impl Diff<'_> {
 
     fn removals(&self, plan: &mut Plan) {
         let dying = self.link_removals(plan, false);
-        for there in &self.view.neighbours {
-            let Some(link) = self.view.link_at(there.index).filter(|link| !dying.contains(&link.name)) else {
-                continue;
-            };
+        let most = if *self.place == Place::Host { usize::MAX } else { MOST_OF_CONTAINER };
+        let neighbours = self.view.neighbours.iter().filter_map(|there| {
+            let link = self.view.link_at(there.index).filter(|link| !dying.contains(&link.name))?;
             let wanted = self.wanted.iter().find(|wanted| wanted.spec.name == link.name);
             let kept = wanted.is_some_and(|wanted| wanted.neighbours.contains(&(there.ip, there.mac)));
             // All entries on a shim are Ashore's, even if the kernel does not keep the protocol of neighbour
             // entries.
-            if !kept && (there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses)) {
-                let (place, link) = (self.place.clone(), link.name.clone());
-                plan.steps.push(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac });
-            }
-        }
+            let is_ours = there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses);
+            let (place, link) = (self.place.clone(), link.name.clone());
+            (!kept && is_ours).then_some(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac })
+        });
+        plan.steps.extend(neighbours.take(most));
         let ours =
             self.view.routes.iter().filter(|there| there.is_ours() && !dying.contains(&there.route.dev));
-        for there in ours {
-            let kept =
-                self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to);
-            // A destination that stays but is reached in another way is replaced in one step below.
-            if !kept {
-                plan.steps.push(Step::DelRoute { place: self.place.clone(), route: there.route.clone() });
-            }
-        }
+        // A destination that stays but is reached in another way is replaced in one step below.
+        let kept = |there: &&ObservedRoute| {
+            self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to)
+        };
+        let going = ours.filter(|there| !kept(there)).take(most);
+        plan.steps.extend(
+            going.map(|there| Step::DelRoute { place: self.place.clone(), route: there.route.clone() }),
+        );
     }
 
     fn additions(&self, plan: &mut Plan, far_ends: bool) {
