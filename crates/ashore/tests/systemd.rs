@@ -2,7 +2,10 @@
 
 mod home;
 
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use home::booted::on_every_systemd;
 use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
@@ -200,6 +203,37 @@ fn a_daemon_that_was_killed_comes_back_and_no_caller_is_turned_away() {
         let counted = stream.end();
         assert_eq!(counted.lost, 0, "{counted:?}");
         booted.ok("ashore detach lan plain");
+    });
+}
+
+#[test]
+fn no_reader_starts_again_what_the_administrator_stops_or_uninstalls() {
+    on_every_systemd("systemd, readers", |booted| {
+        let read = booted.at("/run/ashore/ashore-read.sock");
+        let is_active = |unit: &str| booted.run(&format!("systemctl is-active {unit}")).code == Some(0);
+        let units = ["ashore.socket", "ashore-read.socket", "ashore.service"];
+        for stop in ["systemctl stop ashore.socket ashore.service", "ashore uninstall"] {
+            booted.install();
+            eventually("the service runs", || is_active("ashore.service"));
+            let end = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !end.load(Ordering::Relaxed) {
+                        let asked =
+                            UnixStream::connect(&read).and_then(|mut it| it.write_all(b"\"status\"\n"));
+                        let _ = asked;
+                    }
+                });
+                let stopped = booted.run(stop);
+                // A moment for a service that is about to start.
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                end.store(true, Ordering::Relaxed);
+                assert_eq!(stopped.code, Some(0), "{stop}: {}{}", stopped.stdout, stopped.stderr);
+            });
+            for unit in units {
+                assert!(!is_active(unit), "{unit} after `{stop}`");
+            }
+        }
     });
 }
 

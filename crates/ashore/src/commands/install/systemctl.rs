@@ -8,9 +8,10 @@ use crate::out::complain;
 
 /// The systemctl commands for the units. The service starts the read socket itself.
 pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
-/// For one unit at a time, because with both at once, a missing one would prevent the other.
+/// For one unit at a time, because with several at once, a missing one would prevent the others. The read
+/// socket comes first, because a reader would start the others again.
 pub(super) const DISABLE: [&[&str]; 3] =
-    [&["disable", "--now", SOCKET], &["stop", READ_SOCKET], &["disable", "--now", SERVICE]];
+    [&["stop", READ_SOCKET], &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
 pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];

@@ -159,7 +159,7 @@ impl InUse {
     }
 }
 
-/// The commands that stop the units. The socket comes first, so that no call starts the service again.
+/// The commands that stop the units. The sockets come first, so that no call starts the service again.
 fn stop_actions(host: &Host) -> Vec<Action> {
     if host.units.is_none() {
         return Vec::new();
