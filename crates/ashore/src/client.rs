@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
@@ -115,11 +115,11 @@ pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failu
 }
 
 fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
-    let mut stream = connect(client, request)?;
+    let (mut stream, socket) = connect(client, request)?;
     let line = protocol::request_line(request).map_err(anyhow::Error::from)?;
     let mut answer = Vec::new();
     stream.write_all(&line).map_err(Failure::NoAnswer)?;
-    wait_for_answer(client, &stream).map_err(Failure::NoAnswer)?;
+    wait_for_answer(&socket, &stream).map_err(Failure::NoAnswer)?;
     BufReader::new(stream).read_until(b'\n', &mut answer).map_err(Failure::NoAnswer)?;
     if answer.is_empty() {
         return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
@@ -131,10 +131,10 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
 }
 
 /// Connects to the control socket. If this user may not use it, a reading request goes to the read socket next
-/// to it.
-fn connect(client: &ClientArgs, request: &Request) -> Result<UnixStream, Failure> {
+/// to it. Also returns the path of the socket.
+fn connect(client: &ClientArgs, request: &Request) -> Result<(UnixStream, PathBuf), Failure> {
     let source = match UnixStream::connect(&client.socket) {
-        Ok(stream) => return Ok(stream),
+        Ok(stream) => return Ok((stream, client.socket.clone())),
         Err(source) => source,
     };
     let control = client.socket.display();
@@ -145,22 +145,24 @@ fn connect(client: &ClientArgs, request: &Request) -> Result<UnixStream, Failure
         return Err(Failure::Privilege(format!("only the owner of {control} may use it")));
     }
     let read = client.socket.with_file_name(READ);
-    UnixStream::connect(&read).map_err(|source| {
-        let at = read.display();
-        Failure::Privilege(match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!("only the owner of {control} may use it, and only the group {GROUP} may read at {at}")
-            }
-            _ => format!("only the owner of {control} may use it, and {at} cannot be read at: {source}"),
-        })
-    })
+    let source = match UnixStream::connect(&read) {
+        Ok(stream) => return Ok((stream, read)),
+        Err(source) => source,
+    };
+    let at = read.display();
+    Err(Failure::Privilege(match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("only the owner of {control} may use it, and only the group {GROUP} may read at {at}")
+        }
+        _ => format!("only the owner of {control} may use it, and {at} cannot be read at: {source}"),
+    }))
 }
 
 /// Waits for the answer to begin. An init system that holds the socket keeps callers waiting until there is a
 /// daemon. If that takes long, this tells the user what the command waits for.
-fn wait_for_answer(client: &ClientArgs, stream: &UnixStream) -> io::Result<()> {
+fn wait_for_answer(socket: &Path, stream: &UnixStream) -> io::Result<()> {
     if !wait_readable(&[stream.as_fd()], Some(PATIENCE))?[0] {
-        let socket = client.socket.display();
+        let socket = socket.display();
         complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` shows why");
     }
     Ok(())

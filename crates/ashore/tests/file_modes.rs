@@ -7,10 +7,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ashore_lab::{Daemon, Engines, Ran, cannot_run};
 use home::dhcp::Server;
 use home::{Home, PROGRAM, eventually, is_root, reaches};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --dhcp";
 const UMASKS: [&str; 3] = ["000", "022", "0077"];
@@ -167,6 +170,18 @@ fn of_the_read_socket_where_there_is_the_group_and_who_may_use_it() {
     let (code, said) = as_user(&home, "4711", &["network", "rm", "lan", "--socket", read.to_str().unwrap()]);
     assert!(code == Some(3) && said.contains(home.daemon().socket().to_str().unwrap()), "{code:?} {said}");
     assert!(home.ok("network ls").contains("lan"));
+
+    // A client that has to wait says at which of the sockets.
+    let pid = Pid::from_raw(home.daemon().pid().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(17));
+            kill(pid, Signal::SIGCONT).unwrap();
+        });
+        let (code, said) = as_user(&home, "4711", &["status"]);
+        assert!(code == Some(0) && said.contains(&format!("no answer at {} yet", read.display())), "{said}");
+    });
     home.daemon().terminate().unwrap();
     eventually("its socket is gone", || !read.exists());
 }
@@ -237,11 +252,21 @@ fn what_others_have_put_in_its_place_is_neither_followed_nor_written() {
 }
 
 #[test]
-fn a_run_directory_that_everybody_may_write_is_refused() {
+fn a_run_directory_that_others_may_write_is_refused() {
     let mut home = Home::new();
     home.daemon = None;
     let run = tempfile::tempdir().unwrap();
-    fs::set_permissions(run.path(), Permissions::from_mode(0o1777)).unwrap();
-    let refused = Daemon::start(Path::new(PROGRAM), &home.nas, run.path()).err().unwrap().to_string();
-    assert!(refused.contains("is writable by every user") && refused.contains("--run"), "{refused}");
+    let refused = |mode| {
+        fs::set_permissions(run.path(), Permissions::from_mode(mode)).unwrap();
+        Daemon::start(Path::new(PROGRAM), &home.nas, run.path()).err().unwrap().to_string()
+    };
+    let everybody = refused(0o1777);
+    assert!(everybody.contains("is writable by every user") && everybody.contains("--run"), "{everybody}");
+    if !is_root() {
+        return cannot_run("file modes, group of the run directory", "to give files away needs root");
+    }
+    // A member could put a link to any file in the place of a socket while it is made.
+    std::os::unix::fs::chown(run.path(), None, Some(4711)).unwrap();
+    let group = refused(0o775);
+    assert!(group.contains("is writable by the group 4711") && group.contains("--run"), "{group}");
 }

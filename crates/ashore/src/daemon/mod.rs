@@ -23,7 +23,7 @@ use ashore_kernel::{
 };
 use ashore_store::{Store, StoreError};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 
 use crate::cli::DaemonArgs;
 use crate::client::{self, Failure};
@@ -176,11 +176,14 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
 /// undone, and calls that were not answered.
 fn check_run_directory(run: &Path) -> Result<(), Failure> {
     let Ok(there) = std::fs::metadata(run) else { return Ok(()) };
-    let writable = there.mode() & 0o002 != 0;
-    if !writable && [0, geteuid().as_raw()].contains(&there.uid()) {
-        return Ok(());
-    }
-    let others = if writable { "every user".to_owned() } else { format!("user {}", there.uid()) };
+    let by_every_user = there.mode() & 0o002 != 0;
+    let by_a_group = there.mode() & 0o020 != 0 && ![0, getegid().as_raw()].contains(&there.gid());
+    let others = match [0, geteuid().as_raw()].contains(&there.uid()) {
+        _ if by_every_user => "every user".to_owned(),
+        false => format!("user {}", there.uid()),
+        true if by_a_group => format!("the group {}", there.gid()),
+        true => return Ok(()),
+    };
     Err(Failure::Refused(Refusal {
         kind: RefusalKind::Invalid,
         message: format!("the run directory {} is writable by {others}", run.display()),
