@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ashore_kernel::{PacketSocket, Watch};
@@ -146,6 +147,43 @@ fn a_link_that_cannot_be_made_again_does_not_keep_the_daemon_busy() {
     }
     assert!(changed < 10, "{changed} of 20");
     drop(socket);
+}
+
+#[test]
+fn a_container_that_makes_the_daemon_look_all_the_time_is_told_of_all_the_same() {
+    if !has_tools("a daemon that looks all the time") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    let inside = Inside::of(&web);
+    let typed = |name: &str, count: usize, line: &dyn Fn(usize) -> String| {
+        let path = home.directory.path().join(name);
+        std::fs::write(&path, (0..count).map(|n| line(n) + "\n").collect::<String>()).unwrap();
+        path.display().to_string()
+    };
+    // A large table takes long to read. What the link receives is set on its parent too, and so is noticed.
+    let route = |n: usize| format!("route add 10.{}.{}.{}/32 dev eth0", n >> 16, n >> 8 & 255, n & 255);
+    inside.types(&format!("ip -batch {}", typed("table", 60_000, &route)));
+    let flap = typed("flap", 20_000, &|n| format!("link set eth0 promisc {}", ["on", "off"][n % 2]));
+    inside.types("ip link set eth0 address 02:00:00:00:66:66");
+    let told = || home.run("status").stdout.contains("not its own");
+    eventually("it is told of", told);
+    let end = AtomicBool::new(false);
+    let shown = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !end.load(Ordering::Relaxed) {
+                let _ = inside.tries(&format!("ip -batch {flap}"));
+            }
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        let shown = (0..5).filter(|_| told()).count();
+        end.store(true, Ordering::Relaxed);
+        shown
+    });
+    assert_eq!(shown, 5);
 }
 
 #[test]

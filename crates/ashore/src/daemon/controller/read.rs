@@ -138,12 +138,19 @@ impl Turns {
 }
 
 /// A copy of what is known. Nothing in it can be changed.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     /// `None` only while the reader is made and dropped.
     inner: Option<Inner>,
     /// The turn of the lock at which it was copied.
     since: u64,
     of: &'a Copies,
+}
+
+impl Reader<'_> {
+    /// How often the lock was taken and released before the copy was made.
+    pub(super) fn turn(&self) -> u64 {
+        self.since
+    }
 }
 
 impl Deref for Reader<'_> {
@@ -169,10 +176,14 @@ impl Drop for Reader<'_> {
 
 impl Controller {
     /// Answers from a copy of what is known, without the lock. Also returns whether the kernel and the copy
-    /// belong together. They do not if a request was changing both. Then the answer is looked for again, but
-    /// not for long: a request may take its time.
-    pub(super) fn read<T>(&self, ask: impl Fn(&Inner) -> Result<T, Refusal>) -> Result<(T, bool), Refusal> {
+    /// belong together. They do not if a request was changing both. Then the answer is looked for again, at
+    /// least once, but not for long: a request may take its time.
+    pub(super) fn read<T>(
+        &self,
+        ask: impl Fn(&Reader<'_>) -> Result<T, Refusal>,
+    ) -> Result<(T, bool), Refusal> {
         let end = Instant::now() + PATIENCE;
+        let mut again = false;
         loop {
             let reader = self.copies.reader()?;
             let mut answer = ask(&reader);
@@ -180,9 +191,10 @@ impl Controller {
                 answer = ask(&reader);
             }
             let settled = reader.since.is_multiple_of(2) && self.copies.turns.now() == reader.since;
-            if settled || Instant::now() >= end {
+            if settled || (again && Instant::now() >= end) {
                 return Ok((answer?, settled));
             }
+            again = true;
             drop(reader);
             std::thread::sleep(AGAIN);
         }
