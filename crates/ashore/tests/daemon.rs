@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ashore_lab::{Daemon, Ran, cannot_run};
-use home::strace::Strace;
+use home::strace::{Strace, let_go};
 use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
 
 /// The error of a daemon that does not start. Another command starts it, on a machine and in a directory of
@@ -206,6 +206,52 @@ fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
     drop(faults);
     home.nudge();
     eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
+}
+
+/// `IFA_F_TENTATIVE`.
+const TENTATIVE: u8 = 0x40;
+
+#[test]
+fn a_reconciliation_that_stopped_at_a_failed_write_is_shown_until_one_succeeds() {
+    let Some(strace) = Strace::find("daemon, reconciliation at a failed write") else { return };
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    // The daemon ends before it has recorded that the endpoint is complete. The next one has to record that
+    // before it reconciles anything.
+    let faults =
+        strace.inject_in_threads(home.daemon().pid(), ["deferred", "watch"], "pwrite64", "error=ENOSPC");
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    home.daemon = None;
+    drop(faults);
+    // The end of duplicate address detection would be a reason to reconcile.
+    eventually("the host's own addresses are settled", || {
+        let listed =
+            Ran::of(home.nas.command("cat").unwrap().arg("/proc/thread-self/net/if_inet6")).unwrap().stdout;
+        let flags = listed.lines().filter_map(|line| line.split_whitespace().nth(4));
+        flags.filter_map(|flags| u8::from_str_radix(flags, 16).ok()).all(|flags| flags & TENTATIVE == 0)
+    });
+    let starts_with_failing_writes = |from: u32| {
+        let launcher = strace.launcher("fdatasync", &format!("error=EIO:when={from}+"));
+        let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+        Daemon::start_by(&launcher, Path::new(PROGRAM), &home.nas, home.directory.path()).ok()
+    };
+    // It does not start if the state cannot be opened, which may take some writes too.
+    home.daemon = Some((1..20).find_map(starts_with_failing_writes).expect("it comes up"));
+    let troubles = || home.status()["troubles"].to_string();
+    assert!(troubles().contains("could not reconcile"), "{}", troubles());
+    let pid = home.daemon().pid();
+    let_go(pid);
+    // Of the writes of one request, the first fails, which is the one of the reconciliation. Those that
+    // succeed after it do not hide that.
+    let faults = [("watch", "error=EIO"), ("control", "error=EIO:when=1")]
+        .map(|(thread, fault)| strace.inject_in_threads(pid, [thread], "fdatasync", fault));
+    home.ok("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27 --conflict off");
+    assert!(troubles().contains("could not reconcile"), "{}", troubles());
+    drop(faults);
+    home.nudge();
+    eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
+    reaches(&home.laptop, at);
 }
 
 #[test]

@@ -58,6 +58,20 @@ impl Strace {
         Faults(strace)
     }
 
+    /// A launcher ([`Home::start_by`](super::Home::start_by)) of a daemon in which the calls meet a fault from its
+    /// first call on. [`let_go`] ends that.
+    pub fn launcher(&self, calls: &str, fault: &str) -> Vec<String> {
+        let command = self.command(calls, fault);
+        let text = |part: &std::ffi::OsStr| part.to_str().unwrap().to_owned();
+        let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let set = set.map(|(name, value)| format!("{}={}", text(name), text(value)));
+        let mut launcher: Vec<String> = std::iter::once("env".to_owned()).chain(set).collect();
+        // The daemon is the child of whoever starts it, and strace is not in between. It heeds SIGTERM.
+        launcher.extend([text(command.get_program()), "-D".to_owned(), "-I2".to_owned()]);
+        launcher.extend(command.get_args().map(text));
+        launcher
+    }
+
     /// The command for a program in which the calls meet a fault. This includes the program's children.
     pub fn command(&self, calls: &str, fault: &str) -> Command {
         let mut command = self.own_command(calls, fault);
@@ -81,10 +95,22 @@ impl Strace {
     }
 }
 
+/// Ends the faults of a process that [`Strace::launcher`] has started.
+pub fn let_go(process: u32) {
+    let tracer = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+        tracer.trim().parse::<i32>().unwrap()
+    };
+    let strace = nix::unistd::Pid::from_raw(tracer());
+    nix::sys::signal::kill(strace, nix::sys::signal::Signal::SIGTERM).unwrap();
+    wait_until(|| tracer() == 0);
+}
+
 fn wait_until(mut traced: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !traced() {
-        assert!(Instant::now() < end, "strace does not attach");
+        assert!(Instant::now() < end, "strace does not attach or detach");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
