@@ -66,7 +66,7 @@ impl Trial {
     }
 
     /// Restores the host, in up to [`TRIES`] attempts. Returns the errors of the last attempt.
-    fn put_back(&self, kernel: &Kernel) -> Vec<StepError> {
+    fn put_back(&self, apply: impl Fn(&[Step]) -> Vec<StepError>) -> Vec<StepError> {
         let age = since_start().map_or(0, |now| now.saturating_sub(self.begun) / 1000);
         let age = u32::try_from(age).unwrap_or(u32::MAX);
         let back: Vec<Step> = self.moved.back().into_iter().map(|step| aged(step, age)).collect();
@@ -75,7 +75,7 @@ impl Trial {
             for step in &back {
                 tracing::info!(target: "ashore::step", "{step}");
             }
-            errors = kernel.apply(&back, OnError::GoOn).errors;
+            errors = apply(&back);
             if errors.is_empty() {
                 break;
             }
@@ -199,10 +199,15 @@ pub(crate) struct Held {
 
 impl Held {
     /// Restores the host and ends the trial. Returns the errors of the steps that failed.
-    pub(crate) fn put_back(self, kernel: &Kernel) -> Vec<StepError> {
+    pub(crate) fn put_back_by(self, kernel: &Kernel) -> Vec<StepError> {
+        self.put_back(|steps| kernel.apply(steps, OnError::GoOn).errors)
+    }
+
+    /// Does the same with a function that applies the steps, all of them even after an error.
+    pub(crate) fn put_back(self, apply: impl Fn(&[Step]) -> Vec<StepError>) -> Vec<StepError> {
         let Move { nic, bridge, .. } = &self.trial.moved;
         tracing::warn!(%nic, %bridge, "restoring the host's previous configuration");
-        let mut errors = self.trial.put_back(kernel);
+        let mut errors = self.trial.put_back(apply);
         errors.dedup_by_key(|error| error.to_string());
         for error in &errors {
             tracing::error!("{error}");

@@ -39,7 +39,7 @@ fn watch(file: &TrialFile) -> anyhow::Result<()> {
         }
         if asked || trial.left().is_zero() {
             if let Some(held) = file.hold().context("the trial's lock")? {
-                held.put_back(&kernel);
+                held.put_back_by(&kernel);
             }
             return Ok(());
         }

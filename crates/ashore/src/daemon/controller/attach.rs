@@ -44,6 +44,8 @@ struct Learnt<'a> {
     lease: Asked<'a>,
     /// A router was waited for.
     awaited: bool,
+    /// The parent was waited for, and has not come.
+    without_parent: bool,
     answers: Answers,
 }
 
@@ -184,7 +186,9 @@ impl Controller {
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
-            if inner.brings_parent(&network, &observed)? || inner.clears_left(&endpoint, netns, &observed)? {
+            let waited;
+            (inner, waited) = self.brings_parent(inner, &network, &observed, &mut learnt.without_parent)?;
+            if waited || inner.clears_left(&endpoint, netns, &observed)? {
                 continue;
             }
             if inner.brings_shim(&network, &endpoint, &observed)? {
@@ -216,6 +220,44 @@ impl Controller {
                 return Ok((inner, Reserved { observed, network, endpoint, looked_for }));
             }
             inner = self.ask(inner, &network, &unclear, &mut learnt.answers)?;
+        }
+    }
+
+    /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without
+    /// the VLAN no address can be probed. The lock is released while the parent is waited for. Returns whether
+    /// it was, so that everything has to be observed again. `in_vain` keeps a request from waiting for ever.
+    pub(super) fn brings_parent<'a>(
+        &'a self,
+        inner: Locked<'a>,
+        network: &Network,
+        observed: &Observed,
+        in_vain: &mut bool,
+    ) -> Result<(Locked<'a>, bool), Refusal> {
+        let asked = network.conflict != Profile::Off || network.listens();
+        if !asked || *in_vain || is_there(network, &observed.host) {
+            return Ok((inner, false));
+        }
+        inner.carry_out(observed, &[])?;
+        drop(inner);
+        *in_vain = !is_there(network, &self.await_parent(network)?);
+        Ok((self.lock(), true))
+    }
+
+    /// Waits until the LAN can be asked through the parent of a network, if the parent exists: frames that are
+    /// sent earlier are lost silently. Returns the host as it is then.
+    pub(super) fn await_parent(&self, network: &Network) -> Result<View, Refusal> {
+        /// The kernel's link watch handles a link whose other end is not the link itself at once, and any
+        /// other link once a second.
+        const LINK_WATCH: Duration = Duration::from_secs(2);
+        let reader = self.copies.reader()?;
+        let end = Instant::now() + LINK_WATCH;
+        loop {
+            let host = reader.observe(&[])?.host;
+            let comes = host.link(&network.parent).is_some() && !network.is_passing(&host);
+            if !comes || Instant::now() >= end {
+                return Ok(host);
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -295,35 +337,6 @@ impl Inner {
         }
     }
 
-    /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without
-    /// the VLAN no address can be probed. Returns whether the parent has come.
-    pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
-        let asked = network.conflict != Profile::Off || network.listens();
-        let there = |host: &View| host.link(&network.parent).is_some() && network.is_passing(host);
-        if !asked || there(&observed.host) {
-            return Ok(false);
-        }
-        Ok(there(&self.make_parent(network, observed)?.host))
-    }
-
-    /// Makes what VLANs need, and waits until the LAN can be asked through it: frames that are sent earlier
-    /// are lost silently.
-    pub(super) fn make_parent(&self, network: &Network, observed: &Observed) -> Result<Observed, Refusal> {
-        /// The kernel's link watch handles a link whose other end is not the link itself at once, and any
-        /// other link once a second.
-        const LINK_WATCH: Duration = Duration::from_secs(2);
-        let mut now = self.carry_out(observed, &[])?;
-        let end = Instant::now() + LINK_WATCH;
-        while now.host.link(&network.parent).is_some()
-            && !network.is_passing(&now.host)
-            && Instant::now() < end
-        {
-            std::thread::sleep(Duration::from_millis(1));
-            now = self.observe(&[])?;
-        }
-        Ok(now)
-    }
-
     /// Refuses the host's namespace: in the parents' own namespace the shim and its routes would be taken for
     /// leftovers of the endpoint.
     pub(super) fn check_not_host(&self, namespace: &Namespace) -> Result<(), Refusal> {
@@ -350,6 +363,11 @@ impl Inner {
         self.carry_out(&observed, std::slice::from_ref(netns))?;
         Ok(Some(there))
     }
+}
+
+/// Whether the LAN can be asked through the parent of a network.
+fn is_there(network: &Network, host: &View) -> bool {
+    host.link(&network.parent).is_some() && network.is_passing(host)
 }
 
 /// The steps that make the shim itself, without the routes that lead through it.

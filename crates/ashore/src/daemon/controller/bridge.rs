@@ -8,8 +8,9 @@ use ashore_core::api::reply::Reply;
 use ashore_core::api::request::MoveSpec;
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
+use ashore_core::net::step::Step;
 use ashore_core::plan::nic_move::{Direction, Move};
-use ashore_kernel::{Kernel, OnError};
+use ashore_kernel::{Kernel, OnError, StepError};
 
 use super::{Controller, Inner};
 use crate::daemon::{guard, refusal, witness};
@@ -92,33 +93,47 @@ impl Controller {
     /// Does all steps or none. Nothing else ends the trial meanwhile.
     fn carry_out_move(&self) -> Result<(), Refusal> {
         let held = self.trial.hold().map_err(|error| no_trial(&error))?.ok_or_else(put_back_meanwhile)?;
-        let inner = self.lock();
         let moved = held.trial.moved.clone();
         for step in moved.first.iter().chain(&moved.then) {
             tracing::info!(target: "ashore::step", "{step}");
         }
-        let first = inner.kernel.apply(&moved.first, OnError::Undo);
-        let failed = match first.errors.first() {
-            Some(error) => Some(refusal::step(error)),
-            None if !inner.comes_up(&moved) => Some(no_carrier(&moved)),
-            None => {
-                let then = inner.kernel.apply(&moved.then, OnError::Undo);
-                then.errors.first().map(refusal::step)
-            }
+        let all_or_none = |steps: &[Step]| {
+            let outcome = self.lock().kernel.apply(steps, OnError::Undo);
+            outcome.errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
         };
-        match failed {
-            None => Ok(()),
-            Some(refusal) => {
-                held.put_back(&inner.kernel);
-                Err(refusal)
+        let first = all_or_none(&moved.first);
+        let up = first.and_then(|()| if self.comes_up(&moved) { Ok(()) } else { Err(no_carrier(&moved)) });
+        let done = up.and_then(|()| all_or_none(&moved.then));
+        if done.is_err() {
+            held.put_back(|steps| self.put_back_steps(steps));
+        }
+        done
+    }
+
+    /// Waits until the link that the host moves to can pass frames.
+    fn comes_up(&self, moved: &Move) -> bool {
+        let Ok(reader) = self.copies.reader() else { return false };
+        let end = Instant::now() + CARRIER;
+        loop {
+            let host = reader.observe(&[]).map(|observed| observed.host);
+            if host.is_ok_and(|host| host.link(moved.to()).is_some_and(|link| link.carrier)) {
+                return true;
             }
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     fn put_back(&self) -> Result<(), Refusal> {
         let held = self.trial.hold().map_err(|error| no_trial(&error))?;
-        let errors = held.map_or_else(Vec::new, |held| held.put_back(&self.lock().kernel));
+        let errors = held.map_or_else(Vec::new, |held| held.put_back(|steps| self.put_back_steps(steps)));
         errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
+    }
+
+    fn put_back_steps(&self, steps: &[Step]) -> Vec<StepError> {
+        self.lock().kernel.apply(steps, OnError::GoOn).errors
     }
 
     /// Keeps the move. A repeated call gets the same answer: the client may have lost the first one, or have
@@ -205,21 +220,6 @@ impl Inner {
         };
         planned.map_err(|error| refusal::bridge(&error))
     }
-
-    /// Waits until the link that the host moves to can pass frames.
-    fn comes_up(&self, moved: &Move) -> bool {
-        let end = Instant::now() + CARRIER;
-        loop {
-            let host = self.observe(&[]).map(|observed| observed.host);
-            if host.is_ok_and(|host| host.link(moved.to()).is_some_and(|link| link.carrier)) {
-                return true;
-            }
-            if Instant::now() > end {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
 
 /// Puts the host back when the trial's time is over. The guard does the same, and the first of the two
@@ -248,7 +248,7 @@ fn watch(file: &TrialFile) -> std::io::Result<()> {
 /// Puts the host back with sockets of its own, because a request may be using the Controller's.
 fn put_back_alone(file: &TrialFile) -> anyhow::Result<()> {
     let kernel = Kernel::here()?;
-    file.hold()?.map(|held: Held| held.put_back(&kernel));
+    file.hold()?.map(|held: Held| held.put_back_by(&kernel));
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl Controller {
     /// [`Controller::acquire`] does.
     pub(super) fn reserve_lease<'a>(
         &'a self,
-        inner: Locked<'a>,
+        mut inner: Locked<'a>,
         requested: &Reservation,
         network: &Network,
         name: Option<EndpointName>,
@@ -118,11 +118,14 @@ impl Controller {
             (!awaited).then_some(guess)
         };
         let asked_as = name.clone().or_else(guess).unwrap_or_else(nobody);
+        let mut without_parent = false;
         let (draft, observed) = loop {
             let observed = inner.observe(&[])?;
             let usable = inner.state().usable_network(&network.name, &observed.host);
             usable.map_err(|error| refusal::attach(&error))?;
-            if inner.brings_parent(network, &observed)? {
+            let waited;
+            (inner, waited) = self.brings_parent(inner, network, &observed, &mut without_parent)?;
+            if waited {
                 continue;
             }
             let mac = requested.owner.as_ref().and_then(|owner| owner.mac);
@@ -137,7 +140,8 @@ impl Controller {
             *shim = Some(network.parent.clone());
         };
         let asked = requested.ip.and_then(as_v4);
-        let (mut inner, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
+        let (again, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
+        inner = again;
         let Some(acquired) = acquired else { return Ok((inner, None)) };
         // The network may have gone in the meantime.
         inner

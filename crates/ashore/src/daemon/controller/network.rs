@@ -56,11 +56,13 @@ impl Controller {
         }
         // The VLAN is created now, as Docker's drivers do: the LAN can be listened to before the first
         // endpoint comes.
-        let made = inner.make_parent(&network, &observed).and_then(|now| {
-            drop(inner);
+        let made = inner.carry_out(&observed, &[]);
+        drop(inner);
+        let made = made.and_then(|_| self.await_parent(&network)).and_then(|_| {
+            let host = self.lock().observe(&[])?.host;
             // On an interface that did not exist, no address could be probed before.
             let new = observed.host.link(&network.parent).is_none();
-            if new { self.look_on_lan(&network, &now.host) } else { Ok(Vec::new()) }
+            if new { self.look_on_lan(&network, &host) } else { Ok(Vec::new()) }
         });
         match made {
             Ok(more) => {

@@ -97,7 +97,7 @@ impl Copies {
     }
 
     /// Returns a copy to read, once there are few enough readers.
-    fn reader(&self) -> Result<Reader<'_>, Refusal> {
+    pub(super) fn reader(&self) -> Result<Reader<'_>, Refusal> {
         let mut kernels = self
             .ended
             .wait_while(self.kernels(), |kernels| kernels.readers >= READERS)

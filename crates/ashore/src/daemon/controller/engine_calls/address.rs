@@ -84,7 +84,7 @@ impl Controller {
             }
             inner = again;
         }
-        let mut answers = Answers::default();
+        let (mut answers, mut without_parent) = (Answers::default(), false);
         loop {
             // While the LAN was asked, the network may have gone, and another call may have given the name an
             // address.
@@ -115,7 +115,9 @@ impl Controller {
             let address = chosen.map_err(|error| refusal::attach(&error))?;
             let stands_in =
                 requested.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
-            if inner.brings_parent(&network, &observed)? {
+            let waited;
+            (inner, waited) = self.brings_parent(inner, &network, &observed, &mut without_parent)?;
+            if waited {
                 continue;
             }
             let mut reserved = inner.reserved(&network, name.clone(), address, requested.ip.is_some());
