@@ -218,6 +218,11 @@ impl Held {
         errors
     }
 
+    /// Ends the trial before anything was moved.
+    pub(crate) fn forget(self) -> io::Result<()> {
+        self.at.forget()
+    }
+
     /// Ends the trial and keeps the move.
     pub(crate) fn keep(self) -> io::Result<Move> {
         fs::rename(&self.at.0, self.at.kept())?;

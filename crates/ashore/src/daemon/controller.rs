@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -89,6 +90,8 @@ pub(crate) struct Controller {
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
     trial: TrialFile,
+    /// How many moves of a NIC have begun.
+    moves: AtomicU64,
     followers: Vec<Box<dyn Follower>>,
     wakers: Wakers,
 }
@@ -183,7 +186,7 @@ impl Controller {
             inner.begin(kind);
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
-        Controller { inner, copies, lan, lists, trial, followers, wakers }
+        Controller { inner, copies, lan, lists, trial, moves: AtomicU64::new(0), followers, wakers }
     }
 
     /// Answers one request. All requests enter here.

@@ -1,6 +1,7 @@
 //! Moves the host's NIC into a bridge and out of it, with confirmation or rollback.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
@@ -12,7 +13,7 @@ use ashore_core::net::step::Step;
 use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_kernel::{Kernel, OnError, StepError};
 
-use super::{Controller, Inner};
+use super::{Controller, Inner, Locked};
 use crate::daemon::{guard, refusal, witness};
 use crate::trial::{Held, Trial, TrialFile};
 
@@ -30,29 +31,24 @@ impl Controller {
     pub(super) fn move_nic(&self, spec: &MoveSpec) -> Result<Reply, Refusal> {
         self.check_nothing_on_trial()?;
         self.check_router_answers(spec)?;
-        let trial = {
-            let inner = self.lock();
-            let moved = inner.planned_move(spec)?;
-            let length = Duration::from_secs(spec.seconds.into());
-            Trial::new(moved, length, inner.kernel.host()).map_err(|error| no_trial(&error))?
-        };
+        let moved = self.lock().planned_move(spec)?;
+        let length = Duration::from_secs(spec.seconds.into());
+        let trial = Trial::new(moved, length, self.copies.host()).map_err(|error| no_trial(&error))?;
         self.trial.begin(&trial).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => on_trial(&trial.moved.bridge),
             _ => no_trial(&error),
         })?;
+        self.moves.fetch_add(1, Ordering::SeqCst);
         if let Err(error) = guard::start(&self.trial).and_then(|()| Ok(watch(&self.trial)?)) {
             let _ = self.trial.forget();
             return Err(no_trial(&format!("{error:#}")));
         }
-        self.carry_out_move()?;
+        self.carry_out_move(spec)?;
         let moved = &trial.moved;
         if let Some(router) = moved.router {
-            let (namespace, host) = {
-                let inner = self.lock();
-                (inner.kernel.host().clone(), inner.observe(&[])?.host)
-            };
+            let host = self.lock().observe(&[])?.host;
             let link = host.link(moved.to());
-            let answers = link.map(|link| witness::answers(&namespace, link, router, AFTER));
+            let answers = link.map(|link| witness::answers(self.copies.host(), link, router, AFTER));
             if !matches!(answers, Some(Ok(true))) {
                 self.put_back()?;
                 return Err(silent_after(moved, router));
@@ -69,16 +65,16 @@ impl Controller {
     /// Refuses the move if the router does not answer before it: its silence after the move would mean
     /// nothing.
     fn check_router_answers(&self, spec: &MoveSpec) -> Result<(), Refusal> {
-        let (moved, namespace, host) = {
+        let (moved, host) = {
             let inner = self.lock();
-            (inner.planned_move(spec)?, inner.kernel.host().clone(), inner.observe(&[])?.host)
+            (inner.planned_move(spec)?, inner.observe(&[])?.host)
         };
         let from = match moved.direction {
             Direction::Adopt => &moved.nic,
             Direction::Release => &moved.bridge,
         };
         let (Some(router), Some(link)) = (moved.router, host.link(from)) else { return Ok(()) };
-        match witness::answers(&namespace, link, router, BEFORE) {
+        match witness::answers(self.copies.host(), link, router, BEFORE) {
             Ok(true) => Ok(()),
             _ => Err(Refusal {
                 kind: RefusalKind::Invalid,
@@ -91,8 +87,14 @@ impl Controller {
     }
 
     /// Does all steps or none. Nothing else ends the trial meanwhile.
-    fn carry_out_move(&self) -> Result<(), Refusal> {
+    fn carry_out_move(&self, spec: &MoveSpec) -> Result<(), Refusal> {
         let held = self.trial.hold().map_err(|error| no_trial(&error))?.ok_or_else(put_back_meanwhile)?;
+        // A network may have come before the trial kept it away.
+        let still_moves = self.lock().planned_move(spec);
+        if let Err(refusal) = still_moves {
+            held.forget().map_err(|error| no_trial(&error))?;
+            return Err(refusal);
+        }
         let moved = held.trial.moved.clone();
         for step in moved.first.iter().chain(&moved.then) {
             tracing::info!(target: "ashore::step", "{step}");
@@ -160,7 +162,7 @@ impl Controller {
     pub(crate) fn resume_trial(&self) {
         let resumed = match self.trial.read() {
             Ok(None) => return,
-            Ok(Some((trial, _))) if TrialFile::is_of(&trial, self.lock().kernel.host()) => watch(&self.trial),
+            Ok(Some((trial, _))) if TrialFile::is_of(&trial, self.copies.host()) => watch(&self.trial),
             Ok(Some((trial, _))) => {
                 tracing::info!(bridge = %trial.moved.bridge, "a trial ended with the host's last start");
                 self.trial.forget()
@@ -179,13 +181,16 @@ impl Controller {
         }
     }
 
-    /// Refuses a network on a link that may be gone in a minute, because the network would be gone with it.
-    pub(super) fn check_not_on_trial(&self, link: &IfName) -> Result<(), Refusal> {
-        match self.trial.read() {
-            Ok(Some((trial, _))) if *link == trial.moved.nic || *link == trial.moved.bridge => {
-                Err(on_trial(&trial.moved.bridge))
+    /// Takes the lock, and returns with it the move that is on trial. Its file is read first, and again if a
+    /// move has begun since.
+    pub(super) fn lock_beside_trial(&self) -> (Locked<'_>, Option<Move>) {
+        loop {
+            let moves = self.moves.load(Ordering::SeqCst);
+            let trial = self.trial.read().ok().flatten().map(|(trial, _)| trial.moved);
+            let inner = self.lock();
+            if self.moves.load(Ordering::SeqCst) == moves {
+                return (inner, trial);
             }
-            _ => Ok(()),
         }
     }
 
@@ -250,6 +255,14 @@ fn put_back_alone(file: &TrialFile) -> anyhow::Result<()> {
     let kernel = Kernel::here()?;
     file.hold()?.map(|held: Held| held.put_back_by(&kernel));
     Ok(())
+}
+
+/// Refuses a network on a link that may be gone in a minute, because the network would be gone with it.
+pub(super) fn check_not_on_trial(trial: Option<&Move>, link: &IfName) -> Result<(), Refusal> {
+    match trial.filter(|moved| *link == moved.nic || *link == moved.bridge) {
+        Some(moved) => Err(on_trial(&moved.bridge)),
+        None => Ok(()),
+    }
 }
 
 fn on_trial(bridge: &IfName) -> Refusal {

@@ -9,9 +9,11 @@ use ashore_core::model::state::Change;
 use ashore_core::net::name::{IfName, NetworkName};
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::remedy::Remedy;
+use ashore_core::plan::nic_move::Move;
 use ashore_core::rules::create::NetworkError;
 use ashore_kernel::StepError;
 
+use super::bridge::check_not_on_trial;
 use super::moved_links::check_beside_children_elsewhere;
 use super::network::no_network;
 use super::{Controller, Inner, Locked, all_netns};
@@ -46,6 +48,39 @@ impl Inner {
             self.parents_seen = seen;
         }
         written
+    }
+
+    /// Returns the network as it is and as it will be, if nothing that is known without asking the LAN
+    /// prevents the move.
+    fn may_move(
+        &self,
+        name: &NetworkName,
+        parent: &IfName,
+        host: &View,
+        trial: Option<&Move>,
+    ) -> Result<(Network, Network), Refusal> {
+        let network = self.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
+        let label = network.label();
+        if network.adopted {
+            let hint = format!(
+                "create it again: docker network rm {label}, docker network create … -o parent={parent} {label}"
+            );
+            return Err(taken(
+                format!("network `{label}` belongs to Docker, and Docker chooses its parent"),
+                hint,
+            ));
+        }
+        let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
+        let on_it = self.state().endpoints_on(name).count();
+        if host.link(&was).is_some() && was != is && on_it > 0 {
+            let off = if network.engine.is_some() { "docker stop" } else { "ashore detach" };
+            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists");
+            return Err(taken(message, format!("take them off first: {off} …")));
+        }
+        let moved = self.state().moved_to(&network, parent, host);
+        let moved = moved.map_err(|error| of_a_move(&error, &network))?;
+        check_not_on_trial(trial, moved.lower_device(host))?;
+        Ok((network, moved))
     }
 }
 
@@ -115,57 +150,23 @@ impl Controller {
         name: &NetworkName,
         parent: &IfName,
     ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
-        let inner = self.lock();
+        let (inner, trial) = self.lock_beside_trial();
         let host = inner.observe(&[])?.host;
-        let (before, moved) = self.may_move(&inner, name, parent, &host)?;
-        let (namespace, is_idle) =
-            (inner.kernel.host().clone(), inner.state().endpoints_on(name).next().is_none());
+        let (before, moved) = inner.may_move(name, parent, &host, trial.as_ref())?;
+        let is_idle = inner.state().endpoints_on(name).next().is_none();
         drop(inner);
         let mut warnings = Vec::new();
         if moved != before {
             // If the parent has only another name, the links of the network's own endpoints may be on it.
             if is_idle {
-                check_beside_children_elsewhere(&namespace, &moved)?;
+                check_beside_children_elsewhere(self.copies.host(), &moved)?;
             }
             warnings = self.look_where_it_goes(&before, &moved, &host)?;
         }
-        let inner = self.lock();
+        let (inner, trial) = self.lock_beside_trial();
         let observed = inner.observe(&[])?;
-        let (_, moved) = self.may_move(&inner, name, parent, &observed.host)?;
+        let (_, moved) = inner.may_move(name, parent, &observed.host, trial.as_ref())?;
         Ok((inner, observed, moved, warnings))
-    }
-
-    /// Returns the network as it is and as it will be, if nothing that is known without asking the LAN
-    /// prevents the move.
-    fn may_move(
-        &self,
-        inner: &Inner,
-        name: &NetworkName,
-        parent: &IfName,
-        host: &View,
-    ) -> Result<(Network, Network), Refusal> {
-        let network = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
-        let label = network.label();
-        if network.adopted {
-            let hint = format!(
-                "create it again: docker network rm {label}, docker network create … -o parent={parent} {label}"
-            );
-            return Err(taken(
-                format!("network `{label}` belongs to Docker, and Docker chooses its parent"),
-                hint,
-            ));
-        }
-        let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
-        let on_it = inner.state().endpoints_on(name).count();
-        if host.link(&was).is_some() && was != is && on_it > 0 {
-            let off = if network.engine.is_some() { "docker stop" } else { "ashore detach" };
-            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists");
-            return Err(taken(message, format!("take them off first: {off} …")));
-        }
-        let moved = inner.state().moved_to(&network, parent, host);
-        let moved = moved.map_err(|error| of_a_move(&error, &network))?;
-        self.check_not_on_trial(moved.lower_device(host))?;
-        Ok((network, moved))
     }
 
     /// Checks a network that moves to a LAN against that LAN, also if Ashore chose its range on another LAN.

@@ -17,6 +17,7 @@ use ashore_core::rules::attach::AttachError;
 use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use ashore_wire::conflict::Profile;
 
+use super::bridge::check_not_on_trial;
 use super::moved_links::check_beside_children_elsewhere;
 use super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
@@ -86,14 +87,13 @@ impl Controller {
         network.check(&host).map_err(|error| refusal::network(&error))?;
         // What is refused without asking the LAN is refused first.
         self.lock().state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
-        let namespace = self.lock().kernel.host().clone();
-        check_beside_children_elsewhere(&namespace, &network)?;
+        check_beside_children_elsewhere(self.copies.host(), &network)?;
         let warnings = self.look_on_lan(&network, &host)?;
-        let inner = self.lock();
+        let (inner, trial) = self.lock_beside_trial();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
-        self.check_not_on_trial(network.lower_device(&observed.host))?;
+        check_not_on_trial(trial.as_ref(), network.lower_device(&observed.host))?;
         Ok((inner, observed, network, warnings))
     }
 

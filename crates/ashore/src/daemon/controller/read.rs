@@ -62,6 +62,11 @@ impl Copies {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The namespace that holds the parents.
+    pub(super) fn host(&self) -> &Namespace {
+        &self.host
+    }
+
     /// The state as it was when the lock was last released.
     pub(super) fn state(&self) -> Arc<State> {
         self.last().0.snapshot()
