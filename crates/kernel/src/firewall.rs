@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::bytes::u8_at;
 use crate::genetlink::dump;
-use crate::kernel::Kernel;
+use crate::netns::Namespace;
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETCHAIN`.
 const GET_CHAIN: u16 = 10 << 8 | 4;
@@ -28,12 +28,10 @@ const NFPROTO_IPV6: u8 = 10;
 const NF_INET_FORWARD: u32 = 2;
 const NF_DROP: u32 = 0;
 
-impl Kernel {
-    /// The families whose bridged packets meet a FORWARD policy of DROP. A table that cannot be read counts
-    /// as one that drops nothing.
-    pub fn drops_bridged(&self) -> Vec<Family> {
-        self.host.run(in_this_namespace).unwrap_or_default()
-    }
+/// The families whose bridged packets meet a FORWARD policy of DROP in a namespace. A table that cannot be
+/// read counts as one that drops nothing.
+pub fn drops_bridged(namespace: &Namespace) -> Vec<Family> {
+    namespace.run(in_this_namespace).unwrap_or_default()
 }
 
 fn in_this_namespace() -> Vec<Family> {

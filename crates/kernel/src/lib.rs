@@ -39,6 +39,7 @@ pub use apply::{OnError, Outcome};
 pub use clock::boottime;
 pub use cookie::this_boot;
 pub use error::{ObserveError, StepError};
+pub use firewall::drops_bridged;
 pub use genetlink::generic_command;
 pub use holders::Holders;
 pub use kernel::Kernel;
@@ -48,6 +49,7 @@ pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use numbered::Lives;
 pub use packet::{PacketSocket, Waker, wait_readable};
+pub use ports::has_dhcp_server;
 pub use process::{
     EndSignals, InNamespace, in_own_session, kill_with_parent, raise_descriptor_limit, share_memory,
 };

@@ -1,26 +1,24 @@
-//! Which servers run in the host's namespace.
+//! Which servers run in a namespace.
 
 use std::io::{self, Read};
 
-use crate::kernel::Kernel;
+use crate::netns::Namespace;
 
 /// The DHCP server port (RFC 2131, 4.1).
 const DHCP_SERVER: u16 = 67;
 /// At most this many bytes are read. No host has more sockets than fit, and the rest is ignored.
 const LONGEST: u64 = 1 << 20;
 
-impl Kernel {
-    /// Returns whether a program listens on the DHCP server port, on any interface. Returns `false` if this
-    /// cannot be read.
-    pub fn has_dhcp_server(&self) -> bool {
-        let read = || -> io::Result<bool> {
-            let mut sockets = String::new();
-            let file = std::fs::File::open("/proc/thread-self/net/udp")?;
-            file.take(LONGEST).read_to_string(&mut sockets)?;
-            Ok(is_bound(&sockets, DHCP_SERVER))
-        };
-        self.host.run(read).and_then(|read| read).unwrap_or(false)
-    }
+/// Returns whether a program in a namespace listens on the DHCP server port, on any interface. Returns `false`
+/// if this cannot be read.
+pub fn has_dhcp_server(namespace: &Namespace) -> bool {
+    let read = || -> io::Result<bool> {
+        let mut sockets = String::new();
+        let file = std::fs::File::open("/proc/thread-self/net/udp")?;
+        file.take(LONGEST).read_to_string(&mut sockets)?;
+        Ok(is_bound(&sockets, DHCP_SERVER))
+    };
+    namespace.run(read).and_then(|read| read).unwrap_or(false)
 }
 
 /// Returns whether a line of `/proc/net/udp` has this port as its local port: the second word, in hexadecimal

@@ -97,7 +97,9 @@ impl Controller {
             let keeps = || self.keeps(&network, &looked_for);
             let carried_out = inner.carry_out_if(keeps, &observed, std::slice::from_ref(&netns));
             if let Ok(Some(observed)) = carried_out {
-                let attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
+                let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
+                drop(inner);
+                attached.warnings.extend(self.cut_by_firewall([&network]));
                 return Ok(Reply::Attached(attached));
             }
             // The endpoint never was on the LAN, so its name remembers nothing.
@@ -144,7 +146,6 @@ impl Controller {
         let mut warnings = left_behind;
         warnings.append(&mut inner.left_out.take());
         let network = inner.state().network_of(&endpoint);
-        warnings.extend(inner.cut_by_firewall(network));
         warnings.extend(network.and_then(|network| network.trouble_of_subnets(&observed.host)));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
@@ -268,15 +269,15 @@ impl Controller {
         &self,
         of: impl FnOnce(&State) -> Option<&Network>,
     ) -> Result<(), Refusal> {
-        let (host, network) = {
+        let network = {
             let inner = self.lock();
             let network = of(inner.state()).filter(|network| matches!(network.kind, LinkKind::Ipvlan(_)));
             let Some(network) = network.filter(|network| !inner.has_attached_on(&network.parent)) else {
                 return Ok(());
             };
-            (inner.kernel.host().clone(), network.clone())
+            network.clone()
         };
-        check_beside_children_elsewhere(&host, &network)
+        check_beside_children_elsewhere(self.copies.host(), &network)
     }
 }
 

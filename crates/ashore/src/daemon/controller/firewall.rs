@@ -4,10 +4,11 @@
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;
+use ashore_kernel::drops_bridged;
 
-use super::Inner;
+use super::Controller;
 
-impl Inner {
+impl Controller {
     /// Reports what the host's firewall keeps from the endpoints of these networks, with the remedy.
     pub(super) fn cut_by_firewall<'a>(&self, networks: impl IntoIterator<Item = &'a Network>) -> Vec<String> {
         let mut on_bridges =
@@ -15,7 +16,7 @@ impl Inner {
         if on_bridges.peek().is_none() {
             return Vec::new();
         }
-        let dropping = self.kernel.drops_bridged();
+        let dropping = drops_bridged(self.copies.host());
         let of_network = |network: &'a Network| {
             let has = |family: &&Family| match family {
                 Family::Ipv4 => network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv4()),

@@ -22,6 +22,7 @@ use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::allocate::AddressError;
 use ashore_core::rules::attach::Requested;
 use ashore_core::rules::leases::LeaseOutcome;
+use ashore_kernel::has_dhcp_server;
 use ashore_wire::conflict::Profile;
 use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::Part;
@@ -81,7 +82,7 @@ impl Controller {
             Err(error) => {
                 let is_silent = matches!(error, NoLease::Silent { .. });
                 let refusal = Refusal::from(error);
-                let own = self.lock().own_server(network).filter(|_| is_silent);
+                let own = self.own_server(network).filter(|_| is_silent);
                 return Err(Refusal { hint: own.map(Remedy::from).or(refusal.hint), ..refusal });
             }
         };
@@ -375,12 +376,14 @@ impl Inner {
     pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
     }
+}
 
+impl Controller {
     /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
     /// server serves.
     pub(super) fn own_server(&self, network: &Network) -> Option<String> {
         let apart = network.kind != LinkKind::Bridge;
-        let own = apart && network.leases(Family::Ipv4) && self.kernel.has_dhcp_server();
+        let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
         own.then(|| {
             format!(
                 "a DHCP server runs on this host (UDP port 67 is in use), but endpoints on `{parent}` do not reach it: \

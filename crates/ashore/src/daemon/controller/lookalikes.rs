@@ -26,12 +26,8 @@ impl Controller {
     /// hint.
     pub(super) fn name_lookalike(&self, refusal: Refusal, parent: &IfName, mac: Option<Mac>) -> Refusal {
         let Some(mac) = mac else { return refusal };
-        let (host, is_up) = {
-            let inner = self.lock();
-            let up = inner.kernel.macs_on(parent).ok().flatten().unwrap_or_default();
-            (inner.kernel.host().clone(), up.contains(&mac))
-        };
-        if !is_up {
+        let up = self.lock().kernel.macs_on(parent).ok().flatten().unwrap_or_default();
+        if !up.contains(&mac) {
             return refusal;
         }
         let mut found = Vec::new();
@@ -39,7 +35,7 @@ impl Controller {
             let on_parent = link.lower == Some(Lower { index: parent, seat: Seat::Host });
             on_parent && link.up && link.mac == Some(mac)
         };
-        let looked = look_everywhere(&host, parent, |netns, view, parent| {
+        let looked = look_everywhere(self.copies.host(), parent, |netns, view, parent| {
             let links = view.links.iter().filter(|link| has_mac(link, parent));
             found.extend(links.map(|link| (link.name.clone(), netns.clone())));
             Ok(())

@@ -55,17 +55,17 @@ impl Controller {
     /// The same for an endpoint that may have left its container, and the state.
     pub(super) fn take_off_wherever(&self, endpoint: &Endpoint) -> Result<Elsewhere, Refusal> {
         let nowhere = Elsewhere::default();
-        let (parent, host) = {
+        let parent = {
             let inner = self.lock();
             let Some(network) = inner.state().network_of(endpoint) else { return Ok(nowhere) };
             // The other end of a veth is on the host.
             if network.kind == LinkKind::Bridge {
                 return Ok(nowhere);
             }
-            (network.parent.clone(), inner.kernel.host().clone())
+            network.parent.clone()
         };
         let mut elsewhere = nowhere;
-        let unread = look_everywhere(&host, &parent, |netns, view, parent| {
+        let unread = look_everywhere(self.copies.host(), &parent, |netns, view, parent| {
             if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
                 elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
             }

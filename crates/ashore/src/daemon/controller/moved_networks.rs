@@ -90,9 +90,7 @@ impl Controller {
         let (mut inner, observed, moved, mut warnings) = self.checked_move(name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
         inner.commit(vec![Change::PutNetwork(moved.clone())])?;
-        warnings.extend(inner.cut_by_firewall([&moved]));
         warnings.extend(moved.trouble_of_arp(&observed.host));
-        warnings.extend(inner.own_server(&moved));
         warnings.extend(inner.engines_vlan(&moved, &observed.host));
         warnings.extend(still_told_by_engine(&before, &moved));
         let is_new = observed.host.link(&moved.parent).is_none();
@@ -102,6 +100,8 @@ impl Controller {
         warnings
             .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
         drop(inner);
+        warnings.extend(self.cut_by_firewall([&moved]));
+        warnings.extend(self.own_server(&moved));
         if is_new {
             match self.look_where_it_goes(&before, &moved, &observed.host) {
                 Ok(more) => warnings.extend(more),

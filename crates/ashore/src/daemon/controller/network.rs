@@ -42,23 +42,21 @@ impl Controller {
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
-        warnings.extend(inner.cut_by_firewall([&network]));
         warnings.extend(network.trouble_of_arp(&observed.host));
-        warnings.extend(inner.own_server(&network));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         if observed.host.link(&network.parent).is_some() {
             inner.vlans.sees(&network);
         }
+        // The VLAN is created now, as Docker's drivers do: the LAN can be listened to before the first
+        // endpoint comes.
+        let made = network.vlan.is_some().then(|| inner.carry_out(&observed, &[]));
+        drop(inner);
+        warnings.extend(self.cut_by_firewall([&network]));
+        warnings.extend(self.own_server(&network));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        if network.vlan.is_none() {
-            return Ok((network, warnings));
-        }
-        // The VLAN is created now, as Docker's drivers do: the LAN can be listened to before the first
-        // endpoint comes.
-        let made = inner.carry_out(&observed, &[]);
-        drop(inner);
+        let Some(made) = made else { return Ok((network, warnings)) };
         let made = made.and_then(|_| self.await_parent(&network)).and_then(|_| {
             let host = self.lock().observe(&[])?.host;
             // On an interface that did not exist, no address could be probed before.
@@ -110,7 +108,7 @@ impl Controller {
         if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             // Frames of macvlan endpoints are not bridged, and neither are the host's own.
-            if !self.lock().cut_by_firewall([&network]).is_empty() {
+            if !self.cut_by_firewall([&network]).is_empty() {
                 completed.kind = Some(LinkKind::default());
             }
         }

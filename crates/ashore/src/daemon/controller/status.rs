@@ -112,7 +112,7 @@ impl Controller {
             )
         });
         let pools = self.pool_troubles(inner);
-        let cut = inner.cut_by_firewall(inner.state().networks.values());
+        let cut = self.cut_by_firewall(inner.state().networks.values());
         let troubles = self
             .on_trial()
             .into_iter()

@@ -31,14 +31,15 @@ impl Controller {
             }
             Ok(unread) => unread.iter().for_each(|why| tracing::debug!("{why}")),
         }
-        for told in self.lock().unowned_troubles() {
-            tracing::warn!("{told}");
+        // With sockets of their own, because the containers that have such links may be many.
+        match self.copies.reader() {
+            Ok(reader) => reader.unowned_troubles().iter().for_each(|told| tracing::warn!("{told}")),
+            Err(refusal) => tracing::warn!("{refusal}"),
         }
     }
 
     fn try_look_for_unowned(&self) -> Result<Vec<String>, Refusal> {
-        let host = self.lock().kernel.host().clone();
-        let kernel = Kernel::of(&host).map_err(|error| refusal::namespace(&error))?;
+        let kernel = Kernel::of(self.copies.host()).map_err(|error| refusal::namespace(&error))?;
         let mut found = Vec::new();
         let unread = look_into_all(&kernel, |netns, view| {
             if view.links.iter().any(|link| link.tag().is_some()) {

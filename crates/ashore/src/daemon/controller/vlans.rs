@@ -82,7 +82,7 @@ impl Controller {
     /// This takes time, and runs without the lock. Returns whether there were any: then the plan has to be
     /// made again.
     pub(super) fn look_at_vlans(&self) -> bool {
-        let (unlooked, own, host) = {
+        let (unlooked, own) = {
             let inner = self.lock();
             let unlooked = inner.vlans.unlooked.take();
             if unlooked.is_empty() {
@@ -90,11 +90,11 @@ impl Controller {
             }
             let own: BTreeSet<Mac> =
                 inner.state().identities.values().filter_map(|identity| identity.mac).collect();
-            (unlooked, own, inner.kernel.host().clone())
+            (unlooked, own)
         };
         for vlan in unlooked.values() {
             let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
-            let user = user_elsewhere(&host, vlan, own.clone(), taken_in.as_ref());
+            let user = user_elsewhere(self.copies.host(), vlan, own.clone(), taken_in.as_ref());
             self.lock().vlans.looked().insert(vlan.index, (Instant::now(), user));
         }
         true
