@@ -7,8 +7,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use ashore_core::net::family::Family;
 use ashore_core::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
@@ -25,12 +23,6 @@ use crate::kernel::{Inside, Kernel, MOST_OPEN};
 use crate::message::{self, Places, Request};
 use crate::netlink::{Nack, Route};
 use crate::netns::Namespace;
-
-/// How long to wait for the MAC of a deleted macvlan. The kernel frees the MAC only after it has finished
-/// with the link, and returns `EADDRINUSE` until then (seen on Linux 6.1 and 6.18 for about ten
-/// milliseconds).
-const MAC_IN_USE: Duration = Duration::from_secs(1);
-const MAC_RETRY: Duration = Duration::from_millis(5);
 
 /// What to do when a step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,9 +198,7 @@ impl<'a> Run<'a> {
     fn flush(&mut self) {
         let Batch { place, steps, requests, peers: _peers, .. } = std::mem::take(&mut self.batch);
         let Some(place) = place else { return };
-        let makes_link = matches!(steps.first(), Some(Step::AddLink { .. }));
-        let answers = retry_while_mac_in_use(makes_link, || self.send(&place, requests.clone()));
-        match answers {
+        match self.send(&place, requests) {
             Ok(answers) => {
                 for (step, answer) in steps.iter().zip(answers) {
                     if self.is_refused(step) {
@@ -392,7 +382,7 @@ impl<'a> Run<'a> {
         let parent = self.parent_index(link)?;
         let host = self.kernel.route.borrow();
         let add = |name: &IfName| {
-            retry_while_mac_in_use(true, || host.batch(vec![message::add_link(link, name, parent, &places)]))
+            host.batch(vec![message::add_link(link, name, parent, &places)])
                 .map_err(|error| nack_of(&error))
                 .and_then(|mut answers| answers.remove(0))
         };
@@ -487,21 +477,6 @@ fn is_removal(step: &Step) -> bool {
 
 fn is_absence(errno: Errno) -> bool {
     matches!(errno, Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL)
-}
-
-fn retry_while_mac_in_use(
-    makes_link: bool,
-    mut send: impl FnMut() -> io::Result<Vec<Result<(), Nack>>>,
-) -> io::Result<Vec<Result<(), Nack>>> {
-    let end = Instant::now() + MAC_IN_USE;
-    loop {
-        let answers = send()?;
-        let in_use = matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EADDRINUSE);
-        if !makes_link || !in_use || Instant::now() > end {
-            return Ok(answers);
-        }
-        sleep(MAC_RETRY);
-    }
 }
 
 fn descriptor(namespace: &Namespace) -> RawFd {
