@@ -105,6 +105,34 @@ fn the_core_touches_no_kernel_and_prints_nothing() {
     }
 }
 
+/// The lock's guard borrows an `Unlocked` (`crates/ashore/src/unlocked.rs`), so what takes one cannot be called
+/// under the lock. This holds as long as nothing in the controller waits without one, and each thread makes one
+/// where it begins.
+#[test]
+fn the_controller_waits_only_with_the_proof_that_it_does_not_hold_its_lock() {
+    let daemon = "crates/ashore/src/daemon";
+    let words = ["thread::sleep", "std::fs", "wait_readable", "process::Command", "TcpStream", "UnixStream"];
+    refuse(&format!("{daemon}/controller"), &words, "what may take long takes an `Unlocked`");
+    let mut made = BTreeMap::new();
+    for path in sources(&root().join("crates/ashore/src")) {
+        let count = std::fs::read_to_string(&path).unwrap().matches("Unlocked::of_this_thread()").count();
+        let path = path.strip_prefix(root()).unwrap().display().to_string();
+        made.extend((count > 0).then_some((path, count)));
+    }
+    let expected = [
+        // A request, from whichever thread.
+        (format!("{daemon}/controller.rs"), 1),
+        // The thread that ends a trial, and the process that does the same.
+        (format!("{daemon}/controller/bridge.rs"), 1),
+        (format!("{daemon}/guard.rs"), 1),
+        // Addresses that are probed side by side.
+        (format!("{daemon}/controller/leases.rs"), 1),
+        // The main thread, and those that it starts.
+        (format!("{daemon}/mod.rs"), 7),
+    ];
+    assert_eq!(made, BTreeMap::from(expected));
+}
+
 /// The directories of the crates whose modules must form no cycle.
 const CRATES: [&str; 9] = [
     "crates/wire",

@@ -15,6 +15,7 @@ mod protocol;
 mod sockets;
 mod supervise;
 mod trial;
+mod unlocked;
 
 use std::process::ExitCode;
 

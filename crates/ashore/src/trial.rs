@@ -16,6 +16,8 @@ use ashore_core::plan::nic_move::Move;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 use serde::{Deserialize, Serialize};
 
+use crate::unlocked::Unlocked;
+
 /// How many times to attempt the way back if a step fails.
 const TRIES: u32 = 3;
 
@@ -66,7 +68,7 @@ impl Trial {
     }
 
     /// Restores the host, in up to [`TRIES`] attempts. Returns the errors of the last attempt.
-    fn put_back(&self, apply: impl Fn(&[Step]) -> Vec<StepError>) -> Vec<StepError> {
+    fn put_back(&self, mut apply: impl FnMut(&[Step]) -> Vec<StepError>) -> Vec<StepError> {
         let age = since_start().map_or(0, |now| now.saturating_sub(self.begun) / 1000);
         let age = u32::try_from(age).unwrap_or(u32::MAX);
         let back: Vec<Step> = self.moved.back().into_iter().map(|step| aged(step, age)).collect();
@@ -125,7 +127,7 @@ impl TrialFile {
     }
 
     /// Writes a trial to the file. Fails with `AlreadyExists` if there is one.
-    pub(crate) fn begin(&self, trial: &Trial) -> io::Result<()> {
+    pub(crate) fn begin(&self, _: &Unlocked, trial: &Trial) -> io::Result<()> {
         let unfinished = self.0.with_extension("new");
         let _ = fs::remove_file(&unfinished);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
@@ -138,7 +140,7 @@ impl TrialFile {
 
     /// Returns the current trial, and a mark that distinguishes it from a later one. Returns `None` if there
     /// is no trial.
-    pub(crate) fn read(&self) -> io::Result<Option<(Trial, u64)>> {
+    pub(crate) fn read(&self, _: &Unlocked) -> io::Result<Option<(Trial, u64)>> {
         match File::open(&self.0) {
             Ok(file) => Ok(Some((read(&file)?, file.metadata()?.ino()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -147,12 +149,12 @@ impl TrialFile {
     }
 
     /// Returns the move that was confirmed last, or `None`.
-    pub(crate) fn kept_move(&self) -> io::Result<Option<Move>> {
-        Ok(TrialFile(self.kept()).read()?.map(|(trial, _)| trial.moved))
+    pub(crate) fn kept_move(&self, unlocked: &Unlocked) -> io::Result<Option<Move>> {
+        Ok(TrialFile(self.kept()).read(unlocked)?.map(|(trial, _)| trial.moved))
     }
 
     /// Whether the trial with this mark is still on.
-    pub(crate) fn goes_on(&self, mark: u64) -> bool {
+    pub(crate) fn goes_on(&self, _: &Unlocked, mark: u64) -> bool {
         fs::metadata(&self.0).is_ok_and(|file| file.ino() == mark)
     }
 
@@ -163,19 +165,19 @@ impl TrialFile {
     }
 
     /// Removes the file of a trial that ended with the boot or its namespace.
-    pub(crate) fn forget(&self) -> io::Result<()> {
+    pub(crate) fn forget(&self, _: &Unlocked) -> io::Result<()> {
         fs::remove_file(&self.0)
     }
 
     /// Waits for the lock of the trial and takes it. Returns `None` if there is no trial by then.
-    pub(crate) fn hold(&self) -> io::Result<Option<Held>> {
+    pub(crate) fn hold(&self, unlocked: &Unlocked) -> io::Result<Option<Held>> {
         loop {
             let file = match File::open(&self.0) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 opened => opened?,
             };
             file.lock()?;
-            if self.goes_on(file.metadata()?.ino()) {
+            if self.goes_on(unlocked, file.metadata()?.ino()) {
                 let trial = read(&file)?;
                 return Ok(Some(Held { at: self.clone(), trial, _lock: file }));
             }
@@ -199,15 +201,19 @@ pub(crate) struct Held {
 
 impl Held {
     /// Restores the host and ends the trial. Returns the errors of the steps that failed.
-    pub(crate) fn put_back_by(self, kernel: &Kernel) -> Vec<StepError> {
-        self.put_back(|steps| kernel.apply(steps, OnError::GoOn).errors)
+    pub(crate) fn put_back_by(self, unlocked: &mut Unlocked, kernel: &Kernel) -> Vec<StepError> {
+        self.put_back(unlocked, |_, steps| kernel.apply(steps, OnError::GoOn).errors)
     }
 
     /// Does the same with a function that applies the steps, all of them even after an error.
-    pub(crate) fn put_back(self, apply: impl Fn(&[Step]) -> Vec<StepError>) -> Vec<StepError> {
+    pub(crate) fn put_back(
+        self,
+        unlocked: &mut Unlocked,
+        mut apply: impl FnMut(&mut Unlocked, &[Step]) -> Vec<StepError>,
+    ) -> Vec<StepError> {
         let Move { nic, bridge, .. } = &self.trial.moved;
         tracing::warn!(%nic, %bridge, "restoring the host's previous configuration");
-        let mut errors = self.trial.put_back(apply);
+        let mut errors = self.trial.put_back(|steps| apply(unlocked, steps));
         errors.dedup_by_key(|error| error.to_string());
         for error in &errors {
             tracing::error!("{error}");
@@ -219,12 +225,12 @@ impl Held {
     }
 
     /// Ends the trial before anything was moved.
-    pub(crate) fn forget(self) -> io::Result<()> {
-        self.at.forget()
+    pub(crate) fn forget(self, unlocked: &Unlocked) -> io::Result<()> {
+        self.at.forget(unlocked)
     }
 
     /// Ends the trial and keeps the move.
-    pub(crate) fn keep(self) -> io::Result<Move> {
+    pub(crate) fn keep(self, _: &Unlocked) -> io::Result<Move> {
         fs::rename(&self.at.0, self.at.kept())?;
         Ok(self.trial.moved)
     }

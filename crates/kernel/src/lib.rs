@@ -51,7 +51,8 @@ pub use numbered::Lives;
 pub use packet::{PacketSocket, Waker, wait_readable};
 pub use ports::has_dhcp_server;
 pub use process::{
-    EndSignals, InNamespace, in_own_session, kill_with_parent, raise_descriptor_limit, share_memory,
+    EndSignals, InNamespace, in_own_session, is_in_users_namespace, kill_with_parent, raise_descriptor_limit,
+    share_memory,
 };
 pub use sandbox::{SandboxError, enter_sandbox};
 pub use watch::Watch;

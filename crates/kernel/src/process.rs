@@ -112,3 +112,10 @@ impl EndSignals {
         Ok(self.0.wait().map(|_| ())?)
     }
 }
+
+/// Whether this process is in a user namespace other than the initial one, which maps all ids
+/// (`user_namespaces`).
+pub fn is_in_users_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
+}

@@ -34,6 +34,7 @@ use super::refusal;
 use crate::front::docker::turns::Lists;
 use crate::supervise;
 use crate::trial::TrialFile;
+use crate::unlocked::Unlocked;
 
 mod adopt;
 mod announce;
@@ -96,9 +97,15 @@ pub(crate) struct Controller {
     wakers: Wakers,
 }
 
-/// The held lock. Containers' namespaces stay open while it is held, and when it is released, what has changed
-/// is published.
+/// The held lock. As long as it is held, nobody has the thread's proof that it is not.
 struct Locked<'a> {
+    guard: Guard<'a>,
+    unlocked: &'a mut Unlocked,
+}
+
+/// What the lock gives access to. Containers' namespaces stay open while it is held, and when it is released,
+/// what has changed is published.
+struct Guard<'a> {
     inner: MutexGuard<'a, Inner>,
     /// Whether memory may have changed.
     changed: bool,
@@ -191,11 +198,12 @@ impl Controller {
 
     /// Answers one request. All requests enter here.
     pub(crate) fn handle(&self, request: Request) -> Reply {
+        let unlocked = &mut Unlocked::of_this_thread();
         let reads = only_reads(&request);
-        let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
+        let answer = supervise::contained(|| self.answer(unlocked, request)).and_then(|answer| answer);
         // The request may have left a VLAN interface because it was not known whether others use it.
-        if !reads && self.look_at_vlans() {
-            self.reconcile(Cause::Search);
+        if !reads && self.look_at_vlans(unlocked) {
+            self.reconcile(unlocked, Cause::Search);
         }
         answer.unwrap_or_else(|refusal| {
             // Whoever may only read must not fill the log. A fault of the daemon's own is logged by the panic.
@@ -206,10 +214,10 @@ impl Controller {
         })
     }
 
-    fn answer(&self, mut request: Request) -> Result<Reply, Refusal> {
+    fn answer(&self, unlocked: &mut Unlocked, mut request: Request) -> Result<Reply, Refusal> {
         #[cfg(debug_assertions)]
         if !only_reads(&request) {
-            let _under_the_lock = self.lock();
+            let _under_the_lock = self.lock(unlocked);
             supervise::fault("request");
         }
         if let Some(name) = request.network_mut()
@@ -218,43 +226,54 @@ impl Controller {
             *name = network.name.clone();
         }
         if !only_looks(&request) {
-            self.finish_what_was_cut_short();
+            self.finish_what_was_cut_short(unlocked);
         }
         match request {
-            Request::CreateNetwork(spec) => self.create_network(&spec),
-            Request::RemoveNetwork { network } => self.remove_own_network(&network),
-            Request::MoveNetwork { network, parent } => self.move_network(&network, &parent),
+            Request::CreateNetwork(spec) => self.create_network(unlocked, &spec),
+            Request::RemoveNetwork { network } => self.remove_own_network(unlocked, &network),
+            Request::MoveNetwork { network, parent } => self.move_network(unlocked, &network, &parent),
             Request::ListNetworks => {
                 let state = self.copies.state();
                 let networks = state.networks.values();
                 Ok(Reply::Networks(networks.map(|network| state.as_leased(network)).collect()))
             }
             Request::InspectNetwork { network } => self.inspect_network(&network),
-            Request::Attach(spec) => self.attach(&spec),
-            Request::Detach { network, name } => self.detach(&network, &name),
-            Request::Adopt(spec) => self.adopt(&spec),
-            Request::Unadopt { network } => self.unadopt(&network),
-            Request::Forget { network, name } => self.forget(network.as_deref(), &name),
-            Request::EngineCall(call) => self.engine_call(call),
-            Request::TakeInventory(inventory) => self.take_inventory(inventory),
-            Request::MoveNic(spec) => self.move_nic(&spec),
-            Request::KeepMove => self.keep_move(),
-            Request::Plan(None) => self.plan_of_nothing(),
-            Request::Plan(Some(change)) => self.with_vlans_looked_at(|| self.plan((*change).clone())),
-            Request::CheckPool(question) => self.check_pool(&question),
-            Request::Status => self.status(),
+            Request::Attach(spec) => self.attach(unlocked, &spec),
+            Request::Detach { network, name } => self.detach(unlocked, &network, &name),
+            Request::Adopt(spec) => self.adopt(unlocked, &spec),
+            Request::Unadopt { network } => self.unadopt(unlocked, &network),
+            Request::Forget { network, name } => self.forget(unlocked, network.as_deref(), &name),
+            Request::EngineCall(call) => self.engine_call(unlocked, call),
+            Request::TakeInventory(inventory) => self.take_inventory(unlocked, inventory),
+            Request::MoveNic(spec) => self.move_nic(unlocked, &spec),
+            Request::KeepMove => self.keep_move(unlocked),
+            Request::Plan(None) => self.plan_of_nothing(unlocked),
+            Request::Plan(Some(change)) => {
+                self.with_vlans_looked_at(unlocked, |unlocked| self.plan(unlocked, (*change).clone()))
+            }
+            Request::CheckPool(question) => self.check_pool(unlocked, &question),
+            Request::Status => self.status(unlocked),
             Request::ExportState => Ok(Reply::State(self.copies.store().export())),
-            Request::ImportState(document) => self.import(document),
+            Request::ImportState(document) => self.import(unlocked, document),
         }
     }
 
     /// Takes the lock, also after a panic: a thread that panicked under the lock has left the kernel and the
     /// disk as the next reconciliation finds them, and memory is changed only after the disk.
-    fn lock(&self) -> Locked<'_> {
+    fn lock<'a>(&'a self, unlocked: &'a mut Unlocked) -> Locked<'a> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.kernel.stay();
         self.copies.is_taken();
-        Locked { inner, changed: false, after: AfterLock(self) }
+        Locked { guard: Guard { inner, changed: false, after: AfterLock(self) }, unlocked }
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// Releases the lock.
+    fn release(self) -> &'a mut Unlocked {
+        let Locked { guard, unlocked } = self;
+        drop(guard);
+        unlocked
     }
 }
 
@@ -262,18 +281,18 @@ impl Deref for Locked<'_> {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {
-        &self.inner
+        &self.guard.inner
     }
 }
 
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut Inner {
-        self.changed = true;
-        &mut self.inner
+        self.guard.changed = true;
+        &mut self.guard.inner
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // After a panic, whoever has the lock next publishes.
         if !std::thread::panicking() {

@@ -15,6 +15,7 @@ use ashore_kernel::{EndSignals, Kernel, in_own_session};
 use crate::client::Failure;
 use crate::out::say;
 use crate::trial::TrialFile;
+use crate::unlocked::Unlocked;
 
 /// How often the guard checks whether the trial goes on.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
@@ -28,18 +29,21 @@ pub(crate) fn run(trial: &Path) -> Result<(), Failure> {
 }
 
 fn watch(file: &TrialFile) -> anyhow::Result<()> {
+    let unlocked = &mut Unlocked::of_this_thread();
     let signals = EndSignals::hold().context("signals")?;
     let kernel = Kernel::here().context("the kernel's network state")?;
-    let Some((trial, mark)) = file.read().context("the trial's file")? else { bail!("there is no trial") };
+    let Some((trial, mark)) = file.read(unlocked).context("the trial's file")? else {
+        bail!("there is no trial")
+    };
     say!("{READY}");
     loop {
         let asked = signals.come_within(LOOK.min(trial.left())).context("signals")?;
-        if !file.goes_on(mark) {
+        if !file.goes_on(unlocked, mark) {
             return Ok(());
         }
         if asked || trial.left().is_zero() {
-            if let Some(held) = file.hold().context("the trial's lock")? {
-                held.put_back_by(&kernel);
+            if let Some(held) = file.hold(unlocked).context("the trial's lock")? {
+                held.put_back_by(unlocked, &kernel);
             }
             return Ok(());
         }
@@ -47,7 +51,7 @@ fn watch(file: &TrialFile) -> anyhow::Result<()> {
 }
 
 /// Starts a guard, and returns when it is ready.
-pub(super) fn start(file: &TrialFile) -> anyhow::Result<()> {
+pub(super) fn start(_: &Unlocked, file: &TrialFile) -> anyhow::Result<()> {
     // This works even if the program's file was replaced meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command.arg("guard").arg(file.path()).stdin(Stdio::null()).stdout(Stdio::piped());

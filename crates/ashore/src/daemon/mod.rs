@@ -34,6 +34,7 @@ use crate::out::Log;
 use crate::sockets::{self, ListenFds};
 use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
+use crate::unlocked::Unlocked;
 
 mod control;
 mod controller;
@@ -104,6 +105,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
                 hint: error.hint().map(Remedy::from),
             }),
         })?;
+    let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();
     let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
@@ -114,12 +116,12 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let (search, lost) = std::sync::mpsc::channel();
     let wakers = Wakers { deferred, search };
     let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
-    controller.resume_trial();
+    controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
     controller.hear_of_leases(tell);
-    controller.recover();
+    controller.recover(unlocked);
     let (tell, routers) = std::sync::mpsc::channel();
-    controller.reconcile(Cause::Start);
+    controller.reconcile(unlocked, Cause::Start);
     controller.hear_of_routers(tell);
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
@@ -128,17 +130,22 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
     let leasing = controller.clone();
-    spawn_needed("leases", move || leasing.follow_leases(&leases)).context("a thread")?;
+    spawn_needed("leases", move || leasing.follow_leases(&mut Unlocked::of_this_thread(), &leases))
+        .context("a thread")?;
     let following = controller.clone();
-    spawn_needed("routers", move || following.follow_routers(&routers)).context("a thread")?;
+    spawn_needed("routers", move || following.follow_routers(&mut Unlocked::of_this_thread(), &routers))
+        .context("a thread")?;
     let (tell, claims) = std::sync::mpsc::channel();
     controller.hear_of_claims(tell);
     let looking = controller.clone();
-    spawn_needed("claims", move || looking.look_into_claims(&claims)).context("a thread")?;
+    spawn_needed("claims", move || looking.look_into_claims(&mut Unlocked::of_this_thread(), &claims))
+        .context("a thread")?;
     let deferring = controller.clone();
-    spawn_needed("deferred", move || deferring.run_deferred(&words)).context("a thread")?;
+    spawn_needed("deferred", move || deferring.run_deferred(&mut Unlocked::of_this_thread(), &words))
+        .context("a thread")?;
     let searching = controller.clone();
-    spawn_needed("search", move || searching.search(&lost)).context("a thread")?;
+    spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
+        .context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
     // Without systemd there is nothing to notify. This is not an error.
@@ -147,19 +154,20 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     control.serve(&controller).context("the control socket")?;
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
-    controller.finish();
+    controller.finish(unlocked);
     tracing::info!("asked to end");
     Ok(())
 }
 
 /// Reconciles when something has changed, and every period in case a notification was lost.
 fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
+    let unlocked = &mut Unlocked::of_this_thread();
     let mut soon = false;
     loop {
         let wait = if soon { SETTLE } else { period };
         let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
         if heard {
-            std::thread::sleep(SETTLE);
+            unlocked.sleep(SETTLE);
             if let Err(error) = watch.take() {
                 tracing::error!("watching links and addresses: {error}");
             }
@@ -168,7 +176,7 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
             controller.look_at_leases();
             controller.look_at_routers();
         }
-        soon = controller.reconcile(if heard { Cause::Change } else { Cause::Time });
+        soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
     }
 }
 

@@ -11,12 +11,15 @@ use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::conflict::probe_frame;
 use ashore_wire::{filter, heard};
 
+use crate::unlocked::Unlocked;
+
 /// The time between two probes.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Returns whether the machine with an address answers on a link within `patience`. The probe is one of a
 /// host without an address, so that no machine's cache changes.
 pub(super) fn answers(
+    _: &Unlocked,
     namespace: &Namespace,
     link: &Link,
     ip: IpAddr,

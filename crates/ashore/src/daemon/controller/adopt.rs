@@ -14,15 +14,16 @@ use ashore_core::rules::adopt::AdoptError;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// How long an engine may take to list what it has.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Controller {
-    pub(super) fn adopt(&self, spec: &AdoptSpec) -> Result<Reply, Refusal> {
-        self.relist()?;
+    pub(super) fn adopt(&self, unlocked: &mut Unlocked, spec: &AdoptSpec) -> Result<Reply, Refusal> {
+        self.relist(unlocked)?;
         let (network, warnings) = {
-            let mut inner = self.lock();
+            let mut inner = self.lock(unlocked);
             let (network, changes) = inner.adopting(spec)?;
             let undo = inner.undoing(&changes);
             let observed = inner.observe(&[])?;
@@ -45,12 +46,12 @@ impl Controller {
             (network, warnings)
         };
         // Now that the network is known as adopted, the list tells where its containers' namespaces are.
-        self.relist()?;
+        self.relist(unlocked)?;
         Ok(Reply::Created { network, warnings })
     }
 
-    pub(super) fn unadopt(&self, network: &str) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn unadopt(&self, unlocked: &mut Unlocked, network: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let netns = all_netns(inner.state());
         let removed = inner.engines.let_removed_be(network);
         let changes = match inner.state().unadopting(network) {
@@ -64,16 +65,20 @@ impl Controller {
     }
 
     /// Returns what an adoption would change, and in which namespaces.
-    pub(super) fn planned_adoption(&self, spec: &AdoptSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
-        self.relist()?;
-        let inner = self.lock();
+    pub(super) fn planned_adoption(
+        &self,
+        unlocked: &mut Unlocked,
+        spec: &AdoptSpec,
+    ) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
+        self.relist(unlocked)?;
+        let inner = self.lock(unlocked);
         let (_, changes) = inner.adopting(spec)?;
         let netns = all_netns(&inner.state().with(&changes));
         Ok((changes, netns))
     }
 
-    fn relist(&self) -> Result<(), Refusal> {
-        if self.lists.refresh(PATIENCE) {
+    fn relist(&self, unlocked: &mut Unlocked) -> Result<(), Refusal> {
+        if self.lists.refresh(unlocked, PATIENCE) {
             return Ok(());
         }
         Err(Refusal {

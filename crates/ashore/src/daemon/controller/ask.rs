@@ -68,9 +68,10 @@ impl Controller {
         inner.publication.again();
         let ips: Vec<IpAddr> = sought.iter().map(|(ip, _)| *ip).collect();
         inner.held.extend(&ips);
-        drop(inner);
-        let probed = supervise::contained(|| self.lan.probe(&network.parent, sought, network.conflict));
-        let mut inner = self.lock();
+        let unlocked = inner.release();
+        let probed =
+            supervise::contained(|| self.lan.probe(unlocked, &network.parent, sought, network.conflict));
+        let mut inner = self.lock(unlocked);
         inner.held.retain(|ip| !ips.contains(ip));
         let probed = probed?;
         answers.by.extend(probed.map_err(|why| refusal::unreachable(&ips, &why, refusal::conflict_off()))?);

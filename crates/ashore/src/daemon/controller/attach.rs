@@ -29,6 +29,7 @@ use super::{Controller, Inner, Locked};
 use crate::clock::now;
 use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// An endpoint that is written to disk, and its addresses, of which a last check is in progress.
 struct Reserved {
@@ -60,23 +61,28 @@ enum Asked<'a> {
 }
 
 impl Controller {
-    pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
+    pub(super) fn attach(&self, unlocked: &mut Unlocked, spec: &AttachSpec) -> Result<Reply, Refusal> {
         let mut shim = None;
-        let attached = self.attach_with(spec, &mut shim);
+        let attached = self.attach_with(unlocked, spec, &mut shim);
         attached.map_err(|refusal| {
-            self.lock().take_shim_back(shim.as_ref());
-            self.name_lookalike_of_shim(refusal, &spec.network)
+            self.lock(unlocked).take_shim_back(shim.as_ref());
+            self.name_lookalike_of_shim(unlocked, refusal, &spec.network)
         })
     }
 
     /// The attach itself. If it has to make a shim, it notes the shim's parent in `shim`.
-    fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
-        self.check_beside_others_children(|state| state.networks.get(&spec.network))?;
+    fn attach_with(
+        &self,
+        unlocked: &mut Unlocked,
+        spec: &AttachSpec,
+        shim: &mut Option<IfName>,
+    ) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(unlocked, |state| state.networks.get(&spec.network))?;
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         // The thread of a lease is asked for other things under the lock. So the lock is released before the
         // lease is.
         let mut learnt = Learnt::default();
-        let mut inner = self.lock();
+        let mut inner = self.lock(unlocked);
         self.glance(&inner, spec);
         inner.check_not_host(&namespace)?;
         let netns = inner.kernel.identify(&namespace);
@@ -84,8 +90,8 @@ impl Controller {
         let key = (spec.network.clone(), spec.name.clone());
         if inner.was_left_behind(&key, &netns)? {
             drop(inner);
-            self.bring_in_reach(&key, false)?;
-            inner = self.lock();
+            self.bring_in_reach(unlocked, &key, false)?;
+            inner = self.lock(unlocked);
         }
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
@@ -99,7 +105,7 @@ impl Controller {
             if let Ok(Some(observed)) = carried_out {
                 let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
                 drop(inner);
-                attached.warnings.extend(self.cut_by_firewall([&network]));
+                attached.warnings.extend(self.cut_by_firewall(unlocked, [&network]));
                 return Ok(Reply::Attached(attached));
             }
             // The endpoint never was on the LAN, so its name remembers nothing.
@@ -107,7 +113,7 @@ impl Controller {
             inner.take_back(&endpoint, Change::DelEndpoint(key));
             if let Err(refusal) = carried_out {
                 drop(inner);
-                return Err(self.name_lookalike(refusal, &network.parent, endpoint.mac));
+                return Err(self.name_lookalike(unlocked, refusal, &network.parent, endpoint.mac));
             }
             // Another machine has taken an address in the meantime, so other addresses are chosen.
         }
@@ -154,12 +160,12 @@ impl Controller {
     /// the kernel is changed: from then on the next start finds a crash. The lock is released while addresses
     /// are probed on the LAN. Usually this is not needed, because the next candidates were probed ahead. They
     /// only get a last check, in parallel with the write and the kernel's work.
-    fn reserve<'a>(
-        &'a self,
+    fn reserve<'a, 'c: 'a>(
+        &'c self,
         mut inner: Locked<'a>,
         spec: &AttachSpec,
         netns: &Netns,
-        learnt: &mut Learnt<'a>,
+        learnt: &mut Learnt<'c>,
         shim: &mut Option<IfName>,
     ) -> Result<(Locked<'a>, Reserved), Refusal> {
         loop {
@@ -239,18 +245,18 @@ impl Controller {
             return Ok((inner, false));
         }
         inner.carry_out(observed, &[])?;
-        drop(inner);
-        *in_vain = !is_there(network, &self.await_parent(network)?);
-        Ok((self.lock(), true))
+        let unlocked = inner.release();
+        *in_vain = !is_there(network, &self.await_parent(unlocked, network)?);
+        Ok((self.lock(unlocked), true))
     }
 
     /// Waits until the LAN can be asked through the parent of a network, if the parent exists: frames that are
     /// sent earlier are lost silently. Returns the host as it is then.
-    pub(super) fn await_parent(&self, network: &Network) -> Result<View, Refusal> {
+    pub(super) fn await_parent(&self, unlocked: &mut Unlocked, network: &Network) -> Result<View, Refusal> {
         /// The kernel's link watch handles a link whose other end is not the link itself at once, and any
         /// other link once a second.
         const LINK_WATCH: Duration = Duration::from_secs(2);
-        let reader = self.copies.reader()?;
+        let reader = self.copies.reader(unlocked)?;
         let end = Instant::now() + LINK_WATCH;
         loop {
             let host = reader.observe(&[])?.host;
@@ -258,7 +264,7 @@ impl Controller {
             if !comes || Instant::now() >= end {
                 return Ok(host);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            unlocked.sleep(Duration::from_millis(1));
         }
     }
 
@@ -267,17 +273,18 @@ impl Controller {
     /// lock.
     pub(super) fn check_beside_others_children(
         &self,
+        unlocked: &mut Unlocked,
         of: impl FnOnce(&State) -> Option<&Network>,
     ) -> Result<(), Refusal> {
         let network = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let network = of(inner.state()).filter(|network| matches!(network.kind, LinkKind::Ipvlan(_)));
             let Some(network) = network.filter(|network| !inner.has_attached_on(&network.parent)) else {
                 return Ok(());
             };
             network.clone()
         };
-        check_beside_children_elsewhere(self.copies.host(), &network)
+        check_beside_children_elsewhere(unlocked, self.copies.host(), &network)
     }
 }
 

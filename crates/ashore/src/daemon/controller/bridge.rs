@@ -16,6 +16,7 @@ use ashore_kernel::{Kernel, OnError, StepError};
 use super::{Controller, Inner, Locked};
 use crate::daemon::{guard, refusal, witness};
 use crate::trial::{Held, Trial, TrialFile};
+use crate::unlocked::Unlocked;
 
 /// How long the router may take to answer before the move, and after it.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -28,33 +29,35 @@ const CARRIER: Duration = Duration::from_secs(2);
 impl Controller {
     /// Moves the NIC, and puts it back if the router cannot be reached afterwards. What is slow is done
     /// without the lock.
-    pub(super) fn move_nic(&self, spec: &MoveSpec) -> Result<Reply, Refusal> {
-        self.check_nothing_on_trial()?;
-        self.check_router_answers(spec)?;
-        let moved = self.lock().planned_move(spec)?;
+    pub(super) fn move_nic(&self, unlocked: &mut Unlocked, spec: &MoveSpec) -> Result<Reply, Refusal> {
+        self.check_nothing_on_trial(unlocked)?;
+        self.check_router_answers(unlocked, spec)?;
+        let moved = self.lock(unlocked).planned_move(spec)?;
         let length = Duration::from_secs(spec.seconds.into());
         let trial = Trial::new(moved, length, self.copies.host()).map_err(|error| no_trial(&error))?;
-        self.trial.begin(&trial).map_err(|error| match error.kind() {
+        self.trial.begin(unlocked, &trial).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => on_trial(&trial.moved.bridge),
             _ => no_trial(&error),
         })?;
         self.moves.fetch_add(1, Ordering::SeqCst);
-        if let Err(error) = guard::start(&self.trial).and_then(|()| Ok(watch(&self.trial)?)) {
-            let _ = self.trial.forget();
+        let guarded = guard::start(unlocked, &self.trial).and_then(|()| Ok(watch(unlocked, &self.trial)?));
+        if let Err(error) = guarded {
+            let _ = self.trial.forget(unlocked);
             return Err(no_trial(&format!("{error:#}")));
         }
-        self.carry_out_move(spec)?;
+        self.carry_out_move(unlocked, spec)?;
         let moved = &trial.moved;
         if let Some(router) = moved.router {
-            let host = self.lock().observe(&[])?.host;
+            let host = self.lock(unlocked).observe(&[])?.host;
             let link = host.link(moved.to());
-            let answers = link.map(|link| witness::answers(self.copies.host(), link, router, AFTER));
+            let answers =
+                link.map(|link| witness::answers(unlocked, self.copies.host(), link, router, AFTER));
             if !matches!(answers, Some(Ok(true))) {
-                self.put_back()?;
+                self.put_back(unlocked)?;
                 return Err(silent_after(moved, router));
             }
         }
-        match self.trial.read() {
+        match self.trial.read(unlocked) {
             Ok(Some((there, _))) if there == trial => {
                 Ok(Reply::OnTrial { moved: trial.moved.clone(), seconds: trial.left().as_secs() })
             }
@@ -64,9 +67,9 @@ impl Controller {
 
     /// Refuses the move if the router does not answer before it: its silence after the move would mean
     /// nothing.
-    fn check_router_answers(&self, spec: &MoveSpec) -> Result<(), Refusal> {
+    fn check_router_answers(&self, unlocked: &mut Unlocked, spec: &MoveSpec) -> Result<(), Refusal> {
         let (moved, host) = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             (inner.planned_move(spec)?, inner.observe(&[])?.host)
         };
         let from = match moved.direction {
@@ -74,7 +77,7 @@ impl Controller {
             Direction::Release => &moved.bridge,
         };
         let (Some(router), Some(link)) = (moved.router, host.link(from)) else { return Ok(()) };
-        match witness::answers(self.copies.host(), link, router, BEFORE) {
+        match witness::answers(unlocked, self.copies.host(), link, router, BEFORE) {
             Ok(true) => Ok(()),
             _ => Err(Refusal {
                 kind: RefusalKind::Invalid,
@@ -87,34 +90,38 @@ impl Controller {
     }
 
     /// Does all steps or none. Nothing else ends the trial meanwhile.
-    fn carry_out_move(&self, spec: &MoveSpec) -> Result<(), Refusal> {
-        let held = self.trial.hold().map_err(|error| no_trial(&error))?.ok_or_else(put_back_meanwhile)?;
+    fn carry_out_move(&self, unlocked: &mut Unlocked, spec: &MoveSpec) -> Result<(), Refusal> {
+        let held = self.trial.hold(unlocked).map_err(|error| no_trial(&error))?;
+        let held = held.ok_or_else(put_back_meanwhile)?;
         // A network may have come before the trial kept it away.
-        let still_moves = self.lock().planned_move(spec);
+        let still_moves = self.lock(unlocked).planned_move(spec);
         if let Err(refusal) = still_moves {
-            held.forget().map_err(|error| no_trial(&error))?;
+            held.forget(unlocked).map_err(|error| no_trial(&error))?;
             return Err(refusal);
         }
         let moved = held.trial.moved.clone();
         for step in moved.first.iter().chain(&moved.then) {
             tracing::info!(target: "ashore::step", "{step}");
         }
-        let all_or_none = |steps: &[Step]| {
-            let outcome = self.lock().kernel.apply(steps, OnError::Undo);
+        let all_or_none = |unlocked: &mut Unlocked, steps: &[Step]| {
+            let outcome = self.lock(unlocked).kernel.apply(steps, OnError::Undo);
             outcome.errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
         };
-        let first = all_or_none(&moved.first);
-        let up = first.and_then(|()| if self.comes_up(&moved) { Ok(()) } else { Err(no_carrier(&moved)) });
-        let done = up.and_then(|()| all_or_none(&moved.then));
+        let comes_up = |unlocked: &mut Unlocked| {
+            if self.comes_up(unlocked, &moved) { Ok(()) } else { Err(no_carrier(&moved)) }
+        };
+        let done = all_or_none(unlocked, &moved.first)
+            .and_then(|()| comes_up(unlocked))
+            .and_then(|()| all_or_none(unlocked, &moved.then));
         if done.is_err() {
-            held.put_back(|steps| self.put_back_steps(steps));
+            held.put_back(unlocked, |unlocked, steps| self.put_back_steps(unlocked, steps));
         }
         done
     }
 
     /// Waits until the link that the host moves to can pass frames.
-    fn comes_up(&self, moved: &Move) -> bool {
-        let Ok(reader) = self.copies.reader() else { return false };
+    fn comes_up(&self, unlocked: &mut Unlocked, moved: &Move) -> bool {
+        let Ok(reader) = self.copies.reader(unlocked) else { return false };
         let end = Instant::now() + CARRIER;
         loop {
             let host = reader.observe(&[]).map(|observed| observed.host);
@@ -124,25 +131,27 @@ impl Controller {
             if Instant::now() > end {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            unlocked.sleep(Duration::from_millis(1));
         }
     }
 
-    fn put_back(&self) -> Result<(), Refusal> {
-        let held = self.trial.hold().map_err(|error| no_trial(&error))?;
-        let errors = held.map_or_else(Vec::new, |held| held.put_back(|steps| self.put_back_steps(steps)));
+    fn put_back(&self, unlocked: &mut Unlocked) -> Result<(), Refusal> {
+        let held = self.trial.hold(unlocked).map_err(|error| no_trial(&error))?;
+        let errors = held.map_or_else(Vec::new, |held| {
+            held.put_back(unlocked, |unlocked, steps| self.put_back_steps(unlocked, steps))
+        });
         errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
     }
 
-    fn put_back_steps(&self, steps: &[Step]) -> Vec<StepError> {
-        self.lock().kernel.apply(steps, OnError::GoOn).errors
+    fn put_back_steps(&self, unlocked: &mut Unlocked, steps: &[Step]) -> Vec<StepError> {
+        self.lock(unlocked).kernel.apply(steps, OnError::GoOn).errors
     }
 
     /// Keeps the move. A repeated call gets the same answer: the client may have lost the first one, or have
     /// more to do.
-    pub(super) fn keep_move(&self) -> Result<Reply, Refusal> {
-        let Some(held) = self.trial.hold().map_err(|error| no_trial(&error))? else {
-            return match self.trial.kept_move() {
+    pub(super) fn keep_move(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
+        let Some(held) = self.trial.hold(unlocked).map_err(|error| no_trial(&error))? else {
+            return match self.trial.kept_move(unlocked) {
                 Ok(Some(moved)) => Ok(Reply::Kept { moved, warnings: Vec::new() }),
                 _ => Err(Refusal {
                     kind: RefusalKind::NotFound,
@@ -152,20 +161,22 @@ impl Controller {
                 }),
             };
         };
-        let moved = held.keep().map_err(|error| no_trial(&error))?;
-        let last = self.lock().kernel.apply(&moved.last, OnError::GoOn);
+        let moved = held.keep(unlocked).map_err(|error| no_trial(&error))?;
+        let last = self.lock(unlocked).kernel.apply(&moved.last, OnError::GoOn);
         let warnings = last.errors.iter().map(ToString::to_string).collect();
         Ok(Reply::Kept { moved, warnings })
     }
 
     /// Continues a trial that an earlier daemon began.
-    pub(crate) fn resume_trial(&self) {
-        let resumed = match self.trial.read() {
+    pub(crate) fn resume_trial(&self, unlocked: &mut Unlocked) {
+        let resumed = match self.trial.read(unlocked) {
             Ok(None) => return,
-            Ok(Some((trial, _))) if TrialFile::is_of(&trial, self.copies.host()) => watch(&self.trial),
+            Ok(Some((trial, _))) if TrialFile::is_of(&trial, self.copies.host()) => {
+                watch(unlocked, &self.trial)
+            }
             Ok(Some((trial, _))) => {
                 tracing::info!(bridge = %trial.moved.bridge, "a trial ended with the host's last start");
-                self.trial.forget()
+                self.trial.forget(unlocked)
             }
             Err(error) => Err(error),
         };
@@ -174,8 +185,8 @@ impl Controller {
         }
     }
 
-    fn check_nothing_on_trial(&self) -> Result<(), Refusal> {
-        match self.trial.read() {
+    fn check_nothing_on_trial(&self, unlocked: &mut Unlocked) -> Result<(), Refusal> {
+        match self.trial.read(unlocked) {
             Ok(Some((trial, _))) => Err(on_trial(&trial.moved.bridge)),
             _ => Ok(()),
         }
@@ -183,20 +194,24 @@ impl Controller {
 
     /// Takes the lock, and returns with it the move that is on trial. Its file is read first, and again if a
     /// move has begun since.
-    pub(super) fn lock_beside_trial(&self) -> (Locked<'_>, Option<Move>) {
+    pub(super) fn lock_beside_trial<'a>(
+        &'a self,
+        mut unlocked: &'a mut Unlocked,
+    ) -> (Locked<'a>, Option<Move>) {
         loop {
             let moves = self.moves.load(Ordering::SeqCst);
-            let trial = self.trial.read().ok().flatten().map(|(trial, _)| trial.moved);
-            let inner = self.lock();
+            let trial = self.trial.read(unlocked).ok().flatten().map(|(trial, _)| trial.moved);
+            let inner = self.lock(unlocked);
             if self.moves.load(Ordering::SeqCst) == moves {
                 return (inner, trial);
             }
+            unlocked = inner.release();
         }
     }
 
     /// What `ashore status` reports about a trial.
-    pub(super) fn on_trial(&self) -> Option<String> {
-        let (trial, _) = self.trial.read().ok()??;
+    pub(super) fn on_trial(&self, unlocked: &mut Unlocked) -> Option<String> {
+        let (trial, _) = self.trial.read(unlocked).ok()??;
         let Move { nic, bridge, direction, .. } = &trial.moved;
         let way = match direction {
             Direction::Adopt => "into",
@@ -229,21 +244,21 @@ impl Inner {
 
 /// Puts the host back when the trial's time is over. The guard does the same, and the first of the two
 /// succeeds.
-fn watch(file: &TrialFile) -> std::io::Result<()> {
-    let Some((trial, mark)) = file.read()? else { return Ok(()) };
+fn watch(unlocked: &Unlocked, file: &TrialFile) -> std::io::Result<()> {
+    let Some((trial, mark)) = file.read(unlocked)? else { return Ok(()) };
     let file = Arc::new(file.clone());
-    let over = move || {
-        while file.goes_on(mark) {
+    let over = move |unlocked: &mut Unlocked| {
+        while file.goes_on(unlocked, mark) {
             let left = trial.left();
             if left.is_zero() {
-                return put_back_alone(&file);
+                return put_back_alone(unlocked, &file);
             }
-            std::thread::sleep(guard::LOOK.min(left));
+            unlocked.sleep(guard::LOOK.min(left));
         }
         Ok(())
     };
     let run = move || {
-        if let Err(error) = over() {
+        if let Err(error) = over(&mut Unlocked::of_this_thread()) {
             tracing::error!("a NIC's move on trial: {error:#}");
         }
     };
@@ -251,9 +266,9 @@ fn watch(file: &TrialFile) -> std::io::Result<()> {
 }
 
 /// Puts the host back with sockets of its own, because a request may be using the Controller's.
-fn put_back_alone(file: &TrialFile) -> anyhow::Result<()> {
+fn put_back_alone(unlocked: &mut Unlocked, file: &TrialFile) -> anyhow::Result<()> {
     let kernel = Kernel::here()?;
-    file.hold()?.map(|held: Held| held.put_back_by(&kernel));
+    file.hold(unlocked)?.map(|held: Held| held.put_back_by(unlocked, &kernel));
     Ok(())
 }
 

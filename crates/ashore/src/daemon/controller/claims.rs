@@ -14,6 +14,7 @@ use ashore_wire::Mac;
 use super::{Controller, netns_of};
 use crate::daemon::lan::Claim;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// How many times a claim that cannot be decided is checked again, and after how long.
 const TRIES: usize = 3;
@@ -26,33 +27,33 @@ impl Controller {
     }
 
     /// Decides claims forever.
-    pub(crate) fn look_into_claims(&self, claims: &Receiver<Claim>) {
+    pub(crate) fn look_into_claims(&self, unlocked: &mut Unlocked, claims: &Receiver<Claim>) {
         while let Ok(claim) = claims.recv() {
-            let own = self.is_own_at_last(&claim);
+            let own = self.is_own_at_last(unlocked, &claim);
             self.lan.settle_claim(claim, own);
         }
     }
 
     /// Like [`Self::is_own`], but asks again if this cannot be decided: to defend an address against the
     /// container that has it would take that container off the LAN.
-    fn is_own_at_last(&self, claim: &Claim) -> bool {
+    fn is_own_at_last(&self, unlocked: &mut Unlocked, claim: &Claim) -> bool {
         let mut tries = 0..TRIES;
         loop {
-            match self.is_own(claim.ip, claim.by) {
+            match self.is_own(unlocked, claim.ip, claim.by) {
                 Ok(own) => return own,
                 Err(refusal) if tries.next().is_none() => {
                     tracing::warn!(ip = %claim.ip, "{refusal}");
                     return false;
                 }
-                Err(_) => std::thread::sleep(AGAIN),
+                Err(_) => unlocked.sleep(AGAIN),
             }
         }
     }
 
     /// Whether a MAC is one by which the endpoint that has an address is on the LAN now, as its container has
     /// it.
-    fn is_own(&self, ip: IpAddr, mac: Mac) -> Result<bool, Refusal> {
-        let mut inner = self.lock();
+    fn is_own(&self, unlocked: &mut Unlocked, ip: IpAddr, mac: Mac) -> Result<bool, Refusal> {
+        let mut inner = self.lock(unlocked);
         let Some(holder) = inner.state().holder(ip).filter(|holder| holder.is_wanted()) else {
             return Ok(false);
         };

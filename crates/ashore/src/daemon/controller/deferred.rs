@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::Controller;
+use crate::unlocked::Unlocked;
 
 /// A series of requests is over when there was none for this long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -27,16 +28,16 @@ impl Controller {
     }
 
     /// Does the deferred work forever.
-    pub(crate) fn run_deferred(&self, words: &Receiver<()>) {
+    pub(crate) fn run_deferred(&self, unlocked: &mut Unlocked, words: &Receiver<()>) {
         while words.recv().is_ok() {
             let end = Instant::now() + MOST;
             while Instant::now() < end && words.recv_timeout(QUIET).is_ok() {}
-            self.catch_up();
+            self.catch_up(unlocked);
         }
     }
 
-    fn catch_up(&self) {
-        let mut inner = self.lock();
+    fn catch_up(&self, unlocked: &mut Unlocked) {
+        let mut inner = self.lock(unlocked);
         // No request waits for this. The status shows an error.
         let _ = inner.flush();
         let given_back = self.give_back_departed(&mut inner).unwrap_or_else(|refusal| {
@@ -62,8 +63,8 @@ impl Controller {
 
     /// Waits for the request that is in progress, and writes the deferred changes. No other request begins
     /// after it.
-    pub(crate) fn finish(&self) {
-        let mut inner = self.lock();
+    pub(crate) fn finish(&self, unlocked: &mut Unlocked) {
+        let mut inner = self.lock(unlocked);
         let _ = inner.flush();
         std::mem::forget(inner);
     }

@@ -21,13 +21,19 @@ use super::lost_namespaces::{Says, is_ghost};
 use super::{Controller, Inner, netns_by_all_paths};
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// The maximum number of links or MACs that a warning names.
 const SHOWN: usize = 4;
 
 impl Controller {
-    pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn detach(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &NetworkName,
+        name: &EndpointName,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         if !inner.state().networks.contains_key(network) {
             return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
         }
@@ -55,8 +61,8 @@ impl Controller {
         }
         drop(inner);
         if is_there && is_remade {
-            let elsewhere = self.take_off_elsewhere(&endpoint.key())?;
-            let mut inner = self.lock();
+            let elsewhere = self.take_off_elsewhere(unlocked, &endpoint.key())?;
+            let mut inner = self.lock(unlocked);
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
                 return Ok(Reply::Done { warnings: Vec::new() });
             };
@@ -65,8 +71,8 @@ impl Controller {
             inner.remade.remove(&endpoint.key());
             return reply;
         }
-        let elsewhere = self.bring_in_reach(&endpoint.key(), true);
-        let mut inner = self.lock();
+        let elsewhere = self.bring_in_reach(unlocked, &endpoint.key(), true);
+        let mut inner = self.lock(unlocked);
         inner.lost.moved.remove(&endpoint.key());
         let elsewhere = elsewhere?;
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {

@@ -15,6 +15,7 @@ use ashore_core::model::state::Change;
 
 use super::{Controller, Inner};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 mod address;
 mod endpoint;
@@ -25,24 +26,24 @@ mod network;
 const EXPECTED_FOR: Duration = Duration::from_secs(5);
 
 impl Controller {
-    pub(super) fn engine_call(&self, stage: EngineCall) -> Result<Reply, Refusal> {
+    pub(super) fn engine_call(&self, unlocked: &mut Unlocked, stage: EngineCall) -> Result<Reply, Refusal> {
         match stage {
             EngineCall::Begin(kind) => {
-                let mut inner = self.lock();
+                let mut inner = self.lock(unlocked);
                 inner.begin(kind);
                 inner.note_unfinished_ones(kind);
                 Ok(done())
             }
-            EngineCall::OpenPool(requested) => self.open_pool(&requested),
+            EngineCall::OpenPool(requested) => self.open_pool(unlocked, &requested),
             EngineCall::ClosePool(key) => {
-                let mut inner = self.lock();
+                let mut inner = self.lock(unlocked);
                 inner.strangers.closes(&key);
                 let open = inner.state().pools.contains_key(&key);
                 inner.commit(open.then_some(Change::DelPool(key)).into_iter().collect())?;
                 Ok(done())
             }
             EngineCall::Expect { network, name } => {
-                let (mut inner, now) = (self.lock(), Instant::now());
+                let (mut inner, now) = (self.lock(unlocked), Instant::now());
                 let engine =
                     inner.state().network_of_engine(&network).and_then(|there| there.engine.as_ref());
                 let kind = engine.map(|engine| engine.kind).unwrap_or_default();
@@ -52,7 +53,7 @@ impl Controller {
                 Ok(done())
             }
             EngineCall::Foresee { pool, ip } => {
-                let inner = self.lock();
+                let inner = self.lock(unlocked);
                 let networks: Vec<&Network> =
                     inner.state().networks_of(&pool).map(|(network, _)| network).collect();
                 for network in networks {
@@ -60,19 +61,19 @@ impl Controller {
                 }
                 Ok(done())
             }
-            EngineCall::Reserve(requested) => self.reserve_address(&requested),
-            EngineCall::Free { pool, ip } => self.free_address(&pool, ip),
-            EngineCall::Unheard { ip } => self.free_unheard(ip),
-            EngineCall::CreateNetwork(spec) => self.create_engine_network(spec),
-            EngineCall::RemoveNetwork { id } => self.remove_engine_network(&id),
-            EngineCall::Prepare(requested) => self.prepare(&requested),
-            EngineCall::Join { id, sandbox } => self.join(&id, sandbox.as_deref()),
-            EngineCall::Leave { id } => self.leave(&id),
-            EngineCall::HasLink { id } => match self.lock().engine_endpoint(&id)? {
+            EngineCall::Reserve(requested) => self.reserve_address(unlocked, &requested),
+            EngineCall::Free { pool, ip } => self.free_address(unlocked, &pool, ip),
+            EngineCall::Unheard { ip } => self.free_unheard(unlocked, ip),
+            EngineCall::CreateNetwork(spec) => self.create_engine_network(unlocked, spec),
+            EngineCall::RemoveNetwork { id } => self.remove_engine_network(unlocked, &id),
+            EngineCall::Prepare(requested) => self.prepare(unlocked, &requested),
+            EngineCall::Join { id, sandbox } => self.join(unlocked, &id, sandbox.as_deref()),
+            EngineCall::Leave { id } => self.leave(unlocked, &id),
+            EngineCall::HasLink { id } => match self.lock(unlocked).engine_endpoint(&id)? {
                 endpoint if endpoint.stage == Stage::Reserved => Err(no_endpoint(&id)),
                 _ => Ok(done()),
             },
-            EngineCall::Delete { id } => self.delete(&id),
+            EngineCall::Delete { id } => self.delete(unlocked, &id),
         }
     }
 }

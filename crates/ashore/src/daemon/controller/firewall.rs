@@ -7,10 +7,15 @@ use ashore_core::net::kind::LinkKind;
 use ashore_kernel::drops_bridged;
 
 use super::Controller;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Reports what the host's firewall keeps from the endpoints of these networks, with the remedy.
-    pub(super) fn cut_by_firewall<'a>(&self, networks: impl IntoIterator<Item = &'a Network>) -> Vec<String> {
+    pub(super) fn cut_by_firewall<'a>(
+        &self,
+        _: &Unlocked,
+        networks: impl IntoIterator<Item = &'a Network>,
+    ) -> Vec<String> {
         let mut on_bridges =
             networks.into_iter().filter(|network| network.kind == LinkKind::Bridge).peekable();
         if on_bridges.peek().is_none() {

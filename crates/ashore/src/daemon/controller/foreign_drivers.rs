@@ -18,6 +18,7 @@ use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
 
 use super::{Controller, Inner};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// How long the engine may take to list what it has.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -63,8 +64,12 @@ const FLAG: &str =
 
 impl Controller {
     /// Reserves a router's address for a network that the engine is about to create.
-    pub(super) fn reserve_gateway(&self, requested: &Reservation) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn reserve_gateway(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &Reservation,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let host = inner.observe(&[])?.host;
         let found = requested.ip.or_else(|| host.default_gateway(&requested.pool.net));
         let unknown = inner.state().pools.get(&requested.pool).and_then(Pool::unknown_router);
@@ -86,10 +91,14 @@ impl Controller {
     /// Reserves an address of a pool from which no network of Ashore's driver was created: an auxiliary
     /// address of a network that is being created, or an address for a container on a network of another
     /// driver, for which Ashore hands out nothing.
-    pub(super) fn reserve_beside(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+    pub(super) fn reserve_beside(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &Reservation,
+    ) -> Result<Reply, Refusal> {
         // A network that the engine lists is no longer being created.
-        let is_listed = self.lists.refresh(PATIENCE);
-        let mut inner = self.lock();
+        let is_listed = self.lists.refresh(unlocked, PATIENCE);
+        let mut inner = self.lock(unlocked);
         if let Some(network) = inner.misusing(&requested.pool) {
             return Err(no_addresses(network));
         }

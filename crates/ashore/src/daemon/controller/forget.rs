@@ -8,10 +8,16 @@ use ashore_core::model::state::{Change, State};
 use ashore_core::net::name::EndpointName;
 
 use super::Controller;
+use crate::unlocked::Unlocked;
 
 impl Controller {
-    pub(super) fn forget(&self, network: Option<&str>, name: &EndpointName) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn forget(
+        &self,
+        unlocked: &mut Unlocked,
+        network: Option<&str>,
+        name: &EndpointName,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let on = |scope: &Scope| network.is_none_or(|wanted| wanted == scope.label());
         let attached = inner.state().endpoints.values().find(|endpoint| {
             let scope = inner.state().network_of(endpoint).map(State::scope);

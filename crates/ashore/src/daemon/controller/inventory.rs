@@ -16,6 +16,7 @@ use ashore_core::net::observed::Observed;
 
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
+use crate::unlocked::Unlocked;
 
 /// How long something has to be missing from the engine's lists before it is given up. A starting container
 /// has its endpoint before the list shows it, by seconds if a network of another driver is slow.
@@ -50,8 +51,12 @@ impl Missing {
 
 impl Controller {
     /// Takes over what an engine has. The list says nothing about other engines.
-    pub(super) fn take_inventory(&self, inventory: Inventory) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn take_inventory(
+        &self,
+        unlocked: &mut Unlocked,
+        inventory: Inventory,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let engine = inventory.engine_id();
         // An engine that sends a list has told everything that it still has.
         inner.nothing_is_unconfirmed(&engine);

@@ -32,6 +32,7 @@ use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::{random, refusal};
+use crate::unlocked::Unlocked;
 
 /// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s, a server that pings for 3 s
 /// before it offers, and a pause of 10 s after an address that turned out to belong to another machine.
@@ -43,18 +44,18 @@ impl Controller {
     /// Acquires a lease for an endpoint that is about to be attached, with the lock released. If no server
     /// gives one and the network has a fallback, returns `None`: an address of the network's range takes the
     /// lease's place.
-    pub(super) fn acquire<'a>(
-        &'a self,
+    pub(super) fn acquire<'a, 'c: 'a>(
+        &'c self,
         inner: Locked<'a>,
         network: &Network,
         endpoint: &Endpoint,
         requested: Option<Ipv4Addr>,
         host: &View,
-    ) -> Result<(Locked<'a>, Option<Acquired<'a>>), Refusal> {
+    ) -> Result<(Locked<'a>, Option<Acquired<'c>>), Refusal> {
         let wanted = Wanted::of_draft(inner.state(), network, endpoint, requested, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         inner.publication.again();
-        drop(inner);
+        let unlocked = inner.release();
         // The endpoint most likely gets the address that it had before, so that address is probed while the
         // server is asked.
         let lasts = |record: &&LeaseRecord| record.left(now()) != Some(0);
@@ -64,10 +65,12 @@ impl Controller {
             let ip = record.lease.address.addr();
             self.lan.begin_look(&network.parent, (ip.into(), Some(wanted.mac)), network.conflict);
         }
-        let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, (ip.into(), Some(wanted.mac)));
+        let is_free = |unlocked: &mut Unlocked, ip: Ipv4Addr| {
+            self.is_free(unlocked, network, &wanted.key, (ip.into(), Some(wanted.mac)))
+        };
         let fallback = network.leasing.fallback == Fallback::Range;
         let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
-        let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
+        let acquired = match self.lan.acquire(unlocked, wanted.clone(), patience, is_free) {
             Ok(acquired) => acquired,
             Err(
                 error @ (NoLease::Silent { .. }
@@ -77,17 +80,17 @@ impl Controller {
             ) if fallback => {
                 let name = &wanted.key.1;
                 tracing::warn!(network = network.label(), %name, "{error}; it gets an address of the range instead");
-                return Ok((self.lock(), None));
+                return Ok((self.lock(unlocked), None));
             }
             Err(error) => {
                 let is_silent = matches!(error, NoLease::Silent { .. });
                 let refusal = Refusal::from(error);
-                let own = self.own_server(network).filter(|_| is_silent);
+                let own = self.own_server(unlocked, network).filter(|_| is_silent);
                 return Err(Refusal { hint: own.map(Remedy::from).or(refusal.hint), ..refusal });
             }
         };
         let got = acquired.record().lease.address.addr();
-        let inner = self.lock();
+        let inner = self.lock(unlocked);
         if inner.another(&wanted.key, got.into()).is_some() {
             return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
         }
@@ -171,6 +174,7 @@ impl Controller {
     /// address.
     pub(super) fn is_free(
         &self,
+        unlocked: &mut Unlocked,
         network: &Network,
         key: &EndpointKey,
         sought: Sought,
@@ -179,7 +183,7 @@ impl Controller {
         const LOOKS: usize = 3;
         let ip = sought.0;
         let taken = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let holder = inner.another(key, ip);
             if let Some(holder) = holder.filter(|_| network.kind.shares_parents_mac()) {
                 // A DECLINE, or a RELEASE, would take the address from the endpoint that has it.
@@ -199,7 +203,7 @@ impl Controller {
         let claimed = network.conflict == Profile::Quick && self.lan.is_claimed(&network.parent, ip);
         let profile = if claimed { Profile::Full } else { network.conflict };
         for _ in 0..LOOKS {
-            let free = self.lan.is_free(&network.parent, sought, profile);
+            let free = self.lan.is_free(unlocked, &network.parent, sought, profile);
             if free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::conflict_off()))? {
                 return Ok(true);
             }
@@ -228,21 +232,21 @@ impl Controller {
     }
 
     /// Follows leases forever.
-    pub(crate) fn follow_leases(&self, changed: &Receiver<EndpointKey>) {
+    pub(crate) fn follow_leases(&self, unlocked: &mut Unlocked, changed: &Receiver<EndpointKey>) {
         while let Ok(first) = changed.recv() {
             // All notifications that have arrived by now are handled together. Changed leases come before the
             // addresses that are to be probed, because probes take time.
             let keys: BTreeSet<EndpointKey> = std::iter::once(first).chain(changed.try_iter()).collect();
-            let asked: Vec<_> = keys.into_iter().filter_map(|key| self.follow_lease(key)).collect();
-            self.look_for_leased(&asked);
+            let asked: Vec<_> = keys.into_iter().filter_map(|key| self.follow_lease(unlocked, key)).collect();
+            self.look_for_leased(unlocked, &asked);
         }
     }
 
     /// Brings an endpoint in line with its lease. Returns the address that its server has given it, if that
     /// is still to be probed.
-    fn follow_lease(&self, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
+    fn follow_lease(&self, unlocked: &mut Unlocked, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
         let standing = self.lan.standing(&key)?;
-        if let Err(refusal) = self.has_lease(&key) {
+        if let Err(refusal) = self.has_lease(unlocked, &key) {
             tracing::error!(network = %key.0, name = %key.1, "{refusal}");
             return None;
         }
@@ -251,14 +255,15 @@ impl Controller {
 
     /// Probes addresses that servers have given to endpoints, in parallel, because one check can take
     /// seconds. An address that cannot be probed is not used, and its client asks again until it can be.
-    pub(super) fn look_for_leased(&self, asked: &[(EndpointKey, IpAddr)]) {
+    pub(super) fn look_for_leased(&self, _: &Unlocked, asked: &[(EndpointKey, IpAddr)]) {
         /// How many addresses are probed at once.
         const SIDE_BY_SIDE: usize = 16;
         for some in asked.chunks(SIDE_BY_SIDE) {
             std::thread::scope(|scope| {
                 for (key, ip) in some {
                     let look = || {
-                        if let Err(refusal) = self.look_and_settle(key, *ip) {
+                        let unlocked = &mut Unlocked::of_this_thread();
+                        if let Err(refusal) = self.look_and_settle(unlocked, key, *ip) {
                             tracing::error!(network = %key.0, name = %key.1, "{refusal}");
                         }
                     };
@@ -269,10 +274,10 @@ impl Controller {
         }
     }
 
-    fn look_and_settle(&self, key: &EndpointKey, ip: IpAddr) -> Result<(), Refusal> {
-        let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
+    fn look_and_settle(&self, unlocked: &mut Unlocked, key: &EndpointKey, ip: IpAddr) -> Result<(), Refusal> {
+        let Some(network) = self.lock(unlocked).state().networks.get(&key.0).cloned() else { return Ok(()) };
         let mac = self.lan.mac_of_client(key, ip);
-        let free = self.is_free(&network, key, (ip, mac))?;
+        let free = self.is_free(unlocked, &network, key, (ip, mac))?;
         match ip {
             IpAddr::V4(ip) => self.lan.settle(key, ip, free),
             IpAddr::V6(ip) => self.lan.settle6(key, ip, free),
@@ -283,8 +288,8 @@ impl Controller {
     /// Writes the standing of a lease to disk, and brings the container's link in line. If the write fails,
     /// the rest is done all the same and the write is tried again, because another machine may get an address
     /// whose lease is lost.
-    fn has_lease(&self, key: &EndpointKey) -> Result<(), Refusal> {
-        let mut inner = self.lock();
+    fn has_lease(&self, unlocked: &mut Unlocked, key: &EndpointKey) -> Result<(), Refusal> {
+        let mut inner = self.lock(unlocked);
         // This is read under the lock: the endpoint may be another one by now.
         let Some(Standing { lease, unclear: false, .. }) = self.lan.standing(key) else { return Ok(()) };
         let lease = lease.map(|(record, _)| record);
@@ -381,7 +386,7 @@ impl Inner {
 impl Controller {
     /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
     /// server serves.
-    pub(super) fn own_server(&self, network: &Network) -> Option<String> {
+    pub(super) fn own_server(&self, _: &Unlocked, network: &Network) -> Option<String> {
         let apart = network.kind != LinkKind::Bridge;
         let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
         own.then(|| {

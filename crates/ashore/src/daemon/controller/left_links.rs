@@ -13,6 +13,7 @@ use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
 
 use super::{Controller, Inner};
+use crate::unlocked::Unlocked;
 
 /// How long a link may take to end with its namespace.
 const DYING: Duration = Duration::from_secs(1);
@@ -22,17 +23,17 @@ impl Controller {
     /// Waits before a container gets a link again: the kernel brings up no link with a MAC that another link
     /// has, even if that is the container's own last link. The MAC may have gone to another container for
     /// good, so the wait is limited. Other requests are served meanwhile.
-    pub(super) fn await_last_link(&self, id: &str) {
+    pub(super) fn await_last_link(&self, unlocked: &mut Unlocked, id: &str) {
         let end = Instant::now() + DYING;
         loop {
-            let mut inner = self.lock();
+            let mut inner = self.lock(unlocked);
             inner.clear_containers();
             let mac = inner.state().endpoint_of_engine(id).and_then(|endpoint| endpoint.mac);
             if !inner.left.iter().any(|left| left.mac.is_some() && left.mac == mac) || Instant::now() > end {
                 return;
             }
             drop(inner);
-            std::thread::sleep(LOOK_AGAIN);
+            unlocked.sleep(LOOK_AGAIN);
         }
     }
 }

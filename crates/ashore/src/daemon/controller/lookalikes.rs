@@ -17,6 +17,7 @@ use ashore_wire::Mac;
 
 use super::moved_links::look_everywhere;
 use super::{Controller, Inner};
+use crate::unlocked::Unlocked;
 
 /// The maximum number of names that are reported for one network.
 const SHOWN: usize = 4;
@@ -24,9 +25,15 @@ const SHOWN: usize = 4;
 impl Controller {
     /// If an endpoint was refused because another link on its parent has its MAC, names that link in the
     /// hint.
-    pub(super) fn name_lookalike(&self, refusal: Refusal, parent: &IfName, mac: Option<Mac>) -> Refusal {
+    pub(super) fn name_lookalike(
+        &self,
+        unlocked: &mut Unlocked,
+        refusal: Refusal,
+        parent: &IfName,
+        mac: Option<Mac>,
+    ) -> Refusal {
         let Some(mac) = mac else { return refusal };
-        let up = self.lock().kernel.macs_on(parent).ok().flatten().unwrap_or_default();
+        let up = self.lock(unlocked).kernel.macs_on(parent).ok().flatten().unwrap_or_default();
         if !up.contains(&mac) {
             return refusal;
         }
@@ -35,7 +42,7 @@ impl Controller {
             let on_parent = link.lower == Some(Lower { index: parent, seat: Seat::Host });
             on_parent && link.up && link.mac == Some(mac)
         };
-        let looked = look_everywhere(self.copies.host(), parent, |netns, view, parent| {
+        let looked = look_everywhere(unlocked, self.copies.host(), parent, |_, netns, view, parent| {
             let links = view.links.iter().filter(|link| has_mac(link, parent));
             found.extend(links.map(|link| (link.name.clone(), netns.clone())));
             Ok(())
@@ -44,7 +51,7 @@ impl Controller {
             tracing::warn!("{why}");
         }
         let Some((link, netns)) = found.into_iter().next() else { return refusal };
-        let inner = self.lock();
+        let inner = self.lock(unlocked);
         let is_there = |there: &Netns| (there.dev, there.ino) == (netns.dev, netns.ino);
         let of = inner.state().endpoints.values().find(|endpoint| endpoint.netns().is_some_and(is_there));
         let whose =
@@ -57,12 +64,17 @@ impl Controller {
     }
 
     /// The same for the shim on the parent of a network.
-    pub(super) fn name_lookalike_of_shim(&self, refusal: Refusal, network: &NetworkName) -> Refusal {
+    pub(super) fn name_lookalike_of_shim(
+        &self,
+        unlocked: &mut Unlocked,
+        refusal: Refusal,
+        network: &NetworkName,
+    ) -> Refusal {
         if refusal.kind != RefusalKind::Kernel {
             return refusal;
         }
         let shim = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let observed = inner.observe(&[]).ok();
             let parent = inner.state().networks.get(network).map(|network| network.parent.clone());
             parent.zip(observed).and_then(|(parent, observed)| {
@@ -71,7 +83,7 @@ impl Controller {
             })
         };
         match shim {
-            Some((parent, mac)) => self.name_lookalike(refusal, &parent, Some(mac)),
+            Some((parent, mac)) => self.name_lookalike(unlocked, refusal, &parent, Some(mac)),
             None => refusal,
         }
     }

@@ -23,6 +23,7 @@ use ashore_kernel::{Found, Holders, Lives, Namespace, this_boot};
 
 use super::moved_links::{Elsewhere, TakenIn};
 use super::{Cause, Controller, Inner};
+use crate::unlocked::Unlocked;
 
 /// Two searches that find no holder count as separate only if this much time lies between them: a namespace
 /// that is handed from one process to another has arrived by then.
@@ -113,9 +114,8 @@ enum Led {
 }
 
 impl Led {
-    /// Follows the paths to the namespace of an endpoint. The container decides how long this takes, so the
-    /// lock must not be held.
-    fn by(endpoint: &Endpoint, holders: &Holders) -> Self {
+    /// Follows the paths to the namespace of an endpoint. The container decides how long this takes.
+    fn by(_: &Unlocked, endpoint: &Endpoint, holders: &Holders) -> Self {
         let mut otherwise = Led::Nowhere;
         let Some(netns) = endpoint.netns().filter(|netns| is_of_this_start(netns)) else { return otherwise };
         for path in holders.paths_of(netns) {
@@ -140,8 +140,8 @@ impl Controller {
     }
 
     /// Searches forever, whenever there is a reason to.
-    pub(crate) fn search(&self, words: &Receiver<()>) {
-        self.look_for_unowned();
+    pub(crate) fn search(&self, unlocked: &mut Unlocked, words: &Receiver<()>) {
+        self.look_for_unowned(unlocked);
         let mut again = None;
         loop {
             let word = match again {
@@ -149,32 +149,32 @@ impl Controller {
                 Some(wait) => words.recv_timeout(wait),
             };
             match word {
-                Ok(()) => std::thread::sleep(SETTLE),
+                Ok(()) => unlocked.sleep(SETTLE),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while words.try_recv().is_ok() {}
-            again = self.look_for_lost();
+            again = self.look_for_lost(unlocked);
         }
     }
 
     /// Searches once for everything that is lost, and for what is to be taken off the LAN. Returns when to
     /// search again.
-    fn look_for_lost(&self) -> Option<Duration> {
+    fn look_for_lost(&self, unlocked: &mut Unlocked) -> Option<Duration> {
         let (lost, waiting, left) = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             (inner.sought(), inner.lost.waiting.clone(), inner.still_on_lan().cloned().collect::<Vec<_>>())
         };
-        let mut decided = self.look_for_these(&lost);
+        let mut decided = self.look_for_these(unlocked, &lost);
         for key in &waiting {
-            match self.take_off_elsewhere(key) {
+            match self.take_off_elsewhere(unlocked, key) {
                 Ok(elsewhere) => decided |= elsewhere.taken,
                 Err(refusal) => tracing::warn!(network = %key.0, name = %key.1, "{refusal}"),
             }
         }
         // An engine that was killed lets go of a container whose namespace still has a holder.
         for endpoint in &left {
-            match self.take_off_wherever(endpoint) {
+            match self.take_off_wherever(unlocked, endpoint) {
                 Ok(elsewhere) => decided |= elsewhere.taken,
                 Err(refusal) => {
                     tracing::warn!(network = %endpoint.network, name = %endpoint.name, "{refusal}");
@@ -182,23 +182,23 @@ impl Controller {
             }
         }
         if decided {
-            self.reconcile(Cause::Search);
+            self.reconcile(unlocked, Cause::Search);
         }
-        let mut inner = self.lock();
+        let mut inner = self.lock(unlocked);
         let has_left = inner.still_on_lan().next().is_some();
         inner.lost.next_look(has_left)
     }
 
     /// Searches for the namespaces of some endpoints. Returns whether one was found, or is gone.
-    fn look_for_these(&self, lost: &[Endpoint]) -> bool {
+    fn look_for_these(&self, unlocked: &mut Unlocked, lost: &[Endpoint]) -> bool {
         if lost.is_empty() {
             return false;
         }
         let holders = Holders::look();
         let mut decided = false;
         for some in lost.chunks(AT_A_TIME) {
-            let led: Vec<Led> = some.iter().map(|endpoint| Led::by(endpoint, &holders)).collect();
-            let mut inner = self.lock();
+            let led: Vec<Led> = some.iter().map(|endpoint| Led::by(unlocked, endpoint, &holders)).collect();
+            let mut inner = self.lock(unlocked);
             let host = match inner.observe(&[]) {
                 Ok(observed) => observed.host,
                 Err(refusal) => {
@@ -224,22 +224,27 @@ impl Controller {
 
     /// At the start: searches once for unfinished endpoints in lost namespaces, before any request is
     /// answered.
-    pub(super) fn look_for_cut_short(&self) {
-        let mut inner = self.lock();
+    pub(super) fn look_for_cut_short(&self, unlocked: &mut Unlocked) {
+        let mut inner = self.lock(unlocked);
         let cut_short = inner.state().endpoints.values().filter(|endpoint| endpoint.is_cut_short());
         let keys: Vec<EndpointKey> = cut_short.map(Endpoint::key).collect();
         let lost: Vec<Endpoint> = keys.iter().filter_map(|key| inner.notice_lost(key).ok()?).collect();
         drop(inner);
-        self.look_for_these(&lost);
+        self.look_for_these(unlocked, &lost);
     }
 
     /// Brings the link of an endpoint within reach whose path no longer leads to it, or whose container has
     /// moved it: either the namespace is found, or the link is removed wherever it is. A link that is down is
     /// searched for only `if_down`, because all namespaces have to be entered.
-    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<Elsewhere, Refusal> {
-        let lost = self.lock().notice_lost(key)?;
-        self.look_for_these(lost.as_slice());
-        let inner = self.lock();
+    pub(super) fn bring_in_reach(
+        &self,
+        unlocked: &mut Unlocked,
+        key: &EndpointKey,
+        if_down: bool,
+    ) -> Result<Elsewhere, Refusal> {
+        let lost = self.lock(unlocked).notice_lost(key)?;
+        self.look_for_these(unlocked, lost.as_slice());
+        let inner = self.lock(unlocked);
         let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(Elsewhere::default()) };
         let home = inner.look_at_home(endpoint)?;
         let is_home = home.is_some_and(|home| inner.has_link(endpoint, &home));
@@ -251,16 +256,16 @@ impl Controller {
         if is_home || !may_be_elsewhere {
             return Ok(Elsewhere::default());
         }
-        let elsewhere = self.take_off_elsewhere(key)?;
-        self.await_end(key)?;
+        let elsewhere = self.take_off_elsewhere(unlocked, key)?;
+        self.await_end(unlocked, key)?;
         Ok(elsewhere)
     }
 
     /// Waits, for a limited time, until the kernel has removed a namespace for which no holder was found.
-    fn await_end(&self, key: &EndpointKey) -> Result<(), Refusal> {
+    fn await_end(&self, unlocked: &mut Unlocked, key: &EndpointKey) -> Result<(), Refusal> {
         let end = Instant::now() + TAKEN_DOWN;
         while Instant::now() < end {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(()) };
             let host = inner.observe(&[])?.host;
             let on_lan = inner.is_surely_on_lan(endpoint, &host, &mut TakenIn::default());
@@ -268,7 +273,7 @@ impl Controller {
                 return Ok(());
             }
             drop(inner);
-            std::thread::sleep(Duration::from_millis(10));
+            unlocked.sleep(Duration::from_millis(10));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use ashore_wire::Mac;
 
 use super::{Controller, Inner, all_netns};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// How many namespaces are read at a time. Their owners decide how much there is to read.
 const AT_A_TIME: usize = 8;
@@ -47,16 +48,25 @@ pub(super) struct Elsewhere {
 
 impl Controller {
     /// Removes the link of an endpoint wherever it is, if it is found.
-    pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<Elsewhere, Refusal> {
-        let endpoint = self.lock().state().endpoints.get(key).cloned();
-        endpoint.map_or_else(|| Ok(Elsewhere::default()), |endpoint| self.take_off_wherever(&endpoint))
+    pub(super) fn take_off_elsewhere(
+        &self,
+        unlocked: &mut Unlocked,
+        key: &EndpointKey,
+    ) -> Result<Elsewhere, Refusal> {
+        let endpoint = self.lock(unlocked).state().endpoints.get(key).cloned();
+        endpoint
+            .map_or_else(|| Ok(Elsewhere::default()), |endpoint| self.take_off_wherever(unlocked, &endpoint))
     }
 
     /// The same for an endpoint that may have left its container, and the state.
-    pub(super) fn take_off_wherever(&self, endpoint: &Endpoint) -> Result<Elsewhere, Refusal> {
+    pub(super) fn take_off_wherever(
+        &self,
+        unlocked: &mut Unlocked,
+        endpoint: &Endpoint,
+    ) -> Result<Elsewhere, Refusal> {
         let nowhere = Elsewhere::default();
         let parent = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let Some(network) = inner.state().network_of(endpoint) else { return Ok(nowhere) };
             // The other end of a veth is on the host.
             if network.kind == LinkKind::Bridge {
@@ -65,20 +75,27 @@ impl Controller {
             network.parent.clone()
         };
         let mut elsewhere = nowhere;
-        let unread = look_everywhere(self.copies.host(), &parent, |netns, view, parent| {
-            if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
-                elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
-            }
-            Ok(())
-        });
+        let unread =
+            look_everywhere(unlocked, self.copies.host(), &parent, |unlocked, netns, view, parent| {
+                if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
+                    elsewhere.taken |= self.take_off_in(unlocked, endpoint, netns, parent)?;
+                }
+                Ok(())
+            });
         elsewhere.unread = unread?;
         Ok(elsewhere)
     }
 
     /// Removes the links of an endpoint in one namespace, if they still exist and the endpoint is still to be
     /// taken off.
-    fn take_off_in(&self, endpoint: &Endpoint, netns: &Netns, parent: u32) -> Result<bool, Refusal> {
-        let inner = self.lock();
+    fn take_off_in(
+        &self,
+        unlocked: &mut Unlocked,
+        endpoint: &Endpoint,
+        netns: &Netns,
+        parent: u32,
+    ) -> Result<bool, Refusal> {
+        let inner = self.lock(unlocked);
         let same = |there: &Endpoint| there.placement == endpoint.placement && there.since == endpoint.since;
         let is_in_state = inner.state().endpoints.get(&endpoint.key()).is_some_and(same);
         if !is_in_state && !inner.still_on_lan().any(|left| left == endpoint) {
@@ -107,21 +124,23 @@ impl Controller {
 /// index by which the host knows the parent. Returns the reasons why a namespace could not be read, or why
 /// `look` failed.
 pub(super) fn look_everywhere(
+    unlocked: &mut Unlocked,
     host: &Namespace,
     parent: &IfName,
-    mut look: impl FnMut(&Netns, &View, u32) -> Result<(), Refusal>,
+    mut look: impl FnMut(&mut Unlocked, &Netns, &View, u32) -> Result<(), Refusal>,
 ) -> Result<Vec<String>, Refusal> {
     // With sockets of its own, so that other requests need not wait.
     let kernel = Kernel::of(host).map_err(|error| refusal::namespace(&error))?;
     let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
     let Some(parent) = observed.host.link(parent).map(|link| link.index) else { return Ok(Vec::new()) };
-    look_into_all(&kernel, |netns, view| look(netns, view, parent))
+    look_into_all(unlocked, &kernel, |unlocked, netns, view| look(unlocked, netns, view, parent))
 }
 
 /// Like `look_everywhere`, for a caller that has its own sockets and asks for no parent.
 pub(super) fn look_into_all(
+    unlocked: &mut Unlocked,
     kernel: &Kernel,
-    mut look: impl FnMut(&Netns, &View) -> Result<(), Refusal>,
+    mut look: impl FnMut(&mut Unlocked, &Netns, &View) -> Result<(), Refusal>,
 ) -> Result<Vec<String>, Refusal> {
     let holders = Holders::look();
     let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
@@ -147,7 +166,7 @@ pub(super) fn look_into_all(
     }
     let mut look = |unread: &mut Vec<String>, observed: &Observed| {
         for (netns, view) in &observed.netns {
-            unread.extend(look(netns, view).err().map(|refusal| refusal.to_string()));
+            unread.extend(look(unlocked, netns, view).err().map(|refusal| refusal.to_string()));
         }
     };
     for some in found.chunks(AT_A_TIME) {
@@ -174,9 +193,13 @@ pub(super) fn look_into_all(
 /// Checks a network that is about to be created, or that has no endpoint yet, against the children of its
 /// parent in all namespaces. The kernel would refuse the first endpoint's link beside children of others, or
 /// would switch their mode. A namespace that cannot be read is ignored.
-pub(super) fn check_beside_children_elsewhere(host: &Namespace, network: &Network) -> Result<(), Refusal> {
+pub(super) fn check_beside_children_elsewhere(
+    unlocked: &mut Unlocked,
+    host: &Namespace,
+    network: &Network,
+) -> Result<(), Refusal> {
     let mut found = Ok(());
-    look_everywhere(host, &network.parent, |netns, view, parent| {
+    look_everywhere(unlocked, host, &network.parent, |_, netns, view, parent| {
         let lower = Some(Lower { index: parent, seat: Seat::Host });
         let children = view.links.iter().filter(|link| link.lower == lower);
         if found.is_ok() {

@@ -18,6 +18,7 @@ use super::moved_links::check_beside_children_elsewhere;
 use super::network::no_network;
 use super::{Controller, Inner, Locked, all_netns};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Inner {
     /// Returns the name of the interface that a user means by any of its names.
@@ -86,8 +87,13 @@ impl Inner {
 
 impl Controller {
     /// Gives a network another parent. The network keeps everything that it remembers.
-    pub(super) fn move_network(&self, name: &NetworkName, parent: &IfName) -> Result<Reply, Refusal> {
-        let (mut inner, observed, moved, mut warnings) = self.checked_move(name, parent)?;
+    pub(super) fn move_network(
+        &self,
+        unlocked: &mut Unlocked,
+        name: &NetworkName,
+        parent: &IfName,
+    ) -> Result<Reply, Refusal> {
+        let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
         inner.commit(vec![Change::PutNetwork(moved.clone())])?;
         warnings.extend(moved.trouble_of_arp(&observed.host));
@@ -100,13 +106,13 @@ impl Controller {
         warnings
             .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
         drop(inner);
-        warnings.extend(self.cut_by_firewall([&moved]));
-        warnings.extend(self.own_server(&moved));
+        warnings.extend(self.cut_by_firewall(unlocked, [&moved]));
+        warnings.extend(self.own_server(unlocked, &moved));
         if is_new {
-            match self.look_where_it_goes(&before, &moved, &observed.host) {
+            match self.look_where_it_goes(unlocked, &before, &moved, &observed.host) {
                 Ok(more) => warnings.extend(more),
                 Err(refusal) => {
-                    self.move_back(before, &moved)?;
+                    self.move_back(unlocked, before, &moved)?;
                     return Err(refusal);
                 }
             }
@@ -119,8 +125,8 @@ impl Controller {
 
     /// Moves a network back to where it was, because of what the LAN answered in the VLAN that was made for
     /// it.
-    fn move_back(&self, before: Network, moved: &Network) -> Result<(), Refusal> {
-        let mut inner = self.lock();
+    fn move_back(&self, unlocked: &mut Unlocked, before: Network, moved: &Network) -> Result<(), Refusal> {
+        let mut inner = self.lock(unlocked);
         let is_idle = inner.state().endpoints_on(&before.name).next().is_none();
         if !is_idle || inner.state().networks.get(&before.name) != Some(moved) {
             return Ok(());
@@ -137,20 +143,21 @@ impl Controller {
         if !inner.vlans.are_unlooked() {
             return Ok((inner, observed, errors));
         }
-        drop(inner);
-        self.look_at_vlans();
-        let inner = self.lock();
+        let unlocked = inner.release();
+        self.look_at_vlans(unlocked);
+        let inner = self.lock(unlocked);
         let (observed, errors) = inner.sweep(&all_netns(inner.state()))?;
         Ok((inner, observed, errors))
     }
 
     /// Returns a network with another parent, if it may move there, and warnings that do not prevent this.
-    pub(super) fn checked_move(
-        &self,
+    pub(super) fn checked_move<'a>(
+        &'a self,
+        unlocked: &'a mut Unlocked,
         name: &NetworkName,
         parent: &IfName,
-    ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
-        let (inner, trial) = self.lock_beside_trial();
+    ) -> Result<(Locked<'a>, Observed, Network, Vec<String>), Refusal> {
+        let (inner, trial) = self.lock_beside_trial(unlocked);
         let host = inner.observe(&[])?.host;
         let (before, moved) = inner.may_move(name, parent, &host, trial.as_ref())?;
         let is_idle = inner.state().endpoints_on(name).next().is_none();
@@ -159,11 +166,11 @@ impl Controller {
         if moved != before {
             // If the parent has only another name, the links of the network's own endpoints may be on it.
             if is_idle {
-                check_beside_children_elsewhere(self.copies.host(), &moved)?;
+                check_beside_children_elsewhere(unlocked, self.copies.host(), &moved)?;
             }
-            warnings = self.look_where_it_goes(&before, &moved, &host)?;
+            warnings = self.look_where_it_goes(unlocked, &before, &moved, &host)?;
         }
-        let (inner, trial) = self.lock_beside_trial();
+        let (inner, trial) = self.lock_beside_trial(unlocked);
         let observed = inner.observe(&[])?;
         let (_, moved) = inner.may_move(name, parent, &observed.host, trial.as_ref())?;
         Ok((inner, observed, moved, warnings))
@@ -174,14 +181,15 @@ impl Controller {
     /// warning.
     fn look_where_it_goes(
         &self,
+        unlocked: &mut Unlocked,
         before: &Network,
         moved: &Network,
         host: &View,
     ) -> Result<Vec<String>, Refusal> {
-        self.look_for_host_addresses(moved, host)?;
+        self.look_for_host_addresses(unlocked, moved, host)?;
         let mut asked = moved.clone();
         asked.subnets.iter_mut().for_each(|subnet| subnet.chosen = false);
-        match self.clear_of_pools(&asked, host) {
+        match self.clear_of_pools(unlocked, &asked, host) {
             Err(refusal) if host.link(before.lower_device(host)).is_none() => {
                 Ok(vec![format!("{refusal}; try: ashore pool-check {}", moved.label())])
             }

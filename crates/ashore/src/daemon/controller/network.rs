@@ -22,22 +22,28 @@ use super::moved_links::check_beside_children_elsewhere;
 use super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Creates a network. The kernel is changed only for a VLAN of the network's own: the shim comes with the
     /// first endpoint.
-    pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
-        let (network, warnings) = self.make_network(spec, &[])?;
+    pub(super) fn create_network(
+        &self,
+        unlocked: &mut Unlocked,
+        spec: &NetworkSpec,
+    ) -> Result<Reply, Refusal> {
+        let (network, warnings) = self.make_network(unlocked, spec, &[])?;
         Ok(Reply::Created { network, warnings })
     }
 
     /// Creates a network, from pools if there are any. These pools are then no longer pools.
     pub(super) fn make_network(
         &self,
+        unlocked: &mut Unlocked,
         spec: &NetworkSpec,
         pools: &[Pool],
     ) -> Result<(Network, Vec<String>), Refusal> {
-        let (mut inner, observed, network, mut warnings) = self.checked(spec)?;
+        let (mut inner, observed, network, mut warnings) = self.checked(unlocked, spec)?;
         let network = marked(network, pools);
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
@@ -51,17 +57,17 @@ impl Controller {
         // endpoint comes.
         let made = network.vlan.is_some().then(|| inner.carry_out(&observed, &[]));
         drop(inner);
-        warnings.extend(self.cut_by_firewall([&network]));
-        warnings.extend(self.own_server(&network));
+        warnings.extend(self.cut_by_firewall(unlocked, [&network]));
+        warnings.extend(self.own_server(unlocked, &network));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         let Some(made) = made else { return Ok((network, warnings)) };
-        let made = made.and_then(|_| self.await_parent(&network)).and_then(|_| {
-            let host = self.lock().observe(&[])?.host;
+        let made = made.and_then(|_| self.await_parent(unlocked, &network)).and_then(|_| {
+            let host = self.lock(unlocked).observe(&[])?.host;
             // On an interface that did not exist, no address could be probed before.
             let new = observed.host.link(&network.parent).is_none();
-            if new { self.look_on_lan(&network, &host) } else { Ok(Vec::new()) }
+            if new { self.look_on_lan(unlocked, &network, &host) } else { Ok(Vec::new()) }
         });
         match made {
             Ok(more) => {
@@ -69,25 +75,29 @@ impl Controller {
                 Ok((network, warnings))
             }
             Err(refusal) => {
-                self.lock().take_network_back(&network, pools);
+                self.lock(unlocked).take_network_back(&network, pools);
                 Err(refusal)
             }
         }
     }
 
     /// Returns the network that is asked for, if it can be created, and warnings that do not prevent this.
-    pub(super) fn checked(
-        &self,
+    pub(super) fn checked<'a>(
+        &'a self,
+        unlocked: &'a mut Unlocked,
         spec: &NetworkSpec,
-    ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
-        let host = self.lock().observe(&[])?.host;
-        let network = self.complete(spec, &host)?;
+    ) -> Result<(Locked<'a>, Observed, Network, Vec<String>), Refusal> {
+        let host = self.lock(unlocked).observe(&[])?.host;
+        let network = self.complete(unlocked, spec, &host)?;
         network.check(&host).map_err(|error| refusal::network(&error))?;
         // What is refused without asking the LAN is refused first.
-        self.lock().state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
-        check_beside_children_elsewhere(self.copies.host(), &network)?;
-        let warnings = self.look_on_lan(&network, &host)?;
-        let (inner, trial) = self.lock_beside_trial();
+        self.lock(unlocked)
+            .state()
+            .check_beside_others(&network)
+            .map_err(|error| refusal::network(&error))?;
+        check_beside_children_elsewhere(unlocked, self.copies.host(), &network)?;
+        let warnings = self.look_on_lan(unlocked, &network, &host)?;
+        let (inner, trial) = self.lock_beside_trial(unlocked);
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
@@ -96,19 +106,24 @@ impl Controller {
     }
 
     /// Checks a network against the LAN: its host addresses and the DHCP servers' pools. Returns warnings.
-    fn look_on_lan(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
-        self.look_for_host_addresses(network, host)?;
-        self.clear_of_pools(network, host)
+    fn look_on_lan(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &Network,
+        host: &View,
+    ) -> Result<Vec<String>, Refusal> {
+        self.look_for_host_addresses(unlocked, network, host)?;
+        self.clear_of_pools(unlocked, network, host)
     }
 
     /// Returns the network that is asked for, and fills in what was left out: parent, subnet and gateway from
     /// the host, and a range that no machine uses for a subnet that the user did not name.
-    fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
+    fn complete(&self, unlocked: &mut Unlocked, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
         let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
         if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             // Frames of macvlan endpoints are not bridged, and neither are the host's own.
-            if !self.cut_by_firewall([&network]).is_empty() {
+            if !self.cut_by_firewall(unlocked, [&network]).is_empty() {
                 completed.kind = Some(LinkKind::default());
             }
         }
@@ -120,7 +135,7 @@ impl Controller {
             // The interface that Ashore makes for the network does not exist yet.
             let asked_by = network.hosts_own(host).map_or(&network.parent, |link| &link.name);
             let (parent, gateway) = (asked_by.clone(), completed.gateways.first().copied());
-            let range = self.choose_range(&parent, *net, gateway, host, Vec::new())?;
+            let range = self.choose_range(unlocked, &parent, *net, gateway, host, Vec::new())?;
             tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
             completed.ranges.push(range);
         }
@@ -135,7 +150,7 @@ impl Controller {
         if !found && is_told && network.check(host).is_ok() {
             let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();
             for subnet in network.subnets.iter_mut().filter(|subnet| subnet.range.is_none()) {
-                subnet.range = self.range_for_want_of_one(&parent, subnet, host);
+                subnet.range = self.range_for_want_of_one(unlocked, &parent, subnet, host);
                 subnet.chosen = subnet.range.is_some();
             }
         }
@@ -143,7 +158,12 @@ impl Controller {
     }
 
     /// Refuses a network if another machine has an address that the host is to have on it.
-    pub(super) fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
+    pub(super) fn look_for_host_addresses(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &Network,
+        host: &View,
+    ) -> Result<(), Refusal> {
         let reserved: Vec<IpAddr> =
             network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
         let ours = |ip: &IpAddr| host.has_address(*ip);
@@ -153,7 +173,7 @@ impl Controller {
         }
         let _listening = self.lan.listen(&network.parent, host);
         let sought: Vec<Sought> = reserved.iter().map(|ip| (*ip, None)).collect();
-        let probed = self.lan.probe(&network.parent, &sought, network.conflict);
+        let probed = self.lan.probe(unlocked, &network.parent, &sought, network.conflict);
         let answered =
             probed.map_err(|why| refusal::unreachable(&reserved, &why, refusal::conflict_off()))?;
         match answered.into_iter().next() {
@@ -170,9 +190,18 @@ impl Controller {
     }
 
     /// Removes a network that belongs to no engine. An engine would go on using its network.
-    pub(super) fn remove_own_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
-        let engines =
-            self.lock().state().networks.get(name).filter(|network| network.engine.is_some()).cloned();
+    pub(super) fn remove_own_network(
+        &self,
+        unlocked: &mut Unlocked,
+        name: &NetworkName,
+    ) -> Result<Reply, Refusal> {
+        let engines = self
+            .lock(unlocked)
+            .state()
+            .networks
+            .get(name)
+            .filter(|network| network.engine.is_some())
+            .cloned();
         match engines {
             Some(network) if network.adopted => Err(Refusal {
                 kind: RefusalKind::Taken,
@@ -184,12 +213,16 @@ impl Controller {
                 message: format!("network `{}` belongs to Docker", network.label()),
                 hint: Some(format!("docker network rm {}", network.label()).into()),
             }),
-            None => self.remove_network(name),
+            None => self.remove_network(unlocked, name),
         }
     }
 
-    pub(super) fn remove_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn remove_network(
+        &self,
+        unlocked: &mut Unlocked,
+        name: &NetworkName,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         inner.check_removable(name)?;
         let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
         inner.commit(vec![Change::DelNetwork(name.clone())])?;
@@ -198,16 +231,16 @@ impl Controller {
         let (mut observed, mut errors) = inner.sweep(&[])?;
         if inner.vlans.are_unlooked() {
             drop(inner);
-            self.look_at_vlans();
-            inner = self.lock();
+            self.look_at_vlans(unlocked);
+            inner = self.lock(unlocked);
             (observed, errors) = inner.sweep(&[])?;
         }
         let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })
     }
 
-    pub(super) fn import(&self, document: Document) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn import(&self, unlocked: &mut Unlocked, document: Document) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         if let Some(Endpoint { network, name, .. }) = inner.state().endpoints.values().next() {
             return Err(Refusal {
                 kind: RefusalKind::Taken,

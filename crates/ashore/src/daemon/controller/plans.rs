@@ -18,33 +18,34 @@ use ashore_kernel::Namespace;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Plans what the next reconciliation will do.
-    pub(super) fn plan_of_nothing(&self) -> Result<Reply, Refusal> {
-        self.read(|inner| {
+    pub(super) fn plan_of_nothing(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
+        self.read(unlocked, |_, inner| {
             let observed = inner.observe(&all_netns(inner.state()))?;
             inner.planned(&inner.state_to_come(&observed), &observed)
         })
         .map(|(reply, _)| reply)
     }
 
-    pub(super) fn plan(&self, change: Request) -> Result<Reply, Refusal> {
+    pub(super) fn plan(&self, unlocked: &mut Unlocked, change: Request) -> Result<Reply, Refusal> {
         if let Request::CreateNetwork(spec) = change {
-            let (inner, observed, network, _) = self.checked(&spec)?;
+            let (inner, observed, network, _) = self.checked(unlocked, &spec)?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
         if let Request::MoveNetwork { network, parent } = change {
-            let (inner, _, moved, _) = self.checked_move(&network, &parent)?;
+            let (inner, _, moved, _) = self.checked_move(unlocked, &network, &parent)?;
             let observed = inner.observe(&all_netns(inner.state()))?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
         }
         // The engine is asked for what it has before the lock is taken.
         let adoption = match &change {
-            Request::Adopt(spec) => Some(self.planned_adoption(spec)?),
+            Request::Adopt(spec) => Some(self.planned_adoption(unlocked, spec)?),
             _ => None,
         };
-        let inner = self.lock();
+        let inner = self.lock(unlocked);
         let (changes, netns) = match change {
             Request::Adopt(_) => adoption.unwrap_or_default(),
             Request::Attach(spec) => self.planned_attach(&inner, &spec)?,

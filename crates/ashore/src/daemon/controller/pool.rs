@@ -25,6 +25,7 @@ use super::foreign_drivers::not_own;
 use super::{Controller, Inner};
 use crate::daemon::lan::{Patience, Sought};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// What a question comes down to: by which interface it is asked, about which ranges, and of which subnets
 /// these are.
@@ -35,8 +36,12 @@ struct Asked {
 
 impl Controller {
     /// Promises a subnet to a network that an engine is about to create.
-    pub(super) fn open_pool(&self, requested: &PoolRequest) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn open_pool(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &PoolRequest,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let requested =
             &PoolRequest { parent: inner.resolved(requested.parent.as_ref())?, ..requested.clone() };
         if let Some(reply) = inner.opened_before(requested) {
@@ -55,8 +60,9 @@ impl Controller {
                     let is_known = inner.state().networks_of(&whole).next().is_some();
                     let host = inner.observe(&[])?.host;
                     drop(inner);
-                    let range = if is_known { None } else { self.range_of_named(requested, net, &host) };
-                    inner = self.lock();
+                    let range =
+                        if is_known { None } else { self.range_of_named(unlocked, requested, net, &host) };
+                    inner = self.lock(unlocked);
                     (PoolKey { range, ..whole }, range.is_some(), net)
                 }
             }
@@ -71,8 +77,8 @@ impl Controller {
                 let turned_down = inner.state().has_chosen_pool();
                 let observed = inner.observe(&[])?;
                 drop(inner);
-                let key = self.find_pool(requested, turned_down, &observed.host)?;
-                inner = self.lock();
+                let key = self.find_pool(unlocked, requested, turned_down, &observed.host)?;
+                inner = self.lock(unlocked);
                 (key, true, if turned_down { ANY_SUBNET } else { key.net })
             }
         };
@@ -84,16 +90,28 @@ impl Controller {
 
     /// For a subnet that was named without a range: returns a range beside the pools of the LAN's DHCP
     /// servers. Returns `None` if they have no pools in the subnet.
-    fn range_of_named(&self, requested: &PoolRequest, net: IpNet, host: &View) -> Option<Range> {
+    fn range_of_named(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &PoolRequest,
+        net: IpNet,
+        host: &View,
+    ) -> Option<Range> {
         if requested.addressing == Addressing::Dhcp && requested.leasing.fallback == Fallback::None {
             return None;
         }
         let parent = requested.parent.clone().or_else(|| host.lan_parent(&[net]).ok())?;
-        self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
+        self.range_for_want_of_one(unlocked, &parent, &Subnet::whole(net, host.default_gateway(&net)), host)
     }
 
     /// Returns the LAN's subnet, and a range of it that no machine uses.
-    fn find_pool(&self, requested: &PoolRequest, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
+    fn find_pool(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &PoolRequest,
+        turned_down: bool,
+        host: &View,
+    ) -> Result<PoolKey, Refusal> {
         let found = requested.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
         let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
         let (parent, net) = found.map_err(|error| refusal::network(&error))?;
@@ -103,19 +121,23 @@ impl Controller {
             let range = turned_down.then(|| Range::of_net(&net));
             return Ok(PoolKey { net, range, addressing: requested.addressing });
         }
-        let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
+        let chosen = self.choose_range(unlocked, &parent, net, host.default_gateway(&net), host, Vec::new());
         // If there is no other range, the one that was rejected together with the subnet is as free as
         // before.
-        let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
+        let mut again = || self.lock(unlocked).state().chosen_range_again(&net).filter(|_| turned_down);
         let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range), addressing: requested.addressing })
     }
 
     /// Answers `ashore pool-check`.
-    pub(super) fn check_pool(&self, question: &PoolQuestion) -> Result<Reply, Refusal> {
+    pub(super) fn check_pool(
+        &self,
+        unlocked: &mut Unlocked,
+        question: &PoolQuestion,
+    ) -> Result<Reply, Refusal> {
         let (host, asked) = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             let host = inner.observe(&[])?.host;
             let asked = inner.asked(question, &host)?;
             (host, asked)
@@ -123,15 +145,15 @@ impl Controller {
         check_carrier(&asked.parent, &host)?;
         let _listening = self.lan.listen(&asked.parent, &host);
         let reports = asked.ranges.into_iter().map(|(range, subnet)| {
-            let wanted = self.samples(&asked.parent, &range, subnet.as_ref(), &host);
-            let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(Patience::LONG);
+            let wanted = self.samples(unlocked, &asked.parent, &range, subnet.as_ref(), &host);
+            let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(unlocked, Patience::LONG);
             let (asked_for, servers) = answers.map_err(|unreachable| {
                 let ends = [range.first(), range.last()];
                 refusal::unreachable(&ends, &unreachable, "`ashore status` shows what else is wrong".into())
             })?;
-            let beside = subnet
-                .filter(|_| !servers.is_empty())
-                .and_then(|subnet| self.range_beside(&asked.parent, &subnet, &host, servers.clone()));
+            let beside = subnet.filter(|_| !servers.is_empty()).and_then(|subnet| {
+                self.range_beside(unlocked, &asked.parent, &subnet, &host, servers.clone())
+            });
             Ok(PoolReport { parent: asked.parent.clone(), range, asked: asked_for, servers, beside })
         });
         Ok(Reply::Pools(reports.collect::<Result<_, Refusal>>()?))
@@ -140,7 +162,12 @@ impl Controller {
     /// Checks whether a DHCP server hands out addresses of a network that is about to be created. Refuses a
     /// range that was named. For a whole subnet it only warns, since that says nothing about a range: with
     /// Docker's own IPAM a driver is told no more than the subnet.
-    pub(super) fn clear_of_pools(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
+    pub(super) fn clear_of_pools(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &Network,
+        host: &View,
+    ) -> Result<Vec<String>, Refusal> {
         if network.conflict == Profile::Off || check_carrier(&network.parent, host).is_err() {
             return Ok(Vec::new());
         }
@@ -149,13 +176,14 @@ impl Controller {
         // A range that Ashore chose was checked when it was chosen.
         for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
             let (parent, range) = (network.parent.clone(), subnet.pool());
-            let wanted = self.samples(&parent, &range, Some(subnet), host);
+            let wanted = self.samples(unlocked, &parent, &range, Some(subnet), host);
             // A server that cannot be asked now cannot hand out addresses either.
-            let answers = self.lan.survey(&parent, &range, &wanted).answers(Patience::SHORT);
+            let answers = self.lan.survey(&parent, &range, &wanted).answers(unlocked, Patience::SHORT);
             let (asked, servers) = answers.unwrap_or_default();
             let mut report = PoolReport { parent, range, asked, servers, beside: None };
             if report.check().is_err() {
-                report.beside = self.range_beside(&network.parent, subnet, host, report.servers.clone());
+                report.beside =
+                    self.range_beside(unlocked, &network.parent, subnet, host, report.servers.clone());
             }
             match report.check() {
                 Err(error) if subnet.range.is_some() => return Err(refusal::network(&error)),
@@ -171,6 +199,7 @@ impl Controller {
     /// hand out addresses of the subnet. Returns `None` if no server does, or if nothing is left.
     pub(super) fn range_for_want_of_one(
         &self,
+        unlocked: &mut Unlocked,
         parent: &IfName,
         subnet: &Subnet,
         host: &View,
@@ -180,11 +209,11 @@ impl Controller {
         }
         let _listening = self.lan.listen(parent, host);
         let whole = subnet.pool();
-        let wanted = self.samples(parent, &whole, Some(subnet), host);
-        let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+        let wanted = self.samples(unlocked, parent, &whole, Some(subnet), host);
+        let answers = self.lan.survey(parent, &whole, &wanted).answers(unlocked, Patience::CERTAIN);
         let (_, servers) = answers.unwrap_or_default();
         let overlaps = servers.iter().any(|seen| seen.hands_out_of(&whole).is_some());
-        let range = self.range_beside(parent, subnet, host, servers).filter(|_| overlaps)?;
+        let range = self.range_beside(unlocked, parent, subnet, host, servers).filter(|_| overlaps)?;
         tracing::info!(%parent, subnet = %subnet.net, %range, "chosen beside the pool of the LAN's DHCP server");
         Some(range)
     }
@@ -193,6 +222,7 @@ impl Controller {
     /// addresses.
     pub(super) fn choose_range(
         &self,
+        unlocked: &mut Unlocked,
         parent: &IfName,
         net: IpNet,
         gateway: Option<IpAddr>,
@@ -202,7 +232,7 @@ impl Controller {
         /// Each look takes a third of a second, or ten seconds if the server pings first, and the user waits.
         const LOOKS: usize = 8;
         let (mut candidates, engines) = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             (inner.state().ranges_to_try(net, gateway, host), inner.engines_ranges())
         };
         candidates.retain(|range| !engines.iter().any(|engines| engines.overlaps(range)));
@@ -215,8 +245,8 @@ impl Controller {
         // pools are. A server that pings first is waited for: if none has answered by then, there is none.
         if pools.is_empty() && net.addr().is_ipv4() {
             let whole = subnet.pool();
-            let wanted = self.samples(parent, &whole, Some(&subnet), host);
-            let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+            let wanted = self.samples(unlocked, parent, &whole, Some(&subnet), host);
+            let answers = self.lan.survey(parent, &whole, &wanted).answers(unlocked, Patience::CERTAIN);
             pools = answers.unwrap_or_default().1;
         }
         let patience = if pools.is_empty() { Patience::SHORT } else { Patience::CERTAIN };
@@ -230,10 +260,10 @@ impl Controller {
             }
             looks += 1;
             let ips: Vec<IpAddr> = range.from_offset(0).collect();
-            let wanted = self.samples(parent, &range, Some(&subnet), host);
+            let wanted = self.samples(unlocked, parent, &range, Some(&subnet), host);
             let asked = self.lan.survey(parent, &range, &wanted);
             let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
-            let probed = self.lan.probe(parent, &sought, Profile::Quick);
+            let probed = self.lan.probe(unlocked, parent, &sought, Profile::Quick);
             let without = || {
                 let given =
                     Remedy::from("with ").and_give(&option::SUBNET).and(" and ").and_give(&option::IP_RANGE);
@@ -241,7 +271,7 @@ impl Controller {
             };
             let answered = probed.map_err(|why| refusal::unreachable(&ips, &why, without()))?;
             let taken = |pools: &[PoolSeen]| pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
-            let (_, servers) = asked.answers_until(patience, taken).unwrap_or_default();
+            let (_, servers) = asked.answers_until(unlocked, patience, taken).unwrap_or_default();
             PoolSeen::gather(&mut pools, servers);
             if !taken(&pools) && answered.is_empty() {
                 return Ok(range);
@@ -255,20 +285,28 @@ impl Controller {
 
     fn range_beside(
         &self,
+        unlocked: &mut Unlocked,
         parent: &IfName,
         subnet: &Subnet,
         host: &View,
         pools: Vec<PoolSeen>,
     ) -> Option<Range> {
         let gateway = subnet.gateway.or_else(|| host.default_gateway(&subnet.net));
-        self.choose_range(parent, subnet.net, gateway, host, pools).ok()
+        self.choose_range(unlocked, parent, subnet.net, gateway, host, pools).ok()
     }
 
     /// Returns the addresses of a range to ask DHCP servers for. Addresses in use are left out, because
     /// servers do not offer them.
-    fn samples(&self, parent: &IfName, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
+    fn samples(
+        &self,
+        unlocked: &mut Unlocked,
+        parent: &IfName,
+        range: &Range,
+        subnet: Option<&Subnet>,
+        host: &View,
+    ) -> Vec<Ipv4Addr> {
         let heard = self.lan.hearsay(parent);
-        let inner = self.lock();
+        let inner = self.lock(unlocked);
         let endpoints = inner.state().endpoints.values().flat_map(|endpoint| &endpoint.addresses);
         let held: BTreeSet<IpAddr> = endpoints.map(IpNet::addr).collect();
         samples(range, |ip| {

@@ -14,6 +14,7 @@ use ashore_store::Store;
 use super::publish::Publication;
 use super::{Controller, Inner, Memory};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// How long a reader looks again because a request was changing what it looked at.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -102,7 +103,7 @@ impl Copies {
     }
 
     /// Returns a copy to read, once there are few enough readers.
-    pub(super) fn reader(&self) -> Result<Reader<'_>, Refusal> {
+    pub(super) fn reader(&self, _: &Unlocked) -> Result<Reader<'_>, Refusal> {
         let mut kernels = self
             .ended
             .wait_while(self.kernels(), |kernels| kernels.readers >= READERS)
@@ -185,15 +186,16 @@ impl Controller {
     /// least once, but not for long: a request may take its time.
     pub(super) fn read<T>(
         &self,
-        ask: impl Fn(&Reader<'_>) -> Result<T, Refusal>,
+        unlocked: &mut Unlocked,
+        ask: impl Fn(&mut Unlocked, &Reader<'_>) -> Result<T, Refusal>,
     ) -> Result<(T, bool), Refusal> {
         let end = Instant::now() + PATIENCE;
         let mut again = false;
         loop {
-            let reader = self.copies.reader()?;
-            let mut answer = ask(&reader);
-            if reader.look_at_vlans() {
-                answer = ask(&reader);
+            let reader = self.copies.reader(unlocked)?;
+            let mut answer = ask(unlocked, &reader);
+            if reader.look_at_vlans(unlocked) {
+                answer = ask(unlocked, &reader);
             }
             let settled = reader.since.is_multiple_of(2) && self.copies.turns.now() == reader.since;
             if settled || (again && Instant::now() >= end) {
@@ -201,7 +203,7 @@ impl Controller {
             }
             again = true;
             drop(reader);
-            std::thread::sleep(AGAIN);
+            unlocked.sleep(AGAIN);
         }
     }
 }

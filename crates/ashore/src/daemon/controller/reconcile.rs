@@ -15,6 +15,7 @@ use ashore_core::net::observed::Observed;
 
 use super::{Controller, Inner, all_netns, netns_by_all_paths, netns_of};
 use crate::clock::now;
+use crate::unlocked::Unlocked;
 
 /// How many containers are observed when time is the only reason: the others have their turn later. To
 /// observe a thousand takes a sixth of a second of CPU time.
@@ -60,13 +61,13 @@ impl Controller {
     /// Finishes what was interrupted, releases what is gone, and repairs the rest. Returns whether to
     /// reconcile again soon, because something is about to happen of which no notification comes, such as an
     /// engine that moves a link.
-    pub(crate) fn reconcile(&self, why: Cause) -> bool {
-        let again = self.reconcile_once(why);
-        if self.look_at_vlans() { self.reconcile_once(why) } else { again }
+    pub(crate) fn reconcile(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
+        let again = self.reconcile_once(unlocked, why);
+        if self.look_at_vlans(unlocked) { self.reconcile_once(unlocked, why) } else { again }
     }
 
-    fn reconcile_once(&self, why: Cause) -> bool {
-        let mut inner = self.lock();
+    fn reconcile_once(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
+        let mut inner = self.lock(unlocked);
         let reconciled = self.try_reconcile(&mut inner, why);
         inner.publication.begin();
         inner.unreconciled = match &reconciled {
@@ -95,22 +96,22 @@ impl Controller {
 
     /// At the start: records the endpoints that a killed daemon left complete but not recorded, and searches
     /// for interrupted ones.
-    pub(crate) fn recover(&self) {
-        if let Err(refusal) = self.lock().recover() {
+    pub(crate) fn recover(&self, unlocked: &mut Unlocked) {
+        if let Err(refusal) = self.lock(unlocked).recover() {
             tracing::error!("{refusal}");
         }
-        self.look_for_cut_short();
+        self.look_for_cut_short(unlocked);
     }
 
     /// Finishes before the next request what an earlier request began and could not finish because the disk
     /// took no writes. A failure does not stop the next request.
-    pub(super) fn finish_what_was_cut_short(&self) {
+    pub(super) fn finish_what_was_cut_short(&self, unlocked: &mut Unlocked) {
         let to_finish = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             inner.state().endpoints.values().any(|endpoint| inner.is_to_finish(endpoint))
         };
         if to_finish {
-            self.reconcile(Cause::CutShort);
+            self.reconcile(unlocked, Cause::CutShort);
         }
     }
 

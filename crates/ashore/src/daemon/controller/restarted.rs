@@ -16,12 +16,13 @@ use ipnet::IpNet;
 use super::engine_calls::done;
 use super::{Controller, Inner};
 use crate::clock::now;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Frees an address for an engine that ended before it heard of the address, or before it made an
     /// endpoint with it.
-    pub(super) fn free_unheard(&self, ip: IpAddr) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn free_unheard(&self, unlocked: &mut Unlocked, ip: IpAddr) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let only_reserved = |endpoint: &&Endpoint| {
             endpoint.stage == Stage::Reserved
                 && matches!(endpoint.placement, Placement::Engine { id: None, .. })

@@ -24,6 +24,7 @@ use super::ask::Answers;
 use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Sought, Standing6, moment};
+use crate::unlocked::Unlocked;
 
 /// How many times in a row addresses are probed if some of them belong to other machines. The next message of
 /// a router begins anew.
@@ -36,9 +37,9 @@ impl Controller {
     /// Waits with the lock released until a router on the network's link has answered, if one was asked a
     /// moment ago.
     pub(super) fn await_router<'a>(&'a self, inner: Locked<'a>, network: &Network) -> Locked<'a> {
-        drop(inner);
-        self.lan.await_router(&network.parent);
-        self.lock()
+        let unlocked = inner.release();
+        self.lan.await_router(unlocked, &network.parent);
+        self.lock(unlocked)
     }
 
     /// Returns what an endpoint of a name gets from what the routers offer now.
@@ -78,18 +79,18 @@ impl Controller {
     }
 
     /// Follows routers forever.
-    pub(crate) fn follow_routers(&self, changed: &Receiver<IfName>) {
+    pub(crate) fn follow_routers(&self, unlocked: &mut Unlocked, changed: &Receiver<IfName>) {
         while let Ok(first) = changed.recv() {
             // All notifications that have arrived by now are handled together.
             let parents: BTreeSet<IfName> = std::iter::once(first).chain(changed.try_iter()).collect();
             for parent in parents {
                 let all = |network: &&Network| network.parent == parent && network.follows_routers();
                 let networks: Vec<NetworkName> = {
-                    let inner = self.lock();
+                    let inner = self.lock(unlocked);
                     inner.state().networks.values().filter(all).map(|network| network.name.clone()).collect()
                 };
                 for name in networks {
-                    if let Err(refusal) = self.follow_routers_of(&name) {
+                    if let Err(refusal) = self.follow_routers_of(unlocked, &name) {
                         tracing::error!(network = %name, "{refusal}");
                     }
                 }
@@ -128,13 +129,13 @@ impl Controller {
 
     /// Brings the endpoints of a network in line with what its routers offer. An address is probed before it
     /// is used.
-    fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
+    fn follow_routers_of(&self, unlocked: &mut Unlocked, name: &NetworkName) -> Result<(), Refusal> {
         // An address that cannot be probed is not used until it can be. That is no reason not to follow the
         // routers.
-        self.look_for_leased(&self.lan.asked6(name));
+        self.look_for_leased(unlocked, &self.lan.asked6(name));
         let mut answers = Answers::default();
         for _ in 0..LOOKS {
-            let mut inner = self.lock();
+            let mut inner = self.lock(unlocked);
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
             let observed = inner.observe(&[])?;
             // An endpoint that a router has just told to ask a DHCPv6 server does so.

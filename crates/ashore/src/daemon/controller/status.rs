@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use super::lost_namespaces::Says;
 use super::plans::shown;
 use super::{Controller, Inner, all_netns};
+use crate::unlocked::Unlocked;
 
 /// How often the lock is at least taken or released between two looks, so that no single request explains a
 /// difference that both have seen.
@@ -55,10 +56,10 @@ impl Controller {
     /// Reports what is so, also while a request holds the lock. Then the kernel is compared with a state that it
     /// is on its way to. The differences are no troubles: a link that is still to be made has not been taken away.
     /// Only those are told that outlast the requests: a container can have the daemon look again all the time.
-    pub(super) fn status(&self) -> Result<Reply, Refusal> {
+    pub(super) fn status(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
         let lasting = RefCell::<Lasting>::default();
-        let ((mut status, differences), settled) = self.read(|reader| {
-            let answer = self.status_of(reader)?;
+        let ((mut status, differences), settled) = self.read(unlocked, |unlocked, reader| {
+            let answer = self.status_of(unlocked, reader)?;
             lasting.borrow_mut().sees(reader.turn(), &answer.1);
             Ok(answer)
         })?;
@@ -76,7 +77,7 @@ impl Controller {
     }
 
     /// Returns the status, and apart from it the troubles that are differences between the kernel and the state.
-    fn status_of(&self, inner: &Inner) -> Result<(Status, Vec<String>), Refusal> {
+    fn status_of(&self, unlocked: &mut Unlocked, inner: &Inner) -> Result<(Status, Vec<String>), Refusal> {
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
         let mut plan = plan(&wanted, &observed);
@@ -112,9 +113,9 @@ impl Controller {
             )
         });
         let pools = self.pool_troubles(inner);
-        let cut = self.cut_by_firewall(inner.state().networks.values());
+        let cut = self.cut_by_firewall(unlocked, inner.state().networks.values());
         let troubles = self
-            .on_trial()
+            .on_trial(unlocked)
             .into_iter()
             .chain(inner.unreadable(&observed))
             .chain(inner.unowned_troubles())

@@ -17,14 +17,15 @@ use ashore_wire::Mac;
 use super::moved_links::look_into_all;
 use super::{Controller, Inner, all_netns};
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 /// The maximum number of links that are reported one by one.
 const SHOWN: usize = 8;
 
 impl Controller {
     /// Searches for such links once, at the start, while requests are served.
-    pub(super) fn look_for_unowned(&self) {
-        let looked = self.try_look_for_unowned();
+    pub(super) fn look_for_unowned(&self, unlocked: &mut Unlocked) {
+        let looked = self.try_look_for_unowned(unlocked);
         match looked {
             Err(refusal) => {
                 tracing::warn!("cannot check whether containers have unknown links of Ashore's: {refusal}");
@@ -32,22 +33,22 @@ impl Controller {
             Ok(unread) => unread.iter().for_each(|why| tracing::debug!("{why}")),
         }
         // With sockets of their own, because the containers that have such links may be many.
-        match self.copies.reader() {
+        match self.copies.reader(unlocked) {
             Ok(reader) => reader.unowned_troubles().iter().for_each(|told| tracing::warn!("{told}")),
             Err(refusal) => tracing::warn!("{refusal}"),
         }
     }
 
-    fn try_look_for_unowned(&self) -> Result<Vec<String>, Refusal> {
+    fn try_look_for_unowned(&self, unlocked: &mut Unlocked) -> Result<Vec<String>, Refusal> {
         let kernel = Kernel::of(self.copies.host()).map_err(|error| refusal::namespace(&error))?;
         let mut found = Vec::new();
-        let unread = look_into_all(&kernel, |netns, view| {
+        let unread = look_into_all(unlocked, &kernel, |_, netns, view| {
             if view.links.iter().any(|link| link.tag().is_some()) {
                 found.push(netns.clone());
             }
             Ok(())
         })?;
-        self.lock().unowned = found;
+        self.lock(unlocked).unowned = found;
         Ok(unread)
     }
 }

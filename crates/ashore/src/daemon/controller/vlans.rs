@@ -15,11 +15,12 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::observed::{Link, Observed, ObservedKind, View};
 use ashore_core::net::step::Step;
 use ashore_core::plan::diff::Plan;
-use ashore_kernel::Namespace;
+use ashore_kernel::{Namespace, is_in_users_namespace};
 use ashore_wire::Mac;
 
 use super::moved_links::look_everywhere;
 use super::{Controller, Inner};
+use crate::unlocked::Unlocked;
 
 /// How long an interface that existed may be gone. Whatever configures the host may be making it again.
 const GONE: Duration = Duration::from_secs(3);
@@ -81,45 +82,49 @@ impl Controller {
     /// Searches for the users of those Ashore interfaces that a plan has spared because they were not known.
     /// This takes time, and runs without the lock. Returns whether there were any: then the plan has to be
     /// made again.
-    pub(super) fn look_at_vlans(&self) -> bool {
-        let (unlooked, own) = {
-            let inner = self.lock();
-            let unlooked = inner.vlans.unlooked.take();
-            if unlooked.is_empty() {
+    pub(super) fn look_at_vlans(&self, unlocked: &mut Unlocked) -> bool {
+        let (vlans, own) = {
+            let inner = self.lock(unlocked);
+            let vlans = inner.vlans.unlooked.take();
+            if vlans.is_empty() {
                 return false;
             }
             let own: BTreeSet<Mac> =
                 inner.state().identities.values().filter_map(|identity| identity.mac).collect();
-            (unlooked, own)
+            (vlans, own)
         };
-        for vlan in unlooked.values() {
-            let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
-            let user = user_elsewhere(self.copies.host(), vlan, own.clone(), taken_in.as_ref());
-            self.lock().vlans.looked().insert(vlan.index, (Instant::now(), user));
+        for vlan in vlans.values() {
+            let taken_in = self.lock(unlocked).kernel.taken_in(vlan.index).ok().flatten();
+            let user = user_elsewhere(unlocked, self.copies.host(), vlan, own.clone(), taken_in.as_ref());
+            self.lock(unlocked).vlans.looked().insert(vlan.index, (Instant::now(), user));
         }
         true
     }
 
     /// Asks something that changes nothing, and asks again if the users of an interface had to be searched
     /// for.
-    pub(super) fn with_vlans_looked_at<T>(&self, ask: impl Fn() -> T) -> T {
-        let answer = ask();
-        if self.look_at_vlans() { ask() } else { answer }
+    pub(super) fn with_vlans_looked_at<T>(
+        &self,
+        unlocked: &mut Unlocked,
+        ask: impl Fn(&mut Unlocked) -> T,
+    ) -> T {
+        let answer = ask(unlocked);
+        if self.look_at_vlans(unlocked) { ask(unlocked) } else { answer }
     }
 }
 
 impl Inner {
     /// Does the same with sockets that no other thread uses.
-    pub(super) fn look_at_vlans(&self) -> bool {
-        let unlooked = self.vlans.unlooked.take();
+    pub(super) fn look_at_vlans(&self, unlocked: &mut Unlocked) -> bool {
+        let vlans = self.vlans.unlooked.take();
         let own: BTreeSet<Mac> =
             self.state().identities.values().filter_map(|identity| identity.mac).collect();
-        for vlan in unlooked.values() {
+        for vlan in vlans.values() {
             let taken_in = self.kernel.taken_in(vlan.index).ok().flatten();
-            let user = user_elsewhere(self.kernel.host(), vlan, own.clone(), taken_in.as_ref());
+            let user = user_elsewhere(unlocked, self.kernel.host(), vlan, own.clone(), taken_in.as_ref());
             self.vlans.looked().insert(vlan.index, (Instant::now(), user));
         }
-        !unlooked.is_empty()
+        !vlans.is_empty()
     }
 
     /// Gives a network a VLAN interface made by Ashore if its parent was a VLAN interface of others and is
@@ -224,6 +229,7 @@ impl Inner {
 /// Returns a user of a VLAN interface: a child in some namespace that Ashore did not make, given the MACs
 /// that the interface receives frames for. `own` has the MACs of Ashore's children.
 fn user_elsewhere(
+    unlocked: &mut Unlocked,
     host: &Namespace,
     vlan: &Link,
     mut own: BTreeSet<Mac>,
@@ -231,7 +237,7 @@ fn user_elsewhere(
 ) -> Option<String> {
     own.extend(shim_mac(vlan));
     let mut user = None;
-    let looked = look_everywhere(host, &vlan.name, |netns, view, _| {
+    let looked = look_everywhere(unlocked, host, &vlan.name, |_, netns, view, _| {
         let place = Place::Netns(netns.clone());
         for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
             // A child with Ashore's tag is left over from an endpoint that is no longer known.
@@ -255,13 +261,6 @@ fn user_elsewhere(
     let unread = unread.first().filter(|_| taken_in.is_none() || !is_in_users_namespace());
     let unread = unread.map(|why| format!("a container that cannot be read ({why})"));
     user.or(unknown).or(unread)
-}
-
-/// Whether this process is in a user namespace other than the initial one, which maps all ids
-/// (`user_namespaces`).
-fn is_in_users_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Returns a VLAN interface that Ashore has made.

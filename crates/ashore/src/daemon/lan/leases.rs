@@ -32,6 +32,7 @@ use ashore_wire::{Boottime, Mac};
 use super::clients::{self, Clients, Protocol, dns_name};
 use super::{Lan, Send, Table};
 use crate::daemon::random;
+use crate::unlocked::Unlocked;
 
 mod turn;
 mod wanted;
@@ -152,9 +153,10 @@ impl Lan {
     /// Acquires a lease within some time. `is_free` tells whether an address may be used.
     pub(crate) fn acquire(
         &self,
+        unlocked: &mut Unlocked,
         wanted: Wanted,
         patience: Duration,
-        is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
+        is_free: impl Fn(&mut Unlocked, Ipv4Addr) -> Result<bool, Refusal>,
     ) -> Result<Acquired<'_>, NoLease> {
         let (key, parent) = (wanted.key.clone(), wanted.parent.clone());
         if !self.table().leases.begin(wanted) {
@@ -162,16 +164,17 @@ impl Lan {
         }
         self.shared.waker.wake();
         let client = Awaited { lan: self, key, kept: None };
-        let record = self.wait_for_lease(&client.key, parent, patience, is_free)?;
+        let record = self.wait_for_lease(unlocked, &client.key, parent, patience, is_free)?;
         Ok(Acquired { client, record })
     }
 
     fn wait_for_lease(
         &self,
+        unlocked: &mut Unlocked,
         key: &EndpointKey,
         parent: IfName,
         patience: Duration,
-        is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
+        is_free: impl Fn(&mut Unlocked, Ipv4Addr) -> Result<bool, Refusal>,
     ) -> Result<LeaseRecord, NoLease> {
         let (queued, mut taken) = (boottime(), None);
         while let Some(standing) = self.next(key, queued, patience) {
@@ -179,7 +182,7 @@ impl Lan {
                 return Ok(record);
             }
             if let Some(ip) = standing.asks {
-                let free = is_free(ip)?;
+                let free = is_free(unlocked, ip)?;
                 taken = Some(ip).filter(|_| !free);
                 self.settle(key, ip, free);
             }

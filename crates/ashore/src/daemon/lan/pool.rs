@@ -14,6 +14,7 @@ use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
 
 use super::{Lan, Send, Table, Tap, Unreachable, said};
 use crate::daemon::random;
+use crate::unlocked::Unlocked;
 
 /// How long to wait for offers.
 #[derive(Debug, Clone, Copy)]
@@ -109,13 +110,18 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// Waits, and returns the addresses that were asked for and those that were offered. Fails if nothing can
     /// be sent through the parent.
-    pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {
-        self.answers_until(patience, |_| false)
+    pub(crate) fn answers(
+        self,
+        unlocked: &Unlocked,
+        patience: Patience,
+    ) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {
+        self.answers_until(unlocked, patience, |_| false)
     }
 
     /// Does the same, but stops as soon as `is_enough` holds for the offers so far.
     pub(crate) fn answers_until(
         self,
+        _: &Unlocked,
         patience: Patience,
         is_enough: impl Fn(&[PoolSeen]) -> bool,
     ) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {

@@ -16,6 +16,7 @@ use super::hearsay::WANTED_FOR;
 use super::send_queue::{SendQueue, Unsent};
 use super::{Lan, OnLan, Send, Table, UNREACHABLE_FOR, Unreachable, said, said_or_waits};
 use crate::daemon::random;
+use crate::unlocked::Unlocked;
 
 /// How long an address stays clear after a probe, with listening ever since, so that it can be used without
 /// another.
@@ -154,6 +155,7 @@ impl Lan {
     /// machines that answered. Fails if nothing can be sent through the parent.
     pub(crate) fn probe(
         &self,
+        _: &Unlocked,
         parent: &IfName,
         sought: &[Sought],
         profile: Profile,
@@ -177,6 +179,7 @@ impl Lan {
     /// Whether an address is free now. If it was clear until now, one probe is enough.
     pub(crate) fn is_free(
         &self,
+        _: &Unlocked,
         parent: &IfName,
         sought: Sought,
         profile: Profile,

@@ -16,6 +16,7 @@ use ashore_wire::slaac::{Action, Link, Offer};
 
 use super::{Lan, Send, Tap, seconds};
 use crate::daemon::random;
+use crate::unlocked::Unlocked;
 
 /// How long to wait for a router after the first solicitation. A router answers within half a second (RFC
 /// 4861, 6.2.6), and a later advertisement is followed as well.
@@ -62,7 +63,7 @@ impl Lan {
     }
 
     /// Waits until a router has advertised on a parent, for as long as one is to be expected.
-    pub(crate) fn await_router(&self, parent: &IfName) {
+    pub(crate) fn await_router(&self, _: &Unlocked, parent: &IfName) {
         let mut table = self.table();
         loop {
             let Some(followed) = table.routers.links.get(parent) else { return };

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::unlocked::Unlocked;
+
 /// The handle by which other threads ask for new lists.
 #[derive(Clone, Default)]
 pub(crate) struct Lists {
@@ -51,7 +53,7 @@ impl Lists {
     }
 
     /// Asks for new lists, and waits. Returns whether they were taken in time.
-    pub(crate) fn refresh(&self, patience: Duration) -> bool {
+    pub(crate) fn refresh(&self, _: &Unlocked, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         let mine = self.ask();
         let mut turns = self.turns();

@@ -22,16 +22,21 @@ use super::super::{Controller, Inner};
 use super::done;
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Reserves an address. Gateway and auxiliary addresses are set aside for a network that is being
     /// created; every other address is for a container.
-    pub(super) fn reserve_address(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+    pub(super) fn reserve_address(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &Reservation,
+    ) -> Result<Reply, Refusal> {
         if requested.gateway {
-            return self.reserve_gateway(requested);
+            return self.reserve_gateway(unlocked, requested);
         }
         let subnets: Vec<Subnet> = {
-            let inner = self.lock();
+            let inner = self.lock(unlocked);
             inner.state().networks_of(&requested.pool).map(|(_, subnet)| subnet.clone()).collect()
         };
         let keeps =
@@ -40,30 +45,40 @@ impl Controller {
             Some(ip) if subnets.iter().any(|subnet| keeps(subnet, ip)) => {
                 Ok(Reply::Address(refusal::address_in(&requested.pool, ip)?))
             }
-            _ if subnets.is_empty() => self.reserve_beside(requested),
-            _ => self.reserve_for_container(requested),
+            _ if subnets.is_empty() => self.reserve_beside(unlocked, requested),
+            _ => self.reserve_for_container(unlocked, requested),
         }
     }
 
-    fn reserve_for_container(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+    fn reserve_for_container(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &Reservation,
+    ) -> Result<Reply, Refusal> {
         let mut shim = None;
-        let reserved = self.reserve_with(requested, &mut shim);
+        let reserved = self.reserve_with(unlocked, requested, &mut shim);
         reserved.map_err(|refusal| {
-            self.lock().take_shim_back(shim.as_ref());
+            self.lock(unlocked).take_shim_back(shim.as_ref());
             let network = {
-                let inner = self.lock();
+                let inner = self.lock(unlocked);
                 inner.state().networks_of(&requested.pool).map(|(network, _)| network.name.clone()).next()
             };
-            network.map_or(refusal.clone(), |network| self.name_lookalike_of_shim(refusal, &network))
+            network
+                .map_or(refusal.clone(), |network| self.name_lookalike_of_shim(unlocked, refusal, &network))
         })
     }
 
     /// The reservation itself. If it has to make a shim, it notes the shim's parent in `shim`.
-    fn reserve_with(&self, requested: &Reservation, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
-        self.check_beside_others_children(|state| {
+    fn reserve_with(
+        &self,
+        unlocked: &mut Unlocked,
+        requested: &Reservation,
+        shim: &mut Option<IfName>,
+    ) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(unlocked, |state| {
             state.networks.values().find(|network| requested.pool.find_in(network).is_some())
         })?;
-        let mut inner = self.lock();
+        let mut inner = self.lock(unlocked);
         if let Some(address) = inner.reserved_before(requested) {
             return Ok(Reply::Address(address));
         }
@@ -149,8 +164,13 @@ impl Controller {
     }
 
     /// Gives an address back. It is no error if the engine never had the address, or gave it back before.
-    pub(super) fn free_address(&self, pool: &PoolKey, ip: IpAddr) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn free_address(
+        &self,
+        unlocked: &mut Unlocked,
+        pool: &PoolKey,
+        ip: IpAddr,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         if let Some(open) = inner.state().pools.get(pool).filter(|pool| pool.reserved.contains(&ip)).cloned()
         {
             let reserved = open.reserved.iter().filter(|other| **other != ip).copied().collect();

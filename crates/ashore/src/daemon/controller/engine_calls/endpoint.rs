@@ -24,10 +24,11 @@ use super::super::ask::Answers;
 use super::super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Controller {
-    pub(super) fn prepare(&self, requested: &Preparation) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn prepare(&self, unlocked: &mut Unlocked, requested: &Preparation) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         if let Some(there) = inner.state().endpoint_of_engine(&requested.id) {
             return Ok(Reply::Prepared { mac: there.mac });
         }

@@ -13,12 +13,18 @@ use super::super::{Controller, Inner};
 use super::done;
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
 
 impl Controller {
     /// Makes the link of an endpoint on the host. The engine moves it.
-    pub(super) fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
-        self.await_last_link(id);
-        let mut inner = self.lock();
+    pub(super) fn join(
+        &self,
+        unlocked: &mut Unlocked,
+        id: &str,
+        sandbox: Option<&Path>,
+    ) -> Result<Reply, Refusal> {
+        self.await_last_link(unlocked, id);
+        let mut inner = self.lock(unlocked);
         let endpoint = inner.engine_endpoint(id)?;
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
@@ -61,8 +67,8 @@ impl Controller {
 
     /// Takes an endpoint out of a container that stops. Its link is still in the container, and comes back to
     /// the host or ends with the container.
-    pub(super) fn leave(&self, id: &str) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn leave(&self, unlocked: &mut Unlocked, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
         // If this fails, the engine leaves once more, and then the endpoint is not wanted any more.
         if endpoint.is_wanted() {
@@ -75,8 +81,8 @@ impl Controller {
 
     /// Deletes an endpoint. The kernel takes 20 ms to delete a link that has left its container, and no
     /// caller waits for that.
-    pub(super) fn delete(&self, id: &str) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
+    pub(super) fn delete(&self, unlocked: &mut Unlocked, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
         let addresses = endpoint.addresses.iter().map(IpNet::addr).collect();
         // The engine's own IPAM does not say when it releases an address.

@@ -11,11 +11,16 @@ use ashore_core::rules::create::NetworkSpec;
 
 use super::super::{Controller, Inner};
 use super::done;
+use crate::unlocked::Unlocked;
 
 impl Controller {
-    pub(super) fn create_engine_network(&self, mut spec: NetworkSpec) -> Result<Reply, Refusal> {
+    pub(super) fn create_engine_network(
+        &self,
+        unlocked: &mut Unlocked,
+        mut spec: NetworkSpec,
+    ) -> Result<Reply, Refusal> {
         let pools: Vec<Pool> = {
-            let mut inner = self.lock();
+            let mut inner = self.lock(unlocked);
             if let Some(there) = spec.engine.as_ref().and_then(|e| inner.state().network_of_engine(&e.id)) {
                 return Ok(Reply::Network(there.clone()));
             }
@@ -36,15 +41,15 @@ impl Controller {
             spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
         }
         // An engine has no place for warnings. They are in the log and in the status.
-        let (network, _) = self.make_network(&spec, &pools)?;
+        let (network, _) = self.make_network(unlocked, &spec, &pools)?;
         Ok(Reply::Network(network))
     }
 
-    pub(super) fn remove_engine_network(&self, id: &str) -> Result<Reply, Refusal> {
-        let name = self.lock().state().network_of_engine(id).map(|network| network.name.clone());
+    pub(super) fn remove_engine_network(&self, unlocked: &mut Unlocked, id: &str) -> Result<Reply, Refusal> {
+        let name = self.lock(unlocked).state().network_of_engine(id).map(|network| network.name.clone());
         match name {
             None => Ok(done()),
-            Some(name) => self.remove_network(&name),
+            Some(name) => self.remove_network(unlocked, &name),
         }
     }
 }
