@@ -34,7 +34,7 @@ use super::refusal;
 use crate::front::docker::turns::Lists;
 use crate::supervise;
 use crate::trial::TrialFile;
-use crate::unlocked::Unlocked;
+use crate::unlocked::{self, Unlocked};
 
 mod adopt;
 mod announce;
@@ -262,6 +262,7 @@ impl Controller {
     /// disk as the next reconciliation finds them, and memory is changed only after the disk.
     fn lock<'a>(&'a self, unlocked: &'a mut Unlocked) -> Locked<'a> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        unlocked::mark(true);
         inner.kernel.stay();
         self.copies.is_taken();
         Locked { guard: Guard { inner, changed: false, after: AfterLock(self) }, unlocked }
@@ -301,6 +302,7 @@ impl Drop for Guard<'_> {
         }
         self.after.0.copies.is_released();
         self.inner.kernel.leave();
+        unlocked::mark(false);
     }
 }
 

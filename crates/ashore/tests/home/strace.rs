@@ -11,6 +11,12 @@ pub struct Strace(Engines);
 /// Faults in a running process. When this is dropped, its system calls work again.
 pub struct Faults(Child);
 
+/// A trace of a running process.
+pub struct Trace {
+    tracing: Faults,
+    into: PathBuf,
+}
+
 impl Strace {
     pub fn find(test: &str) -> Option<Self> {
         Engines::find().inspect_err(|why| cannot_run(test, why)).ok().map(Strace)
@@ -30,6 +36,16 @@ impl Strace {
     /// (`when=`).
     pub fn inject(&self, process: u32, calls: &str, fault: &str) -> Faults {
         Faults(self.attach(process, calls, fault, &[]))
+    }
+
+    /// Traces the named system calls of a running process.
+    pub fn trace(&self, process: u32, calls: &str, into: &Path) -> Trace {
+        let mut command = Command::new(self.0.path("usr/bin/strace"));
+        command.args(["-f", "-qq", "-y", "-e", &format!("trace={calls}"), "-e", "signal=none"]);
+        command.arg("-o").arg(into).args(["-p", &process.to_string()]);
+        let strace = self.0.equip(&mut command).stdin(Stdio::null()).spawn().unwrap();
+        wait_until(|| all_traced(process));
+        Trace { tracing: Faults(strace), into: into.to_owned() }
     }
 
     /// Injects a fault into system calls of the threads with these names only.
@@ -92,6 +108,14 @@ impl Strace {
         let strace = command.args(["-p", &process.to_string()]).args(more).spawn().unwrap();
         wait_until(|| all_traced(process));
         strace
+    }
+}
+
+impl Trace {
+    /// Ends the trace and returns it: a line for each call, or two if other threads made calls meanwhile.
+    pub fn end(self) -> String {
+        drop(self.tracing);
+        std::fs::read_to_string(self.into).unwrap()
     }
 }
 
