@@ -49,6 +49,7 @@ mod engines;
 mod firewall;
 mod foreign_drivers;
 mod forget;
+mod given_back;
 mod inventory;
 mod leases;
 mod left_links;
@@ -130,7 +131,9 @@ struct Inner {
 struct Memory {
     /// Whether the kernel may still have something that the state no longer asks for, or the next candidates
     /// have changed.
-    leftovers: bool,
+    leftovers: Cell<bool>,
+    /// The host's links that are being deleted without the lock. They count as gone.
+    removing: BTreeSet<IfName>,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
     /// Endpoints whose links were missing and were made again. The first link may be in another namespace,
@@ -300,6 +303,9 @@ impl Drop for Guard<'_> {
             self.after.0.publish(&self.inner);
             self.after.0.copies.take_over(&self.inner, self.changed);
         }
+        if self.inner.leftovers.get() {
+            self.after.0.schedule_deferred();
+        }
         self.after.0.copies.is_released();
         self.inner.kernel.leave();
         unlocked::mark(false);
@@ -370,9 +376,7 @@ impl Inner {
     /// in the result, and is left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
-        self.publication.sees(&observed.host);
-        self.ask_parents(&mut observed);
-        observed.unlinked = self.unlinked.lasting();
+        self.note(&mut observed);
         Ok(observed)
     }
 
@@ -380,13 +384,19 @@ impl Inner {
     /// because nothing may be decided about it.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
-        self.publication.sees(&observed.host);
-        self.ask_parents(&mut observed);
-        observed.unlinked = self.unlinked.lasting();
+        self.note(&mut observed);
         match observed.unreadable.first_key_value() {
             Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
             None => Ok(observed),
         }
+    }
+
+    /// Notes what was observed of the host, and adds what only the controller knows.
+    fn note(&self, observed: &mut Observed) {
+        observed.host.links.retain(|link| !self.removing.contains(&link.name));
+        self.publication.sees(&observed.host);
+        self.ask_parents(observed);
+        observed.unlinked = self.unlinked.lasting();
     }
 
     /// Asks the parents whether links that are missing in their containers are still on the LAN.
@@ -441,7 +451,8 @@ impl Inner {
 
     /// Plans the steps and logs them. Fails if a step is blocked. Blocked extras are left out instead.
     fn unblocked_plan(&self, observed: &Observed) -> Result<Plan, Refusal> {
-        let plan = self.plan(observed);
+        let mut plan = self.plan(observed);
+        self.leave_given_back(&mut plan, self.state(), observed);
         let (extra, blocked): (Vec<&Blocked>, Vec<&Blocked>) =
             plan.blocked.iter().partition(|blocked| blocked.is_of_extra());
         if let Some(blocked) = blocked.first() {
@@ -506,7 +517,8 @@ impl Inner {
         wanted: &State,
         netns: &[Netns],
     ) -> Result<(Observed, Vec<StepError>), Refusal> {
-        let plan = self.plan_for(wanted, &observed);
+        let mut plan = self.plan_for(wanted, &observed);
+        self.leave_given_back(&mut plan, wanted, &observed);
         if plan.steps.is_empty() {
             return Ok((observed, Vec::new()));
         }

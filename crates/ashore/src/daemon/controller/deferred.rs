@@ -48,15 +48,17 @@ impl Controller {
         if inner.still_on_lan().next().is_some() {
             self.search_soon();
         }
-        if !std::mem::take(&mut inner.leftovers) && !given_back {
+        if !inner.leftovers.take() && !given_back {
             return;
         }
-        match inner.sweep(&[]) {
-            Ok((_, errors)) => {
-                for error in &errors {
-                    tracing::warn!("{error}; it is tried again every minute");
-                }
+        let swept = inner.sweep(&[]).inspect(|(_, errors)| {
+            for error in errors {
+                tracing::warn!("{error}; it is tried again every minute");
             }
+        });
+        inner.leftovers.set(false);
+        match swept {
+            Ok((observed, _)) => self.remove_given_back(inner, &observed),
             Err(refusal) => tracing::error!("{refusal}; the next reconciliation tries again"),
         }
     }

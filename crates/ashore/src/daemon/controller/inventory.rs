@@ -100,7 +100,7 @@ impl Controller {
         inner.engines.keep(inventory);
         if inner.vlans.spare() {
             // The network for which the interface stayed may be gone.
-            inner.leftovers = true;
+            inner.leftovers.set(true);
             self.schedule_deferred();
         }
         Ok(Reply::Inventoried { wrong_identities, waiting })

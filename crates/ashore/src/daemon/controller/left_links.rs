@@ -12,7 +12,7 @@ use ashore_core::model::state::State;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
 
-use super::{Controller, Inner};
+use super::{Controller, Inner, Locked};
 use crate::unlocked::Unlocked;
 
 /// How long a link may take to end with its namespace.
@@ -20,19 +20,23 @@ const DYING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Controller {
-    /// Waits before a container gets a link again: the kernel brings up no link with a MAC that another link
-    /// has, even if that is the container's own last link. The MAC may have gone to another container for
-    /// good, so the wait is limited. Other requests are served meanwhile.
-    pub(super) fn await_last_link(&self, unlocked: &mut Unlocked, id: &str) {
+    /// Takes the lock once a container may get a link again: its last one may be about to be deleted, and the
+    /// kernel brings up no link with a MAC that another link has, even if that is the container's own last link.
+    /// The MAC may have gone to another container for good, so the wait is limited. Other requests are served
+    /// meanwhile.
+    pub(super) fn lock_after_last_link<'a>(&'a self, mut unlocked: &'a mut Unlocked, id: &str) -> Locked<'a> {
         let end = Instant::now() + DYING;
         loop {
             let mut inner = self.lock(unlocked);
             inner.clear_containers();
-            let mac = inner.state().endpoint_of_engine(id).and_then(|endpoint| endpoint.mac);
-            if !inner.left.iter().any(|left| left.mac.is_some() && left.mac == mac) || Instant::now() > end {
-                return;
+            let has_last_link = |endpoint: &Endpoint| {
+                inner.removing.contains(endpoint.link().1)
+                    || inner.left.iter().any(|left| left.mac.is_some() && left.mac == endpoint.mac)
+            };
+            if !inner.state().endpoint_of_engine(id).is_some_and(has_last_link) || Instant::now() > end {
+                return inner;
             }
-            drop(inner);
+            unlocked = inner.release();
             unlocked.sleep(LOOK_AGAIN);
         }
     }

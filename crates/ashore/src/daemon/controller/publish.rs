@@ -49,6 +49,11 @@ enum Due {
 }
 
 impl Publication {
+    /// Whether the first reconciliation is over.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
+    }
+
     /// From now on, the state is published.
     pub(super) fn begin(&self) {
         self.has_begun.set(true);

@@ -149,7 +149,8 @@ impl Controller {
         let changed = planned.len() + going.len();
         let (observed, failed) =
             if planned.is_empty() { (observed, Vec::new()) } else { inner.sweep_to(&wanted, &netns)? };
-        let left = inner.plan_for(&wanted, &observed);
+        let mut left = inner.plan_for(&wanted, &observed);
+        inner.leave_given_back(&mut left, &wanted, &observed);
         for error in &failed {
             tracing::warn!("{error}");
         }

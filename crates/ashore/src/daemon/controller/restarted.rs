@@ -30,7 +30,7 @@ impl Controller {
         if let Some(endpoint) = inner.state().holder(ip).filter(only_reserved) {
             let changes = inner.state().detached(endpoint, now());
             inner.commit(changes)?;
-            inner.leftovers = true;
+            inner.leftovers.set(true);
             self.schedule_deferred();
         }
         Ok(done())
@@ -106,7 +106,7 @@ impl Inner {
             tracing::info!(name = %endpoint.name, "gives way: its engine restarted before it had made this endpoint");
             let changes = self.state().detached(&endpoint, now());
             self.commit(changes)?;
-            self.leftovers = true;
+            self.leftovers.set(true);
         }
         Ok(())
     }

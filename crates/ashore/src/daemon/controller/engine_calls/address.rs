@@ -196,7 +196,7 @@ impl Controller {
         };
         // After a power failure the engine's list says that the container has gone.
         inner.record(changes)?;
-        inner.leftovers = true;
+        inner.leftovers.set(true);
         self.schedule_deferred();
         Ok(done())
     }

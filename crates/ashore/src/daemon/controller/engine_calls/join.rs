@@ -23,8 +23,7 @@ impl Controller {
         id: &str,
         sandbox: Option<&Path>,
     ) -> Result<Reply, Refusal> {
-        self.await_last_link(unlocked, id);
-        let mut inner = self.lock(unlocked);
+        let mut inner = self.lock_after_last_link(unlocked, id);
         let endpoint = inner.engine_endpoint(id)?;
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
@@ -95,7 +94,7 @@ impl Controller {
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, placement, seen: None, ..endpoint })]
         };
         inner.record(changes)?;
-        inner.leftovers = true;
+        inner.leftovers.set(true);
         self.schedule_deferred();
         Ok(Reply::Deleted { addresses })
     }
