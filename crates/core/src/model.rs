@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 pub mod identity;
+pub mod indexed;
 pub mod inventory;
 pub mod ipv6;
 pub mod learned;
@@ -12,5 +13,6 @@ pub mod owner;
 pub mod ownership;
 pub mod pool;
 pub(crate) mod resolv;
+pub mod sorted;
 pub mod state;
 pub mod survey;

@@ -241,10 +241,11 @@ fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, D
 /// Derives what older versions did not store as [`Ownership`]. They had Docker's endpoints and those of the
 /// command line, and Docker moves every link itself.
 fn read_ownership(state: &mut State) {
-    let in_netns = state.endpoints.values_mut().filter(|endpoint| endpoint.netns().is_some());
-    for endpoint in in_netns.filter(|endpoint| endpoint.ownership == Ownership::Docker) {
-        endpoint.ownership = Ownership::Cli;
-    }
+    state.endpoints.change_all(|_, endpoint| {
+        if endpoint.netns().is_some() && endpoint.ownership == Ownership::Docker {
+            endpoint.ownership = Ownership::Cli;
+        }
+    });
 }
 
 /// Derives what older versions did not store as [`Chosen`] and [`ByUser`]. In those versions, an endpoint
@@ -254,31 +255,30 @@ fn read_placeholders(state: &mut State) {
     let is_placeholder = |name: &EndpointName, addresses: &[IpAddr]| {
         addresses.iter().any(|ip| EndpointName::of_unnamed(*ip) == *name)
     };
-    for ((network, _), endpoint) in &mut state.endpoints {
+    let State { seed, networks, endpoints, identities, .. } = state;
+    endpoints.change_all(|(network, _), endpoint| {
         let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
         let known = endpoint.chosen != Chosen::ForName || endpoint.netns().is_some();
         let tagged = endpoint.tagged_as.as_ref().is_some_and(|name| is_placeholder(name, &addresses));
         endpoint.chosen = match is_placeholder(&endpoint.name, &addresses) {
-            _ if known => continue,
+            _ if known => return,
             true => Chosen::Unnamed,
             false if tagged => Chosen::StandIn,
-            false => continue,
+            false => return,
         };
         // Ashore chose the MAC if it is derived from the endpoint's name at that time, or if a lease was
         // requested with it.
-        let scope = state.networks.get(network).map(State::scope);
+        let scope = networks.get(network).map(State::scope);
         let derived = |mac: Mac| {
             let scope = scope.as_ref();
-            scope.is_some_and(|scope| {
-                (0..=u8::MAX).any(|n| state.seed.mac(scope, endpoint.tag_name(), n) == mac)
-            })
+            scope.is_some_and(|scope| (0..=u8::MAX).any(|n| seed.mac(scope, endpoint.tag_name(), n) == mac))
         };
         let asked_with = |mac: Mac| endpoint.lease.as_ref().is_some_and(|record| record.mac == mac);
         let mac = endpoint.mac.is_some_and(|mac| !derived(mac) && !asked_with(mac));
         let addresses = if endpoint.source == Source::Fixed { addresses } else { Vec::new() };
         endpoint.by_user = ByUser { mac, addresses };
-    }
-    state.identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
+    });
+    identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
 }
 
 /// A row that holds one object of the state.

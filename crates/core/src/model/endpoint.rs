@@ -1,12 +1,15 @@
 //! An endpoint: one container's attachment to one network.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::ClientId;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::model::indexed::Marked;
 use crate::model::learned::{Learned, LearnedAddress};
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::ownership::Ownership;
@@ -186,6 +189,55 @@ pub enum Stage {
     Attached,
     /// It is being removed.
     Detaching,
+}
+
+/// What an endpoint can be found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// An address that it holds.
+    Ip(IpAddr),
+    /// Its own MAC.
+    Mac(Mac),
+    /// The MAC with which its link was last seen, if that is another one.
+    SeenMac(Mac),
+    /// The numbers of the file of its namespace, if Ashore itself makes its link there.
+    Netns(u64, u64),
+    /// The path at which its engine has its namespace.
+    Sandbox(PathBuf),
+    /// The name of its link on the host, if an engine moves it.
+    OnHost(IfName),
+    /// The engine's id of it.
+    EngineId(String),
+    /// The client identifier of its DHCPv4 lease.
+    Lease(ClientId),
+    /// The client identifier of its DHCPv6 lease.
+    Lease6(ClientId),
+    /// It is being attached or detached.
+    Unfinished,
+}
+
+impl Marked for Endpoint {
+    type Mark = Mark;
+
+    fn marks(&self) -> BTreeSet<Mark> {
+        let mut marks: BTreeSet<Mark> = self.addresses.iter().map(|net| Mark::Ip(net.addr())).collect();
+        marks.extend(self.mac.map(Mark::Mac));
+        marks.extend(self.macs().filter(|mac| self.mac != Some(*mac)).map(Mark::SeenMac));
+        match &self.placement {
+            Placement::Netns { netns, .. } => _ = marks.insert(Mark::Netns(netns.dev, netns.ino)),
+            Placement::Engine { id, ifname, sandbox, .. } => {
+                marks.insert(Mark::OnHost(ifname.clone()));
+                marks.extend(sandbox.clone().map(Mark::Sandbox));
+                marks.extend(id.clone().map(Mark::EngineId));
+            }
+        }
+        marks.extend(self.lease.iter().map(|record| Mark::Lease(record.id.clone())));
+        marks.extend(self.lease6.iter().map(|record| Mark::Lease6(record.id.clone())));
+        if self.is_cut_short() {
+            marks.insert(Mark::Unfinished);
+        }
+        marks
+    }
 }
 
 impl EndpointName {

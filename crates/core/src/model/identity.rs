@@ -1,6 +1,7 @@
 //! What a container keeps for life. Its MAC is derived from its name on its network, and so is its address as
 //! long as that is free.
 
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,6 +11,7 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::model::indexed::Marked;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::Subnet;
 use crate::model::ownership::EngineKind;
@@ -52,6 +54,40 @@ pub struct Identity {
     pub lease6: Option<Box<LeaseRecord6>>,
     /// When it was last used, in seconds since 1970.
     pub last_used: u64,
+}
+
+/// What an identity can be found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// An address that is kept for the name, whether chosen or leased.
+    Ip(IpAddr),
+    /// An address that occurs in it otherwise: one that was asked for, or that of a lease's record.
+    Named(IpAddr),
+    /// The last MAC.
+    Mac(Mac),
+    /// An address that it made from an advertised prefix.
+    Made(Ipv6Addr),
+    /// The client identifier of a lease.
+    Client(ClientId),
+    /// It has a lease of either protocol.
+    Leased,
+}
+
+impl Marked for Identity {
+    type Mark = Mark;
+
+    fn marks(&self) -> BTreeSet<Mark> {
+        let mut marks: BTreeSet<Mark> = self.all_addresses().map(Mark::Ip).collect();
+        let of_lease = self.lease.iter().map(|record| IpAddr::V4(record.lease.address.addr()));
+        marks.extend(self.asked.iter().copied().chain(of_lease).map(Mark::Named));
+        marks.extend(self.mac.map(Mark::Mac));
+        marks.extend(self.made.iter().copied().map(Mark::Made));
+        marks.extend(self.client_ids().cloned().map(Mark::Client));
+        if self.client_ids().next().is_some() {
+            marks.insert(Mark::Leased);
+        }
+        marks
+    }
 }
 
 /// A network as identities know it: by the name that users give it, which outlives the network itself.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_wire::Mac;
 
-use crate::model::endpoint::{Endpoint, Seen, Stage};
+use crate::model::endpoint::{Endpoint, Mark, Seen, Stage};
 use crate::model::identity;
 use crate::model::network::Network;
 use crate::model::state::{Change, State};
@@ -240,14 +240,47 @@ impl State {
         observed: &'a Observed,
     ) -> BTreeMap<&'a Netns, Vec<(&'a Endpoint, &'a Network)>> {
         let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for endpoint in self.endpoints.values().filter(|endpoint| endpoint.stage != Stage::Reserved) {
-            let own = || observed.netns.get_key_value(endpoint.netns()?);
-            let found = own().or_else(|| observed.at(endpoint.sandbox()?));
-            if let (Some((netns, _)), Some(network)) = (found, self.network_of(endpoint)) {
+        for (netns, endpoint) in self.in_containers(observed) {
+            if let Some(network) = self.network_of(endpoint).filter(|_| endpoint.stage != Stage::Reserved) {
                 all.entry(netns).or_default().push((endpoint, network));
             }
         }
+        for endpoints in all.values_mut() {
+            endpoints.sort_by_key(|(endpoint, _)| (&endpoint.network, &endpoint.name));
+        }
         all
+    }
+
+    /// The endpoints of the observed containers. Others are not looked at.
+    fn in_containers<'a>(
+        &'a self,
+        observed: &'a Observed,
+    ) -> impl Iterator<Item = (&'a Netns, &'a Endpoint)> {
+        let own = |netns| self.endpoints_in(netns).map(move |endpoint| (netns, endpoint));
+        let of_engines = observed.paths.keys().filter_map(|path| Some((path, observed.at(path)?.0)));
+        let of_engines = of_engines.flat_map(|(path, netns)| {
+            let there = self.endpoints.with(Mark::Sandbox(path.clone()));
+            there.map(move |(_, endpoint)| (netns, endpoint))
+        });
+        observed.netns.keys().flat_map(own).chain(of_engines)
+    }
+
+    /// The endpoints that a plan for the observed places may be about, in the order of their keys: those in
+    /// the observed containers, those with a link on the host, and all of the networks whose endpoints have
+    /// one.
+    pub(crate) fn concerned<'a>(&'a self, observed: &'a Observed) -> BTreeMap<EndpointKey, &'a Endpoint> {
+        let host = &observed.host;
+        let has_ports = |network: &&Network| {
+            network.kind == LinkKind::Bridge || !network.adopted && host.link(&network.parent).is_none()
+        };
+        let of_networks = self.networks.values().filter(has_ports);
+        let of_networks = of_networks.flat_map(|network| self.endpoints_on(&network.name));
+        let on_host = host.links.iter().filter(|link| is_engine_link_name(&link.name));
+        let on_host = on_host.flat_map(|link| self.endpoints.with(Mark::OnHost(link.name.clone())));
+        let of_engines = on_host.chain(self.endpoints.with(Mark::Unfinished)).map(|(_, endpoint)| endpoint);
+        let inside = self.in_containers(observed).map(|(_, endpoint)| endpoint);
+        let all = inside.chain(of_engines).chain(of_networks);
+        all.map(|endpoint| (endpoint.key(), endpoint)).collect()
     }
 
     /// The steps that delete from a container what is left of an endpoint that the state does not have there.
@@ -302,12 +335,14 @@ impl State {
         if tag.as_ref().is_some_and(|tag| tag.host_name() == link.name) {
             return tag.map(Owner::Of);
         }
-        let own = || self.endpoints.values().filter_map(|one| Some((one, self.network_of(one)?)));
-        let own = || own().filter(|(_, network)| !network.adopted);
+        let own = |mark| {
+            let with = self.endpoints.with(mark).map(|(_, endpoint)| endpoint);
+            let with = with.filter_map(|one| Some((one, self.network_of(one)?)));
+            with.filter(|(_, network)| !network.adopted)
+        };
         let for_engine = is_engine_link_name(&link.name) && may_bear_endpoints(&link.kind);
         if for_engine {
-            let named = |one: &Endpoint| one.netns().is_none() && *one.link().1 == link.name;
-            if let Some((endpoint, _)) = own().find(|(one, _)| named(one)) {
+            if let Some((endpoint, _)) = own(Mark::OnHost(link.name.clone())).next() {
                 return Some(Owner::Of(endpoint.tag()));
             }
         }
@@ -319,10 +354,8 @@ impl State {
             }
             // Only the endpoint's own MAC counts: a MAC that a container set on its link may be the MAC of a
             // link that the user made here.
-            let with_mac = |(one, network): &(&Endpoint, &Network)| {
-                network.parent == parent.name && one.mac == Some(mac)
-            };
-            if let Some((endpoint, _)) = own().find(with_mac) {
+            let mut with_mac = own(Mark::Mac(mac));
+            if let Some((endpoint, _)) = with_mac.find(|(_, network)| network.parent == parent.name) {
                 return Some(Owner::Of(endpoint.tag()));
             }
         }
@@ -344,9 +377,10 @@ impl State {
         let of_network = |network: &Network| network.parent == parent.name && !network.adopted;
         matches!(link.kind, ObservedKind::Macvlan { .. })
             && self.networks.values().any(of_network)
-            && self.identities.iter().any(|((scope, name), identity)| {
-                identity.mac == Some(mac) && (0..4).any(|n| self.seed.mac(scope, name, n) == mac)
-            })
+            && self
+                .identities
+                .with(identity::Mark::Mac(mac))
+                .any(|((scope, name), _)| (0..4).any(|n| self.seed.mac(scope, name, n) == mac))
     }
 
     /// Returns the tag for the far end of a veth that is not tagged yet. The far end is tagged later than the
@@ -373,7 +407,8 @@ impl State {
     /// not observed keeps its last observation.
     pub fn sightings(&self, observed: &Observed) -> Vec<Change> {
         let owners = Owners::of(self, observed);
-        let attached = self.endpoints.values().filter(|endpoint| endpoint.stage == Stage::Attached);
+        let found = owners.links.keys().filter_map(|key| self.endpoints.get(key));
+        let attached = found.filter(|endpoint| endpoint.stage == Stage::Attached);
         let seen = attached.filter_map(|endpoint| {
             let (_, view, link) = owners.link_of(endpoint, observed)?;
             let seen = Some(endpoint.seen_as(link, view));
@@ -399,7 +434,7 @@ impl State {
             (is_child && !there && endpoint.stage != Stage::Attaching).then(|| network.parent.clone())
         };
         let mut to_ask: BTreeMap<IfName, BTreeSet<Mac>> = BTreeMap::new();
-        for endpoint in self.endpoints.values() {
+        for endpoint in observed.netns.keys().flat_map(|netns| self.endpoints_in(netns)) {
             if let Some(parent) = missing(endpoint) {
                 to_ask.entry(parent).or_default().extend(self.macs_of(endpoint));
             }

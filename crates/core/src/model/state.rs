@@ -9,14 +9,16 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Endpoint, Mark};
 use crate::model::identity::{Identity, Scope, Seed};
+use crate::model::indexed::Indexed;
 use crate::model::network::Network;
 use crate::model::ownership::EngineKind;
 use crate::model::pool::{Pool, PoolKey};
+use crate::net::link::Netns;
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 
-/// Networks, endpoints, identities and pools.
+/// Networks, endpoints, identities and pools. A copy shares with the original what it has in common with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The seed from which MACs are derived.
@@ -24,9 +26,9 @@ pub struct State {
     /// All networks.
     pub networks: BTreeMap<NetworkName, Network>,
     /// All endpoints.
-    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
+    pub endpoints: Indexed<EndpointKey, Endpoint>,
     /// All remembered names. A name is forgotten once other names have taken over what it remembered.
-    pub identities: BTreeMap<(Scope, EndpointName), Identity>,
+    pub identities: Indexed<(Scope, EndpointName), Identity>,
     /// The open pools of engines.
     pub pools: BTreeMap<PoolKey, Pool>,
 }
@@ -58,8 +60,8 @@ impl State {
         State {
             seed,
             networks: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-            identities: BTreeMap::new(),
+            endpoints: Indexed::new(),
+            identities: Indexed::new(),
             pools: BTreeMap::new(),
         }
     }
@@ -110,7 +112,8 @@ impl State {
 
     /// The endpoints of a network.
     pub fn endpoints_on<'a>(&'a self, network: &'a NetworkName) -> impl Iterator<Item = &'a Endpoint> {
-        self.endpoints.values().filter(move |endpoint| endpoint.network == *network)
+        let from = self.endpoints.from(|(of, _)| of.cmp(network));
+        from.take_while(move |((of, _), _)| of == network).map(|(_, endpoint)| endpoint)
     }
 
     /// Returns the name for the tags of an endpoint's links if the endpoint's own name is in use: a container
@@ -124,7 +127,7 @@ impl State {
 
     /// The endpoint with this id of the engine.
     pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
-        self.endpoints.values().find(|endpoint| endpoint.engine_id() == Some(wanted))
+        self.first_with(Mark::EngineId(wanted.to_owned()))
     }
 
     /// The network with this name. The name may also be the one that the engine's user chose.
@@ -143,9 +146,9 @@ impl State {
     /// The remembered names of a network that are not on it now. The name that left last comes first.
     pub fn left_last<'a>(&'a self, network: &Network) -> impl Iterator<Item = &'a EndpointName> + use<'a> {
         let (scope, on) = (State::scope(network), network.name.clone());
-        let away = self.identities.iter().filter(|((of, name), _)| {
-            *of == scope && !self.endpoints.contains_key(&(on.clone(), name.clone()))
-        });
+        let from = self.identities.from(|(of, _)| of.cmp(&scope));
+        let here = from.take_while(|((of, _), _)| *of == scope);
+        let away = here.filter(|((_, name), _)| !self.endpoints.contains_key(&(on.clone(), name.clone())));
         let mut names: Vec<_> = away.map(|((_, name), identity)| (identity.last_used, name)).collect();
         names.sort_by_key(|(last_used, _)| std::cmp::Reverse(*last_used));
         names.into_iter().map(|(_, name)| name)
@@ -153,20 +156,34 @@ impl State {
 
     /// The endpoint that holds an address, on any network, because networks may share the LAN's subnet.
     pub fn holder(&self, ip: IpAddr) -> Option<&Endpoint> {
-        self.endpoints.values().find(|endpoint| endpoint.holds(ip))
+        self.first_with(Mark::Ip(ip))
     }
 
     /// The endpoint with this MAC.
     pub fn mac_holder(&self, mac: Mac) -> Option<&Endpoint> {
-        self.endpoints.values().find(|endpoint| endpoint.mac == Some(mac))
+        self.first_with(Mark::Mac(mac))
+    }
+
+    /// The endpoints whose links Ashore itself makes in a namespace.
+    pub fn endpoints_in(&self, netns: &Netns) -> impl Iterator<Item = &Endpoint> + use<'_> {
+        let (by_file, netns) = (self.endpoints.with(Mark::Netns(netns.dev, netns.ino)), netns.clone());
+        by_file.map(|(_, endpoint)| endpoint).filter(move |endpoint| endpoint.netns() == Some(&netns))
+    }
+
+    /// Whether an endpoint's link has a MAC, or had it when it was last seen.
+    pub fn has_mac(&self, mac: Mac) -> bool {
+        let mut with = self.endpoints.with(Mark::Mac(mac)).chain(self.endpoints.with(Mark::SeenMac(mac)));
+        with.next().is_some()
+    }
+
+    fn first_with(&self, mark: Mark) -> Option<&Endpoint> {
+        self.endpoints.with(mark).next().map(|(_, endpoint)| endpoint)
     }
 
     /// The MACs that an endpoint's link may have outside its namespace: its own MAC, and the MAC that was
     /// last seen on the link unless that is another endpoint's own MAC.
     pub fn macs_of<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = Mac> + 'a {
-        let is_others = |mac: Mac| {
-            self.endpoints.values().any(|other| other.mac == Some(mac) && other.key() != endpoint.key())
-        };
+        let is_others = |mac: Mac| self.endpoints.with(Mark::Mac(mac)).any(|(key, _)| *key != endpoint.key());
         endpoint.macs().filter(move |mac| endpoint.mac == Some(*mac) || !is_others(*mac))
     }
 

@@ -35,6 +35,9 @@ pub struct Observed {
     /// Endpoints of engines whose link was deleted together with an earlier parent, and whose container has
     /// had no link for long enough to be sure.
     pub unlinked: BTreeSet<EndpointKey>,
+    /// The addresses of endpoints to which the host's routes were looked at. `None`: all of them. The routes to
+    /// other endpoints are not in `host`, and nothing is planned about them.
+    pub about: Option<BTreeSet<IpAddr>>,
 }
 
 /// What was observed in one namespace.
@@ -287,6 +290,11 @@ pub struct Neighbour {
 }
 
 impl Observed {
+    /// Whether it was looked at what the host has for an address.
+    pub(crate) fn is_about(&self, ip: IpAddr) -> bool {
+        self.about.as_ref().is_none_or(|about| about.contains(&ip))
+    }
+
     /// Returns the view of a place. Returns `None` for a namespace that is gone or was not requested.
     pub fn view(&self, place: &Place) -> Option<&View> {
         match place {
@@ -320,6 +328,36 @@ impl View {
         self.link(&tag.host_name()).filter(|link| link.tag().as_ref() == Some(tag))
     }
 
+    /// Whether links, addresses and settings are the same in another view. An address whose time runs out is
+    /// the same a moment later.
+    pub fn has_same_links(&self, other: &View) -> bool {
+        let is_same = |(one, other): (&LinkAddress, &LinkAddress)| {
+            let life = one.life.and(other.life);
+            one == other || (life.is_some() && LinkAddress { life: other.life, ..one.clone() } == *other)
+        };
+        let same_addresses = || self.addresses.iter().zip(&other.addresses).all(is_same);
+        self.links == other.links
+            && (&self.altnames, &self.rises) == (&other.altnames, &other.rises)
+            && (self.rp_filter, self.arp_ignore) == (other.rp_filter, other.arp_ignore)
+            && self.addresses.len() == other.addresses.len()
+            && same_addresses()
+    }
+
+    /// The same view without routes and neighbours.
+    #[must_use]
+    pub fn without_routes(&self) -> View {
+        View {
+            links: self.links.clone(),
+            altnames: self.altnames.clone(),
+            rises: self.rises.clone(),
+            addresses: self.addresses.clone(),
+            routes: Vec::new(),
+            neighbours: Vec::new(),
+            rp_filter: self.rp_filter,
+            arp_ignore: self.arp_ignore,
+        }
+    }
+
     /// The addresses of a link.
     pub fn addresses_of(&self, link: &Link) -> impl Iterator<Item = &LinkAddress> {
         let index = link.index;
@@ -348,11 +386,12 @@ impl View {
         defaults.filter_map(|there| there.route.via).find(|via| subnet.contains(via))
     }
 
-    /// Whether this address is the next hop of one of the host's own routes. Routes out of Ashore's links do
-    /// not count: they lead to a container on purpose.
-    pub fn is_next_hop(&self, ip: IpAddr) -> bool {
+    /// The next hops of the host's own routes. Routes out of Ashore's links do not count: they lead to a
+    /// container on purpose.
+    pub fn next_hops(&self) -> BTreeSet<IpAddr> {
         let ours = |dev: &IfName| self.link(dev).is_some_and(|link| link.tag().is_some());
-        self.routes.iter().any(|there| there.route.via == Some(ip) && !ours(&there.route.dev))
+        let hops = self.routes.iter().filter_map(|there| Some((there.route.via?, &there.route.dev)));
+        hops.filter(|(_, dev)| !ours(dev)).map(|(via, _)| via).collect()
     }
 
     /// Whether a link that is not Ashore's has this address.

@@ -8,7 +8,7 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp4::LEAST_MTU;
 use ipnet::IpNet;
 
-use crate::model::endpoint::{Endpoint, Placement, Source, Stage};
+use crate::model::endpoint::{Endpoint, Mark, Placement, Source, Stage};
 use crate::model::identity;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::learned::LearnedAddress;
@@ -166,9 +166,10 @@ pub struct Waiting {
 pub fn desired(state: &State, observed: &Observed) -> Desired {
     let kept;
     let unseen = |endpoint: &&Endpoint| !endpoint.is_wanted() && observed.unreadable(endpoint).is_some();
-    let as_they_are = state
-        .endpoints
-        .values()
+    let as_they_are = observed
+        .unreadable
+        .keys()
+        .flat_map(|netns| state.endpoints_in(netns))
         .filter(unseen)
         .map(|endpoint| Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
     let as_they_are: Vec<Change> = as_they_are.collect();
@@ -182,7 +183,7 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for netns in observed.netns.keys() {
         desired.netns.insert(netns.clone(), Vec::new());
     }
-    desired.host.extend(vlans(state, &observed.host));
+    desired.host.extend(vlans(state, observed));
     let seen = observed;
     let observed = &with_vlans(observed, &desired.host);
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
@@ -205,7 +206,7 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         }
     }
     desired.host.extend(shims(state, observed));
-    for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
+    for endpoint in state.concerned(seen).into_values().filter(|endpoint| endpoint.is_wanted()) {
         let Some(network) = state.network_of(endpoint) else { continue };
         if network.adopted || observed.host.link(&network.parent).is_some() {
             want_endpoint(&mut desired, state, network, endpoint, observed);
@@ -214,11 +215,12 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
             desired.owners.leave_alone(endpoint, &seen.host);
         }
     }
+    let next_hops = seen.host.next_hops();
     for link in &mut desired.host {
         link.there = desired.owners.on_host(&link.tag, &link.spec.name, &seen.host);
         // A route to the address of one of the host's routers is left out, even if an endpoint has that
         // address.
-        link.routes.retain(|route| !route.is_single() || !seen.host.is_next_hop(route.to.addr()));
+        link.routes.retain(|route| !route.is_single() || !next_hops.contains(&route.to.addr()));
     }
     for (netns, links) in &mut desired.netns {
         one_way_to_each(links, &observed.netns[netns]);
@@ -376,7 +378,10 @@ fn link_again(
     let mut link = endpoint_link(network, endpoint, &name, host);
     let set = |one: &Endpoint| one.seen.as_ref().and_then(|seen| seen.set.clone());
     let had = |one: &Endpoint, family| set(one).is_some_and(|set| set.defaults.contains(&family));
-    let beside = || state.endpoints.values().filter(|one| one.sandbox() == endpoint.sandbox());
+    let beside = || {
+        let sandbox = endpoint.sandbox().map(|path| Mark::Sandbox(path.to_owned()));
+        sandbox.into_iter().flat_map(|mark| state.endpoints.with(mark)).map(|(_, one)| one)
+    };
     // The engine sets one default route of each family, through a network of its choice among the container's
     // networks.
     link.routes.retain(|route| {

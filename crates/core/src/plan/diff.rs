@@ -4,7 +4,9 @@
 //! nothing left to plan, unless a container made more than one plan removes. A plan removes only what has
 //! Ashore's tag or Ashore's `rtm_protocol`, and never changes a link that somebody else made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
 
 use crate::model::owner::Owner;
 use crate::net::family::Family;
@@ -135,37 +137,52 @@ impl Plan {
 /// Returns what has to change so that what was observed becomes what is desired.
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
-    let mut places = vec![(Place::Host, &observed.host, desired.host.as_slice())];
+    let diff_in = |place, view, wanted| Diff::of(place, view, wanted, desired, observed);
+    let mut places = vec![diff_in(Place::Host, &observed.host, desired.host.as_slice())];
     for (netns, view) in &observed.netns {
         let wanted = desired.netns.get(netns).map_or(&[][..], Vec::as_slice);
-        places.push((Place::Netns(netns.clone()), view, wanted));
+        places.push(diff_in(Place::Netns(netns.clone()), view, wanted));
     }
     // Removals come first, because a MAC, a name or a passthru parent may be needed again at once. Only a
     // VLAN interface is removed after the links on it, which would go with it.
-    for (place, view, wanted) in &places {
-        Diff { place, view, wanted, desired, host: &observed.host }.removals(&mut plan);
-    }
-    for (place, view, wanted) in &places {
-        Diff { place, view, wanted, desired, host: &observed.host }.link_removals(&mut plan, true);
-    }
-    for (place, view, wanted) in &places {
-        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, false);
-    }
+    places.iter().for_each(|place| place.removals(&mut plan));
+    places.iter().for_each(|place| _ = place.link_removals(&mut plan, true));
+    places.iter().for_each(|place| place.additions(&mut plan, false));
     // The far end of a veth exists once the container's end does.
-    for (place, view, wanted) in &places {
-        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, true);
-    }
+    places.iter().for_each(|place| place.additions(&mut plan, true));
     plan
 }
 
 /// The comparison of one place.
 struct Diff<'a> {
-    place: &'a Place,
+    place: Place,
     view: &'a View,
     wanted: &'a [WantedLink],
     desired: &'a Desired,
+    observed: &'a Observed,
     /// The view in which parents' indices are valid.
     host: &'a View,
+    /// The routes in this place, by their destination. The host has one for each endpoint.
+    routes: BTreeMap<IpNet, Vec<&'a ObservedRoute>>,
+    /// The destinations of the wanted routes.
+    destinations: BTreeSet<IpNet>,
+}
+
+impl<'a> Diff<'a> {
+    fn of(
+        place: Place,
+        view: &'a View,
+        wanted: &'a [WantedLink],
+        desired: &'a Desired,
+        observed: &'a Observed,
+    ) -> Self {
+        let mut routes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for there in &view.routes {
+            routes.entry(there.route.to).or_default().push(there);
+        }
+        let destinations = wanted.iter().flat_map(|link| &link.routes).map(|route| route.to).collect();
+        Diff { place, view, wanted, desired, observed, host: &observed.host, routes, destinations }
+    }
 }
 
 impl Diff<'_> {
@@ -201,7 +218,7 @@ impl Diff<'_> {
     }
 
     fn owner(&self, link: &Link) -> Option<&Owner> {
-        self.desired.owners.owner(self.place, link)
+        self.desired.owners.owner(&self.place, link)
     }
 
     /// Whether somebody else uses a VLAN interface, as far as the host shows: it has addresses (Ashore gives
@@ -210,7 +227,8 @@ impl Diff<'_> {
     fn others_use(&self, link: &Link) -> bool {
         let is_wanted = self.wanted.iter().any(|wanted| wanted.spec.name == link.name);
         let is_vlan = matches!(link.kind, ObservedKind::Vlan { .. });
-        let stands_on_it = |other: &&Link| other.is_child_of(link, self.place) && self.owner(other).is_none();
+        let stands_on_it =
+            |other: &&Link| other.is_child_of(link, &self.place) && self.owner(other).is_none();
         let has_address = || self.view.addresses_of(link).any(|there| !there.link_scope);
         let used =
             || link.master.is_some() || has_address() || self.view.links.iter().any(|one| stands_on_it(&one));
@@ -226,18 +244,16 @@ impl Diff<'_> {
             let kept = wanted.is_some_and(|wanted| wanted.neighbours.contains(&(there.ip, there.mac)));
             // All entries on a shim are Ashore's, even if the kernel does not keep the protocol of neighbour
             // entries.
+            let is_meant = self.place != Place::Host || self.observed.is_about(there.ip);
             let is_ours = there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses);
             let (place, link) = (self.place.clone(), link.name.clone());
-            (!kept && is_ours).then_some(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac })
+            (is_meant && !kept && is_ours).then_some(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac })
         });
         plan.steps.extend(neighbours.take(most));
         let ours =
             self.view.routes.iter().filter(|there| there.is_ours() && !dying.contains(&there.route.dev));
         // A destination that stays but is reached in another way is replaced in one step below.
-        let kept = |there: &&ObservedRoute| {
-            self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to)
-        };
-        let going = ours.filter(|there| !kept(there)).take(most);
+        let going = ours.filter(|there| !self.destinations.contains(&there.route.to)).take(most);
         plan.steps.extend(
             going.map(|there| Step::DelRoute { place: self.place.clone(), route: there.route.clone() }),
         );
@@ -330,7 +346,7 @@ impl Diff<'_> {
     /// Adds all that belongs to a link, in the order that the kernel requires: tag and sysctls while the link
     /// is down, then the addresses, then up, then what needs the link to be up.
     fn finish(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
-        let (place, name) = (self.place, &wanted.spec.name);
+        let (place, name) = (&self.place, &wanted.spec.name);
         // The container of an engine may change the alias.
         let moved = matches!(wanted.custody, Custody::Moved { .. });
         if !moved && link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
@@ -430,7 +446,7 @@ impl Diff<'_> {
         plan: &mut Plan,
     ) {
         let Some(PortVlan { id: vlan, membership }) = wanted.vlan else { return };
-        let (place, link) = (self.place, &wanted.spec.name);
+        let (place, link) = (&self.place, &wanted.spec.name);
         let joins = bridge.and_then(|bridge| bridge.default_pvid).map(|id| (id, Membership::UNTAGGED));
         let member_of = match there {
             Some(port) => port.vlans.clone().unwrap_or_default(),
@@ -458,7 +474,7 @@ impl Diff<'_> {
     }
 
     fn set_addresses(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
-        let (place, name) = (self.place, &wanted.spec.name);
+        let (place, name) = (&self.place, &wanted.spec.name);
         let there: Vec<_> = link.into_iter().flat_map(|link| self.view.addresses_of(link)).collect();
         let off = |there: &LinkAddress| {
             wanted.lost.contains(&there.net) || (wanted.no_other_addresses && there.life.is_none())
@@ -488,7 +504,7 @@ impl Diff<'_> {
     }
 
     fn set_neighbours(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
-        let (place, name) = (self.place, &wanted.spec.name);
+        let (place, name) = (&self.place, &wanted.spec.name);
         let there: Vec<_> = self
             .view
             .neighbours
@@ -506,8 +522,8 @@ impl Diff<'_> {
     /// Sets a route. If the link was made again, its old routes are gone (`anew`).
     fn set_route(&self, route: &Route, custody: Custody, anew: bool, plan: &mut Plan) {
         let is_there = |there: &&ObservedRoute| !anew || there.route.dev != route.dev;
-        let same_destination: Vec<&ObservedRoute> =
-            self.view.routes.iter().filter(is_there).filter(|there| there.route.to == route.to).collect();
+        let same_destination = self.routes.get(&route.to).into_iter().flatten().copied();
+        let same_destination: Vec<&ObservedRoute> = same_destination.filter(is_there).collect();
         if same_destination.iter().any(|there| there.route == *route && there.ways == Ways::One) {
             return;
         }
@@ -533,7 +549,7 @@ impl Diff<'_> {
     fn is_same(&self, link: &Link, wanted: &WantedLink) -> bool {
         let spec = &wanted.spec;
         let is_child =
-            |parent| self.host.link(parent).is_some_and(|there| link.is_child_of(there, self.place));
+            |parent| self.host.link(parent).is_some_and(|there| link.is_child_of(there, &self.place));
         let kind = match (&link.kind, &spec.kind) {
             (
                 ObservedKind::Macvlan { mode: there, bc_queue_len: queue },

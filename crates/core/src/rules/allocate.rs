@@ -3,14 +3,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::model::endpoint::Endpoint;
-use crate::model::identity::{Identity, Scope};
+use crate::model::endpoint::{self, Endpoint};
+use crate::model::identity::{self, Identity, Scope};
 use crate::model::network::{Network, Subnet};
 use crate::model::state::State;
 use crate::net::family::Family;
@@ -20,7 +21,7 @@ use crate::net::option::{CONFLICT, IP_RANGE};
 use crate::net::range::Range;
 use crate::net::remedy::{Front, Remedy};
 use crate::net::text::list;
-use crate::rules::addresses_in_use::{AddressesInUse, Claimant, MOST_ANSWERS};
+use crate::rules::addresses_in_use::{AddressesInUse, Claimant, Hearsay, MOST_ANSWERS};
 
 /// A range with more addresses than this is searched from an offset that follows from the name, not from its
 /// first address. In an IPv6 subnet the search for the first free address would take too long.
@@ -188,18 +189,26 @@ impl AddressError {
     }
 }
 
-/// A subnet, and which of its addresses are taken.
-struct Open {
-    subnet: Subnet,
-    taken: BTreeSet<IpAddr>,
+/// A subnet, and which of its addresses can be had.
+#[derive(Clone)]
+struct Open<'a> {
+    state: &'a State,
+    subnet: &'a Subnet,
+    /// The addresses that something else than an endpoint keeps.
+    kept: BTreeSet<IpAddr>,
     /// The ranges from which engines' own drivers assign addresses.
     of_engines: Vec<Range>,
 }
 
-impl Open {
+impl Open<'_> {
     fn has(&self, ip: IpAddr) -> bool {
+        self.has_besides_endpoints(ip) && self.state.holder(ip).is_none()
+    }
+
+    /// The same, if no endpoint has the address.
+    fn has_besides_endpoints(&self, ip: IpAddr) -> bool {
         self.subnet.net.contains(&ip)
-            && !self.taken.contains(&ip)
+            && !self.kept.contains(&ip)
             && self.subnet.never(ip).is_none()
             && !self.of_engines.iter().any(|range| range.contains(ip))
     }
@@ -287,62 +296,87 @@ impl State {
     /// The addresses to try for a name in a subnet, best first: first those that the name had before; then
     /// those that no name ever had; then those that other names have released, the longest unused first.
     /// Within each of the last two groups, addresses that a machine was heard to have come last.
-    pub fn candidates(
-        &self,
+    ///
+    /// What is not needed for the first of them is not looked at before they have all been refused.
+    pub fn candidates<'a>(
+        &'a self,
         network: &Network,
-        subnet: &Subnet,
+        subnet: &'a Subnet,
         name: Option<&EndpointName>,
-        known: &AddressesInUse<'_>,
-    ) -> impl Iterator<Item = IpAddr> + use<> {
+        known: &AddressesInUse<'a>,
+    ) -> impl Iterator<Item = IpAddr> + use<'a> {
         let scope = State::scope(network);
-        let pool = subnet.pool();
-        let of_engines = of_engines(self).collect();
-        let open = Open { subnet: subnet.clone(), taken: self.taken(subnet, known), of_engines };
-        let remembered = self.remembered(&pool);
-
+        let (pool, heard) = (subnet.pool(), known.heard);
+        let open = Open {
+            state: self,
+            subnet,
+            kept: self.kept(subnet, known),
+            of_engines: of_engines(self).collect(),
+        };
         let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
         let may_have = |ip: &IpAddr| own.is_some_and(|own| own.may_have_of(subnet, *ip)) && open.has(*ip);
         let before: Vec<IpAddr> = own.into_iter().flat_map(Identity::own_first).filter(may_have).collect();
-        // An address that a DHCP server leased is left to that server.
-        let leased: BTreeSet<IpAddr> =
-            self.identities.values().filter_map(|identity| identity.leased.map(IpAddr::V4)).collect();
-        let mut let_go: Vec<(bool, u64, IpAddr)> = remembered
-            .iter()
-            .filter(|(ip, _)| open.has(**ip) && !before.contains(ip) && !leased.contains(ip))
-            .map(|(ip, used)| (known.heard.contains_key(ip), *used, *ip))
-            .collect();
-        let_go.sort_unstable();
         let asks = known.answered.len() < DOUBTS;
-        let let_go = let_go.into_iter().filter(move |(heard, ..)| asks || !heard).map(|(_, _, ip)| ip);
 
-        // A claim that was heard only once and long ago is the least likely to hold.
-        let mut doubtful: Vec<(Reverse<Duration>, IpAddr)> = known
-            .heard
-            .iter()
-            .filter(|(ip, _)| asks && pool.contains(**ip) && open.has(**ip) && !remembered.contains_key(ip))
-            .map(|(ip, hearsay)| (Reverse(hearsay.age), *ip))
-            .collect();
-        doubtful.sort_unstable();
-        let heard: BTreeSet<IpAddr> = known.heard.keys().copied().collect();
-        let fresh = self
-            .search_order(&pool, &scope, name)
-            .filter(move |ip| open.has(*ip) && !remembered.contains_key(ip) && !heard.contains(ip));
-        before.into_iter().chain(fresh).chain(doubtful.into_iter().map(|(_, ip)| ip)).chain(let_go)
+        let (free, fresh) = (open.clone(), self.unused(&pool, &scope, name));
+        let fresh = fresh.filter(move |ip| free.has_besides_endpoints(*ip) && !heard.contains_key(ip));
+        let had = before.clone();
+        let rest = iter::once_with(move || {
+            let doubtful = if asks { open.doubtful(&pool, heard) } else { Vec::new() };
+            let let_go = open.let_go(&pool, heard).into_iter();
+            let let_go = let_go.filter(|(is_heard, ip)| (asks || !is_heard) && !had.contains(ip));
+            doubtful.into_iter().chain(let_go.map(|(_, ip)| ip)).collect::<Vec<_>>()
+        });
+        before.into_iter().chain(fresh).chain(rest.flatten())
     }
 
-    fn search_order(
-        &self,
+    /// The addresses of a range that no endpoint has and no name ever had, in the order in which they are
+    /// tried for a name.
+    fn unused<'a>(
+        &'a self,
         pool: &Range,
         scope: &Scope,
         name: Option<&EndpointName>,
-    ) -> impl Iterator<Item = IpAddr> + use<> {
-        let small = pool.len() <= SMALL;
-        let start = match name {
-            Some(name) if !small => self.seed.offset(scope, name) % pool.len(),
-            _ => 0,
+    ) -> Box<dyn Iterator<Item = IpAddr> + 'a> {
+        if pool.len() > SMALL {
+            let start = name.map_or(0, |name| self.seed.offset(scope, name) % pool.len());
+            let order = pool.from_offset(start).take(TRIES);
+            return Box::new(order.filter(|ip| self.holder(*ip).is_none() && !self.is_remembered(*ip)));
+        }
+        let Some(first) = pool.from_offset(0).next() else { return Box::new(iter::empty()) };
+        // Both are in the order of the addresses, like the range.
+        let mut held =
+            self.endpoints.marks_from(&endpoint::Mark::Ip(first)).map_while(|(mark, _)| match mark {
+                endpoint::Mark::Ip(ip) => Some(*ip),
+                _ => None,
+            });
+        let mut had = self.remembered_from(first).map(|(ip, _)| ip);
+        let (mut next_held, mut next_had) = (held.next(), had.next());
+        let is_used = move |ip: IpAddr| {
+            while next_held.is_some_and(|next| next < ip) {
+                next_held = held.next();
+            }
+            while next_had.is_some_and(|next| next < ip) {
+                next_had = had.next();
+            }
+            next_held == Some(ip) || next_had == Some(ip)
         };
-        let most = if small { usize::try_from(pool.len()).unwrap_or(TRIES) } else { TRIES };
-        pool.from_offset(start).take(most)
+        let mut is_used = is_used;
+        Box::new(pool.from_offset(0).filter(move |ip| !is_used(*ip)))
+    }
+
+    /// Whether a name remembers an address.
+    fn is_remembered(&self, ip: IpAddr) -> bool {
+        self.identities.with(identity::Mark::Ip(ip)).next().is_some()
+    }
+
+    /// The addresses that names remember, from one on, each with a name. An address that several names
+    /// remember comes several times.
+    fn remembered_from(&self, first: IpAddr) -> impl Iterator<Item = (IpAddr, &(Scope, EndpointName))> {
+        self.identities.marks_from(&identity::Mark::Ip(first)).map_while(|(mark, key)| match mark {
+            identity::Mark::Ip(ip) => Some((*ip, key)),
+            _ => None,
+        })
     }
 
     /// Whether no other endpoint and no reservation keeps an address from a name, and its network can still
@@ -355,12 +389,10 @@ impl State {
         network.subnet_of(ip).is_some_and(gives) && self.never_elsewhere(ip).is_none() && !others
     }
 
-    /// The addresses of a subnet that no endpoint can get at present: those of endpoints, those reserved by
-    /// any network or for one that an engine is about to make, the host's own, those that machines on the LAN
-    /// answered for, and those that other attaches are about to take.
-    fn taken(&self, subnet: &Subnet, known: &AddressesInUse<'_>) -> BTreeSet<IpAddr> {
-        let endpoints =
-            self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
+    /// The addresses of a subnet that no endpoint can get at present although none has them: those reserved
+    /// by any network or for one that an engine is about to make, the host's own, those that machines on the
+    /// LAN answered for, and those that other attaches are about to take.
+    fn kept(&self, subnet: &Subnet, known: &AddressesInUse<'_>) -> BTreeSet<IpAddr> {
         let reserved = self
             .networks
             .values()
@@ -368,26 +400,13 @@ impl State {
             .flat_map(|other| other.aux.values().copied().chain(other.gateway));
         let promised = self.pools.values().flat_map(|pool| pool.reserved.iter().copied());
         let host = known.host.addresses.iter().map(|address| address.net.addr());
-        endpoints
-            .chain(reserved)
+        reserved
             .chain(promised)
             .chain(host)
             .chain(known.answered.keys().copied())
             .chain(known.held.iter().copied())
             .filter(|ip| subnet.net.contains(ip))
             .collect()
-    }
-
-    /// The addresses in a range that identities remember, and when each was last used.
-    fn remembered(&self, pool: &Range) -> BTreeMap<IpAddr, u64> {
-        let mut remembered = BTreeMap::new();
-        for identity in self.identities.values() {
-            for ip in identity.all_addresses().filter(|ip| pool.contains(*ip)) {
-                let used = remembered.entry(ip).or_insert(identity.last_used);
-                *used = identity.last_used.max(*used);
-            }
-        }
-        remembered
     }
 
     /// The error for a range without a free address: its size, and who holds its addresses.
@@ -445,6 +464,42 @@ impl State {
             families.entry(Family::of(subnet.net.addr())).or_default().push(subnet);
         }
         families
+    }
+}
+
+impl Open<'_> {
+    /// The addresses of a range that no name ever had and that machines were heard to have. A claim that was
+    /// heard only once and long ago is the least likely to hold, and comes first.
+    fn doubtful(&self, pool: &Range, heard: &BTreeMap<IpAddr, Hearsay>) -> Vec<IpAddr> {
+        let is_new = |ip: IpAddr| pool.contains(ip) && self.has(ip) && !self.state.is_remembered(ip);
+        let mut doubtful: Vec<(Reverse<Duration>, IpAddr)> = heard
+            .iter()
+            .filter(|(ip, _)| is_new(**ip))
+            .map(|(ip, hearsay)| (Reverse(hearsay.age), *ip))
+            .collect();
+        doubtful.sort_unstable();
+        doubtful.into_iter().map(|(_, ip)| ip).collect()
+    }
+
+    /// The addresses of a range that names have released, each with whether a machine was heard to have it.
+    fn let_go(&self, pool: &Range, heard: &BTreeMap<IpAddr, Hearsay>) -> Vec<(bool, IpAddr)> {
+        let Some(first) = pool.from_offset(0).next() else { return Vec::new() };
+        let mut used: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        let mut leased = BTreeSet::new();
+        for (ip, key) in self.state.remembered_from(first).take_while(|(ip, _)| pool.contains(*ip)) {
+            let Some(identity) = self.state.identities.get(key) else { continue };
+            let last = used.entry(ip).or_default();
+            *last = identity.last_used.max(*last);
+            // An address that a DHCP server leased is left to that server.
+            if identity.leased.map(IpAddr::V4) == Some(ip) {
+                leased.insert(ip);
+            }
+        }
+        let let_go = used.into_iter().filter(|(ip, _)| self.has(*ip) && !leased.contains(ip));
+        let mut let_go: Vec<(bool, u64, IpAddr)> =
+            let_go.map(|(ip, used)| (heard.contains_key(&ip), used, ip)).collect();
+        let_go.sort_unstable();
+        let_go.into_iter().map(|(is_heard, _, ip)| (is_heard, ip)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
-use crate::model::identity::{Identity, Scope};
+use crate::model::identity::Identity;
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
 use crate::model::network::{Network, Subnet};
@@ -269,7 +269,7 @@ impl State {
         };
         let wanted = families(network, endpoint);
         let here = endpoint.netns()?;
-        let others = self.endpoints.values().filter(|other| other.netns().is_some_and(|there| there == here));
+        let others = self.endpoints_in(here);
         others
             .filter_map(|other| Some((other, self.network_of(other)?)))
             .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))
@@ -443,13 +443,10 @@ impl State {
             };
         }
         let scope = State::scope(network);
-        let known = |(of, name): (&Scope, &EndpointName)| *of == scope && name == requested.name;
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.identities.iter().partition(|((of, name), _)| known((of, name)));
-        let others: BTreeSet<Mac> = others.iter().filter_map(|(_, identity)| identity.mac).collect();
-        let before = own.iter().filter_map(|(_, identity)| identity.mac);
+        let before = self.identity_of(network, requested.name).and_then(|own| own.mac).into_iter();
         let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, requested.name, attempt));
-        Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
+        let derived = derived.filter(|mac| !self.is_another_names_mac(network, requested.name, *mac));
+        Ok(before.chain(derived).find(|mac| holder(*mac).is_none()))
     }
 
     /// The MAC that the endpoint of a name will have, unless another link has it by then. `None` if the link

@@ -254,7 +254,8 @@ mod tests {
         let name = EndpointName::of_container(&long);
         let endpoint = after.endpoint_of_engine("2").unwrap();
         assert_eq!((&endpoint.name, &endpoint.tagged_as), (&name, &Some(cut)));
-        let identities: Vec<_> = after.identities.into_iter().collect();
-        assert_eq!(identities, [((Scope("lan".into()), name), Identity { last_used: 2, ..identity })]);
+        let identities: Vec<_> = after.identities.iter().collect();
+        let of_name = (Scope("lan".into()), name);
+        assert_eq!(identities, [(&of_name, &Identity { last_used: 2, ..identity })]);
     }
 }

@@ -7,7 +7,7 @@ use ashore_wire::slaac::{Offer, is_reserved};
 use ipnet::Ipv6Net;
 
 use crate::model::endpoint::Endpoint;
-use crate::model::identity::{Scope, Seed};
+use crate::model::identity::{Mark, Scope, Seed};
 use crate::model::learned::{Learned, LearnedAddress, LearnedRouter};
 use crate::model::moment::Moment;
 use crate::model::network::Network;
@@ -139,8 +139,7 @@ impl State {
     /// Whether another name has generated this address. A container that had that name gets the address again
     /// when it comes back.
     fn has_made(&self, scope: &Scope, name: &EndpointName, ip: Ipv6Addr) -> bool {
-        let others = self.identities.iter().filter(|((of, other), _)| (of, other) != (scope, name));
-        others.into_iter().any(|(_, identity)| identity.made.contains(&ip))
+        self.identities.with(Mark::Made(ip)).any(|((of, other), _)| (of, other) != (scope, name))
     }
 
     /// The addresses that an endpoint's name has generated in prefixes, the latest first.

@@ -1,11 +1,11 @@
 //! The leases of names: the client identifier, what is left of a lease, and when it is released.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::dhcp4::ClientId;
 
-use crate::model::identity::{Identity, Scope};
+use crate::model::endpoint::Mark;
+use crate::model::identity::{self, Identity, Scope};
 use crate::model::inventory::Inventory;
 use crate::model::lease::{Fallback, LeaseRecord, LeaseRecord6, Release};
 use crate::model::network::Network;
@@ -59,11 +59,14 @@ impl State {
         if let Some(id) = own.and_then(|own| ids(&own.lease, &own.lease6).next()) {
             return id;
         }
-        let endpoints = self.endpoints.values().flat_map(|endpoint| ids(&endpoint.lease, &endpoint.lease6));
-        let identities = self.identities.values().flat_map(|identity| ids(&identity.lease, &identity.lease6));
-        let taken: Vec<ClientId> = endpoints.chain(identities).collect();
+        let is_taken = |id: &ClientId| {
+            let [lease, lease6] = [Mark::Lease(id.clone()), Mark::Lease6(id.clone())];
+            let mut endpoints = self.endpoints.with(lease).chain(self.endpoints.with(lease6));
+            endpoints.next().is_some()
+                || self.identities.with(identity::Mark::Client(id.clone())).next().is_some()
+        };
         let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));
-        derived.find(|id| !taken.contains(id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
+        derived.find(|id| !is_taken(id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
     }
 
     /// Names that are remembered with a lease and whose containers are gone, with the seconds after which the
@@ -74,12 +77,11 @@ impl State {
         &'a self,
         lists: &'a [&'a Inventory],
     ) -> impl Iterator<Item = (&'a (Scope, EndpointName), u32)> {
-        let attached: BTreeSet<(Scope, &EndpointName)> = self
-            .endpoints
-            .values()
-            .filter_map(|endpoint| Some((State::scope(self.network_of(endpoint)?), &endpoint.name)))
-            .collect();
-        self.identities.iter().filter_map(move |(key, identity)| {
+        let is_attached = |scope: &Scope, name: &EndpointName| {
+            let mut networks = self.networks.values().filter(|network| State::scope(network) == *scope);
+            networks.any(|network| self.endpoints.contains_key(&(network.name.clone(), name.clone())))
+        };
+        self.identities.with(identity::Mark::Leased).filter_map(move |(key, identity)| {
             let release = identity.lease.as_ref().map(|record| record.release);
             let release = release.or(identity.lease6.as_ref().map(|record| record.release));
             let (after, may_stop) = match release? {
@@ -90,9 +92,9 @@ impl State {
             let (scope, name) = key;
             let stopped = may_stop && self.may_be_stopped(scope, name, lists);
             // An endpoint whose name is not known yet may have the lease.
-            let in_use = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
-            let in_use = in_use.into_iter().any(|record| identity.client_ids().any(|id| *id == record.id));
-            (!stopped && !in_use && !attached.contains(&(scope.clone(), name))).then_some((key, after))
+            let has = |id: &ClientId| self.endpoints.with(Mark::Lease(id.clone())).next().is_some();
+            let in_use = identity.client_ids().any(has);
+            (!stopped && !in_use && !is_attached(scope, name)).then_some((key, after))
         })
     }
 
@@ -130,10 +132,10 @@ impl State {
         let lease = move |name: &EndpointName| {
             self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.lease.as_deref())
         };
-        let leases = network.leases(Family::Ipv4);
+        let names = network.leases(Family::Ipv4).then(|| self.left_last(network));
         let here =
             |record: &&LeaseRecord| record.parent.as_ref().is_none_or(|parent| *parent == network.parent);
-        let records = self.left_last(network).filter(move |_| leases).filter_map(lease).filter(here);
+        let records = names.into_iter().flatten().filter_map(lease).filter(here);
         records.filter(move |record| record.left(now) != Some(0)).map(|record| record.lease.address.addr())
     }
 

@@ -8,13 +8,14 @@
 //! An address that an endpoint has only because a machine on the LAN has the name's own does not replace the
 //! name's own either.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
 
 use crate::model::endpoint::{Chosen, Endpoint, Source};
-use crate::model::identity::{Identity, Scope, Seed};
+use crate::model::identity::{Identity, Mark, Scope, Seed};
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::Network;
 use crate::model::state::{Change, State};
@@ -31,7 +32,7 @@ impl State {
             return Vec::new();
         }
         let identity = self.kept_of(network, endpoint, now);
-        let others = self.other_identities(network, &endpoint.name);
+        let others = self.others_like(network, &endpoint.name, &identity).into_iter();
         let lost = others.filter_map(|((scope, name), other)| {
             let left = other.without(&identity)?;
             Some(if left.is_bare(&self.seed, scope, name) {
@@ -177,8 +178,7 @@ impl State {
     /// follows from the guess is only a stand-in.
     pub fn name_for_chosen(&self, network: &Network, ip: IpAddr) -> Option<&EndpointName> {
         let scope = State::scope(network);
-        let mut on_it = self.identities.iter().filter(|((of, _), _)| *of == scope);
-        let ((_, name), _) = on_it.find(|(_, identity)| identity.all_addresses().any(|its| its == ip))?;
+        let ((_, name), _) = self.identities.with(Mark::Ip(ip)).find(|((of, _), _)| *of == scope)?;
         let is_there = self.endpoints.contains_key(&(network.name.clone(), name.clone()));
         Some(name).filter(|_| !is_there)
     }
@@ -189,31 +189,45 @@ impl State {
         let made = |scope: &Scope, name: &EndpointName| {
             (0..=u8::MAX).any(|attempt| self.seed.mac(scope, name, attempt) == mac)
         };
-        let of_it = self.identities.iter().filter(|(_, identity)| identity.mac == Some(mac));
-        of_it.into_iter().all(|((scope, name), identity)| {
+        self.identities.with(Mark::Mac(mac)).all(|((scope, name), identity)| {
             let placeholders = identity.all_addresses().map(EndpointName::of_unnamed);
             made(scope, name) || placeholders.into_iter().any(|name| made(scope, &name))
         })
     }
 
-    fn other_identities<'a>(
+    /// The identities of other names that have something with this mark.
+    fn others_with<'a>(
         &'a self,
         network: &Network,
         name: &'a EndpointName,
+        mark: Mark,
     ) -> impl Iterator<Item = (&'a (Scope, EndpointName), &'a Identity)> + use<'a> {
         let scope = State::scope(network);
-        self.identities.iter().filter(move |((of, other), _)| *of != scope || other != name)
+        self.identities.with(mark).filter(move |((of, other), _)| *of != scope || other != name)
+    }
+
+    /// The identities of other names that have something which this one has too.
+    fn others_like<'a>(
+        &'a self,
+        network: &Network,
+        name: &'a EndpointName,
+        identity: &Identity,
+    ) -> BTreeMap<&'a (Scope, EndpointName), &'a Identity> {
+        let addresses = identity.all_addresses().flat_map(|ip| [Mark::Ip(ip), Mark::Named(ip)]);
+        let made = identity.made.iter().copied().map(Mark::Made);
+        let marks = addresses.chain(identity.mac.map(Mark::Mac)).chain(made);
+        let marks = marks.chain(identity.client_ids().cloned().map(Mark::Client));
+        marks.flat_map(|mark| self.others_with(network, name, mark)).collect()
     }
 
     /// Whether a name other than this one remembers an address.
     pub(crate) fn is_another_names(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
-        let mut others = self.other_identities(network, name);
-        others.any(|(_, other)| other.all_addresses().any(|its| its == ip))
+        self.others_with(network, name, Mark::Ip(ip)).next().is_some()
     }
 
     /// Whether a name other than this one remembers a MAC.
     pub(crate) fn is_another_names_mac(&self, network: &Network, name: &EndpointName, mac: Mac) -> bool {
-        self.other_identities(network, name).any(|(_, other)| other.mac == Some(mac))
+        self.others_with(network, name, Mark::Mac(mac)).next().is_some()
     }
 }
 

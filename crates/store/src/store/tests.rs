@@ -366,7 +366,7 @@ fn whom_a_container_belongs_to_is_read_as_earlier_versions_meant_it_and_kept() {
         // An earlier version reads Docker's rows as it wrote them.
         assert!(said(&state).iter().all(|owner| owner == "cli"), "{version}");
         // Podman's own links may be in a namespace from the start.
-        state.endpoints.values_mut().for_each(|endpoint| endpoint.ownership = Ownership::Podman);
+        state.endpoints.change_all(|_, endpoint| endpoint.ownership = Ownership::Podman);
         assert!(said(&state).iter().all(|owner| owner == "podman"), "{version}");
         assert_eq!(document::to_state(&document::of_state(&state)).unwrap(), state, "{version}");
     }

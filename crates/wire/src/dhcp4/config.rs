@@ -13,7 +13,7 @@ use crate::domain::DomainName;
 
 /// The client identifier, under which servers keep the client's address. As text, it is its bytes in
 /// hexadecimal, separated by colons. Servers show it in this form and accept it in a reservation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ClientId(Vec<u8>);
 

@@ -1,13 +1,14 @@
 //! Brings the kernel back to what the state asks for: at the start, every minute, and when the host's links
 //! or addresses change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Bound;
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
-use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
+use ashore_core::model::endpoint::{Endpoint, Mark, Placement, Stage};
 use ashore_core::model::owner::Owners;
+use ashore_core::model::sorted::Sorted;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::name::EndpointKey;
@@ -108,7 +109,7 @@ impl Controller {
     pub(super) fn finish_what_was_cut_short(&self, unlocked: &mut Unlocked) {
         let to_finish = {
             let inner = self.lock(unlocked);
-            inner.state().endpoints.values().any(|endpoint| inner.is_to_finish(endpoint))
+            inner.state().endpoints.with(Mark::Unfinished).any(|(_, endpoint)| inner.is_to_finish(endpoint))
         };
         if to_finish {
             self.reconcile(unlocked, Cause::CutShort);
@@ -310,10 +311,12 @@ impl Inner {
 }
 
 /// Returns the keys whose turn it is after one key. If there are few, these are all keys.
-fn in_turn<T>(all: &BTreeMap<EndpointKey, T>, after: Option<&EndpointKey>) -> Vec<EndpointKey> {
-    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-    let later = all.range((after, Bound::Unbounded));
-    later.chain(all).take(IN_TURN.min(all.len())).map(|(key, _)| key.clone()).collect()
+fn in_turn<T>(all: &Sorted<EndpointKey, T>, after: Option<&EndpointKey>) -> Vec<EndpointKey> {
+    let later = all.from(|key| match after {
+        Some(after) if key <= after => Ordering::Less,
+        _ => Ordering::Greater,
+    });
+    later.chain(all.iter()).take(IN_TURN.min(all.len())).map(|(key, _)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -323,11 +326,11 @@ mod tests {
     #[test]
     fn everybody_has_a_turn_and_few_have_one_each_time() {
         let named = |n| ("lan".parse().unwrap(), format!("c{n}").parse().unwrap());
-        let few: BTreeMap<EndpointKey, usize> = (0..IN_TURN).map(|n| (named(n), n)).collect();
+        let few: Sorted<EndpointKey, usize> = (0..IN_TURN).map(|n| (named(n), n)).collect();
         let seen: BTreeSet<EndpointKey> = in_turn(&few, Some(&named(7))).into_iter().collect();
         assert!(seen.iter().eq(few.keys()));
 
-        let mut many: BTreeMap<EndpointKey, usize> = (0..3 * IN_TURN).map(|n| (named(n), n)).collect();
+        let mut many: Sorted<EndpointKey, usize> = (0..3 * IN_TURN).map(|n| (named(n), n)).collect();
         let (mut after, mut seen) = (Some(named(50)), BTreeSet::new());
         for _ in 0..3 {
             let next = in_turn(&many, after.as_ref());
@@ -338,6 +341,6 @@ mod tests {
             seen.extend(next);
         }
         assert!(many.keys().all(|key| seen.contains(key)));
-        assert_eq!(in_turn(&BTreeMap::<EndpointKey, usize>::new(), after.as_ref()), []);
+        assert_eq!(in_turn(&Sorted::<EndpointKey, usize>::new(), after.as_ref()), []);
     }
 }

@@ -7,7 +7,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::WantedLink;
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Endpoint, Mark};
 use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::model::state::State;
 use crate::net::family::Family;
@@ -25,13 +25,11 @@ pub(super) fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
     for network in state.networks.values().filter(|network| network.uses_shim()) {
         parents.entry(&network.parent).or_default().push(network);
     }
-    parents
-        .into_iter()
-        .filter_map(|(parent, networks)| shim(state, &observed.host, parent, &networks))
-        .collect()
+    parents.into_iter().filter_map(|(parent, networks)| shim(state, observed, parent, &networks)).collect()
 }
 
-fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
+fn shim(state: &State, observed: &Observed, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
+    let host = &observed.host;
     let parent_link = host.link(parent)?;
     let mac = host.shim_mac(parent_link)?;
     let tag = Tag::Shim(parent.clone());
@@ -57,24 +55,26 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");
         link.addresses.push(Address { net, nodad: true });
     }
+    let near = nets_on(host, parent_link);
     for network in networks {
         let own = |net: &IpNet| host.host_address(parent_link, net);
-        let near = |ip| reaches_directly(host, parent_link, ip);
-        host_side(&mut link, state, own, near, parent_link.mac, network);
+        let near = |ip| near.iter().any(|net| net.contains(&ip));
+        host_side(&mut link, state, observed.about.as_ref(), own, near, parent_link.mac, network);
     }
     Some(link)
 }
 
-/// Whether the host itself knows that an address is on a link: from an address that the host has there, or
-/// from a route. What routers and DHCPv6 servers tell endpoints does not count, because they could then make
-/// the host send to an endpoint what is meant for another machine.
-fn reaches_directly(host: &View, link: &Link, ip: IpAddr) -> bool {
-    let by_address = host.addresses_of(link).any(|there| !there.link_scope && there.net.contains(&ip));
-    let by_route = host.routes.iter().any(|there| {
-        let Route { to, via, dev, .. } = &there.route;
-        *dev == link.name && via.is_none() && to.prefix_len() > 0 && to.contains(&ip)
-    });
-    by_address || by_route
+/// The prefixes that the host itself knows to be on a link: from an address that the host has there, or from
+/// a route. What routers and DHCPv6 servers tell endpoints does not count, because they could then make the
+/// host send to an endpoint what is meant for another machine.
+fn nets_on(host: &View, link: &Link) -> Vec<IpNet> {
+    let by_address = host.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
+    let by_route = host
+        .routes
+        .iter()
+        .map(|there| &there.route)
+        .filter(|route| route.dev == link.name && route.via.is_none() && route.to.prefix_len() > 0);
+    by_address.chain(by_route.map(|route| route.to)).collect()
 }
 
 /// The sysctls of a link that must not act for the host. `arp_filter=1`: without it a shim also answers the
@@ -95,10 +95,12 @@ pub(super) fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
 /// Adds the host's routes to the endpoints of one network. With a `host` address this is one route for the
 /// range. Otherwise it is one route for each endpoint's address, with the host's own LAN address as the
 /// source. A host with neither is on another LAN and goes through the router like any machine there. A route
-/// through the shim would lead its packets around the router, but not the answers.
+/// through the shim would lead its packets around the router, but not the answers. `about` has the addresses
+/// that the plan is about, if it is not about all.
 pub(super) fn host_side(
     link: &mut WantedLink,
     state: &State,
+    about: Option<&BTreeSet<IpAddr>>,
     own: impl Fn(&IpNet) -> Option<IpAddr>,
     near: impl Fn(IpAddr) -> bool,
     parent_mac: Option<Mac>,
@@ -113,38 +115,54 @@ pub(super) fn host_side(
     // The LAN may have other addresses than when the network was made.
     prefixes.extend(state.endpoints_on(&network.name).filter_map(|endpoint| network.other_lan_of(endpoint)));
     nets.extend(prefixes.into_iter().map(|net| (net, None)));
+    let endpoints = wanted_on(state, network, about);
+    let mut there: BTreeSet<(IpNet, Option<IpAddr>)> =
+        link.routes.iter().map(|route| (route.to, route.src)).collect();
     for (net, subnet) in nets {
         let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
         let Some(src) = numbered.or_else(|| own(&net)) else { continue };
         let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
-        let mut routes = Vec::new();
+        let mut ranges = Vec::new();
         if let Some(ip) = numbered {
             let address = Address { net: single(ip), nodad: ip.is_ipv6() };
             if !link.addresses.contains(&address) {
                 link.addresses.push(address);
             }
-            routes.extend(subnet.into_iter().flat_map(numbered_range).map(route));
+            ranges.extend(subnet.into_iter().flat_map(numbered_range));
         }
-        for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
-            for ip in endpoint.addresses.iter().map(IpNet::addr).filter(|ip| net.contains(ip)) {
+        let mut routes: Vec<IpNet> = ranges.clone();
+        for endpoint in &endpoints {
+            let is_meant = |ip: &IpAddr| net.contains(ip) && about.is_none_or(|about| about.contains(ip));
+            for ip in endpoint.addresses.iter().map(IpNet::addr).filter(is_meant) {
                 if subnet.is_none() && !near(ip) {
                     continue;
                 }
-                let covered = routes.iter().any(|route| route.to.contains(&ip));
-                if !covered {
-                    routes.push(route(single(ip)));
+                if !ranges.iter().any(|range| range.contains(&ip)) {
+                    routes.push(single(ip));
                 }
                 if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent_mac) {
                     link.neighbours.push((ip, mac));
                 }
             }
         }
-        for route in routes {
-            if !link.routes.contains(&route) {
-                link.routes.push(route);
-            }
-        }
+        let new = routes.into_iter().filter(|to| there.insert((*to, Some(src)))).map(route);
+        link.routes.extend(new);
     }
+}
+
+/// The endpoints on a network that the kernel should have and that a plan is about, in the order of their
+/// names.
+fn wanted_on<'a>(
+    state: &'a State,
+    network: &'a Network,
+    about: Option<&BTreeSet<IpAddr>>,
+) -> Vec<&'a Endpoint> {
+    let Some(about) = about else {
+        return state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()).collect();
+    };
+    let holders = about.iter().flat_map(|ip| state.endpoints.with(Mark::Ip(*ip)));
+    let on_it = holders.filter(|((of, _), endpoint)| *of == network.name && endpoint.is_wanted());
+    on_it.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// The prefixes of a range that is a part of its subnet. A whole subnet gets no such route: it would compete

@@ -18,7 +18,8 @@ use crate::net::vlan::{Membership, Vlan};
 /// The links for all networks whose parent Ashore makes, each once. There is none if the interface below is
 /// gone. A network that was made on a user's VLAN interface keeps one of Ashore's that has since taken its
 /// place.
-pub(super) fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
+pub(super) fn vlans(state: &State, observed: &Observed) -> Vec<WantedLink> {
+    let host = &observed.host;
     let mut wanted: BTreeMap<&IfName, (Vlan, Vec<&Network>)> = BTreeMap::new();
     for network in state.networks.values() {
         let there = || host.own_vlan(host.link(&network.parent)?);
@@ -30,7 +31,7 @@ pub(super) fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
     }
     let of_parent = |(parent, (vlan, networks)): (&IfName, (Vlan, Vec<&Network>))| {
         if networks.iter().any(|network| network.bridge_vlan().is_some()) {
-            own_port(state, host, parent, &vlan, &networks)
+            own_port(state, observed, parent, &vlan, &networks)
         } else {
             vlan_link(host, parent, vlan).into_iter().collect()
         }
@@ -64,11 +65,12 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
 /// would send the endpoints' frames here until the endpoints send something themselves.
 fn own_port(
     state: &State,
-    host: &View,
+    observed: &Observed,
     name: &IfName,
     vlan: &Vlan,
     networks: &[&Network],
 ) -> Vec<WantedLink> {
+    let (host, about) = (&observed.host, observed.about.as_ref());
     let Some(bridge) = host.link(&vlan.lower) else { return Vec::new() };
     let far = own_port_name(name);
     let mtu = Some(least_mtu_of_ports(host, bridge));
@@ -80,7 +82,7 @@ fn own_port(
         ..WantedLink::bare(near, Tag::Vlan(name.clone()))
     };
     for network in networks.iter().filter(|network| network.host_access) {
-        host_side(&mut near, state, |_| None, |_| false, None, network);
+        host_side(&mut near, state, about, |_| None, |_| false, None, network);
     }
     let kind = LinkType::Veth { peer: name.clone(), peer_place: Place::Host, peer_mac: None };
     let spec = LinkSpec { name: far, kind, mac: None, mtu };

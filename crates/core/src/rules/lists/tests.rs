@@ -333,10 +333,10 @@ fn a_lease_is_given_back_only_if_the_list_of_its_own_engine_lacks_the_container(
     let own = State::scope(&state.networks[&"lan".parse::<NetworkName>().unwrap()]);
     let theirs = State::scope(&state.networks[&others]);
     assert_ne!(own, theirs);
-    for identity in state.identities.values_mut() {
+    state.identities.change_all(|_, identity| {
         let lease = identity.lease.as_mut().unwrap();
         lease.release = Release::OnRemove(0);
-    }
+    });
     let (stopped, none) = (["web=web-"], []);
     let (docker, podman) = ([list(&none), list(&stopped)], [list_of_podman(&none), list_of_podman(&stopped)]);
     let other_docker = Inventory { engine: "e2".into(), ..list(&none) };

@@ -415,7 +415,7 @@ fn names_of_two_networks_are_two_and_have_no_address_in_common() {
     assert_eq!((left.mac.is_some(), left.addresses.len()), (true, 0));
     assert!(words.state.name_for_chosen(words.network(), ip(".192")).is_some());
     words.state.identities.retain(|(scope, _), _| *scope == elsewhere.0);
-    words.state.identities.values_mut().for_each(|one| one.addresses = vec![ip(".192")]);
+    words.state.identities.change_all(|_, one| one.addresses = vec![ip(".192")]);
     assert_eq!(words.state.name_for_chosen(words.network(), ip(".192")), None);
 }
 
@@ -444,8 +444,9 @@ fn a_mac_that_a_user_may_have_chosen_is_lent_to_nobody() {
     );
     let mut words = Words::new(Addressing::Range, &["first .201 ::c1"]);
     let scope = words.scope();
-    let first = words.state.identities.get_mut(&(scope, "first".parse().unwrap())).unwrap();
-    first.mac = Some(placeholder);
+    let key = (scope, "first".parse().unwrap());
+    let first = Identity { mac: Some(placeholder), ..words.state.identities[&key].clone() };
+    words.state.identities.insert(key, first);
     assert!(words.state.may_lend(placeholder));
 }
 
