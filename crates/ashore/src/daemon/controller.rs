@@ -40,6 +40,7 @@ mod adopt;
 mod announce;
 mod ask;
 mod attach;
+mod away;
 mod bridge;
 mod claims;
 mod deferred;

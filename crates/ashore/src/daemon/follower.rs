@@ -8,7 +8,8 @@ use std::sync::Arc;
 use ashore_core::model::state::State;
 use ashore_core::net::observed::View;
 
-/// The state, and the host as it was seen last.
+/// The state, and the host as it was seen last, without its routes and neighbours.
+#[derive(Clone)]
 pub(crate) struct Published {
     pub(crate) state: Arc<State>,
     pub(crate) host: Arc<View>,

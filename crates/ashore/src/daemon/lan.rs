@@ -18,18 +18,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ashore_core::model::endpoint::Endpoint;
-use ashore_core::model::network::{HOST_AUX, Network};
+use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
-use ashore_core::net::link::Tag;
 use ashore_core::net::name::IfName;
-use ashore_core::net::observed::{Link, ObservedKind, View};
+use ashore_core::net::observed::View;
 use ashore_core::rules::addresses_in_use;
-use ashore_kernel::{Namespace, Waker, boottime};
+use ashore_kernel::{Namespace, Waker};
 use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, announcement, probe_frame};
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
-use super::follower::{Follower, Published};
+use super::follower::Published;
 use crate::front::docker::turns::Lists;
 use crate::supervise::spawn_needed;
 
@@ -47,6 +46,7 @@ const CONFLICT_SHOWN: u64 = 600;
 mod claims;
 mod clients;
 mod doubts;
+mod following;
 mod forwarding;
 mod hearsay;
 mod inquiries;
@@ -63,6 +63,7 @@ mod unreachable;
 pub(crate) use claims::Claim;
 use claims::Claims;
 use doubts::Doubts;
+use following::reserved_for_host;
 use forwarding::Forwarding;
 use hearsay::Hearsay;
 use inquiries::Inquiries;
@@ -71,7 +72,7 @@ use leases::{Changes, Leases};
 use leases6::Leases6;
 pub(crate) use leases6::Standing6;
 use listener::Listener;
-use own::{Own, mac_on_lan};
+use own::Own;
 pub(crate) use pool::Patience;
 use pool::Surveys;
 use probes::{CLEAR_FOR, Clearance, Coming};
@@ -140,6 +141,8 @@ struct Table {
     inquiries: Inquiries,
     surveys: Surveys,
     routers: Routers,
+    /// What was published last.
+    followed: Option<Published>,
 }
 
 /// A parent to listen on, by interface index, with its shim, and the MAC to send probes from.
@@ -248,128 +251,6 @@ impl Lan {
         let of = |net: &IpNet| table.conflicts.get(&(parent.clone(), net.addr()));
         endpoint.addresses.iter().filter_map(of).flatten().map(|(mac, at)| (*mac, *at)).collect()
     }
-}
-
-impl Follower for Lan {
-    /// Updates the parents, MACs and addresses that Ashore has now.
-    fn follow(&self, published: &Published) {
-        let (state, host) = (&*published.state, &*published.host);
-        let mut table = self.table();
-        let now = Instant::now();
-        let before = std::mem::take(&mut table.parents);
-        table.parents = state
-            .networks
-            .values()
-            .filter(|network| network.is_passing(host))
-            .filter_map(|network| {
-                let parent = host.link(&network.parent)?;
-                // An ipvlan parent hears and reaches the wire itself. A shim in l3 mode sends no ARP (Linux
-                // 6.1, `ipvlan_core.c`).
-                let hears = |shim: &&Link| shim.up && matches!(shim.kind, ObservedKind::Macvlan { .. });
-                let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
-                // Siblings answer to the shim's MAC. An answer to the parent's MAC would leave on the wire.
-                let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
-                let tap = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
-                Some((network.parent.clone(), tap))
-            })
-            .collect();
-        let temporary_taps = table.temporary_taps.clone();
-        for (parent, (tap, _)) in temporary_taps {
-            table.parents.entry(parent).or_insert(tap);
-        }
-        // The change may have removed the cause.
-        table.unreachable.clear();
-        // What was found through another link does not count for the new one.
-        let Table { parents, clear, probes, surveys, own, hearsay, forwarding, .. } = &mut *table;
-        clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
-        probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
-        surveys.follow(parents);
-        own.follow(state, host, parents, now);
-        forwarding.follow(state, host, boottime());
-        // An endpoint may have sent its first frames before this call.
-        hearsay.retain(|_, there| there.forget(|ip, mac| own.may_have(ip, mac, now), now));
-        let mut defended = BTreeMap::new();
-        for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
-            let Some(network) = state.network_of(endpoint) else { continue };
-            let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
-            for net in &endpoint.addresses {
-                let key = (network.parent.clone(), net.addr());
-                table.clear.remove(&key);
-                let defence = table.defence(&key, mac);
-                defended.insert(key, Defended { defence, by_list: network.adopted });
-            }
-        }
-        for (key, mac) in numbered_shims(state, host) {
-            let defence = table.defence(&key, mac);
-            defended.insert(key, Defended { defence, by_list: false });
-        }
-        table.subnets = subnets(state);
-        // A second announcement of an address that has left would take it from its new owner.
-        let is_so = |due: &Announcement| {
-            let there: Option<&Defended> = defended.get(&(due.parent.clone(), due.ip));
-            there.is_some_and(|there| there.defence.owner() == due.mac)
-        };
-        table.announcements.retain(is_so);
-        // An address that was defended until now is as clear as one that was just probed.
-        for (key, _) in std::mem::take(&mut table.defended) {
-            if !table.conflicts.contains_key(&key) {
-                table.clear.insert(key, Clearance { since: now, by: None, asked: None });
-            }
-        }
-        let Table { conflicts, own, .. } = &mut *table;
-        conflicts.retain(|key, claims| {
-            claims.retain(|mac, _| !own.has(key.1, *mac, now));
-            defended.contains_key(key) && !claims.is_empty()
-        });
-        table.defended = defended;
-        table.leases.follow_leased(state, host);
-        table.routers.follow(state, host);
-        let Table { parents, leases, leases6, inquiries, routers, .. } = &mut *table;
-        leases6.follow_asking(state, host, |parent| routers.offer(parent));
-        inquiries.follow(state, host, parents, |parent| routers.offer(parent));
-        // A lease may still have to be released through a parent that has no network any more.
-        for parent in leases.parting().chain(leases6.parting()) {
-            if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
-                let tap = Tap { parent: link, mac, shim: None };
-                parents.entry(parent.clone()).or_insert(tap);
-            }
-        }
-        drop(table);
-        self.shared.ended.notify_all();
-        self.shared.waker.wake();
-    }
-}
-
-/// The addresses that are reserved for the host on a network.
-fn reserved_for_host(network: &Network) -> impl Iterator<Item = OnLan> {
-    let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
-    reserved.map(|ip| (network.parent.clone(), *ip))
-}
-
-/// The subnets of the networks, and the prefixes from which endpoints have addresses by router advertisement.
-fn subnets(state: &State) -> BTreeSet<(IfName, IpNet)> {
-    let of_networks = state
-        .networks
-        .values()
-        .flat_map(|network| network.subnets.iter().map(|subnet| (network.parent.clone(), subnet.net)));
-    let of_endpoints = state.endpoints.values().filter_map(|endpoint| {
-        let (network, learned) = (state.network_of(endpoint)?, endpoint.learned.as_ref()?);
-        Some(learned.addresses.iter().map(|there| (network.parent.clone(), there.prefix.into())))
-    });
-    of_networks.chain(of_endpoints.flatten()).collect()
-}
-
-/// The addresses that the host has on Ashore's links, and the MACs by which the LAN knows them.
-fn numbered_shims(state: &State, host: &View) -> Vec<(OnLan, Mac)> {
-    let of_network = |network: &Network| {
-        let parent = network.parent.clone();
-        let tag = if network.uses_shim() { Tag::Shim(parent) } else { Tag::Vlan(parent) };
-        let mac = host.tagged(&tag)?.mac?;
-        Some(reserved_for_host(network).map(|key| (key, mac)).collect::<Vec<_>>())
-    };
-    let numbered =
-        |network: &&Network| network.uses_shim() || (network.host_access && network.bridge_vlan().is_some());
-    state.networks.values().filter(numbered).filter_map(of_network).flatten().collect()
 }
 
 /// Listens on a parent before it has a network. It ends when this is dropped.

@@ -30,8 +30,15 @@ pub(crate) struct Resolv {
     /// The last state that was published, until a thread brings the files in line with it. It is taken only
     /// while `written` is locked, so that no older state is written after a newer one.
     published: Mutex<Option<Arc<State>>>,
+    written: Mutex<Written>,
+}
+
+/// What the files say.
+struct Written {
     /// The text of each file, by `NETWORK/NAME.conf`.
-    written: Mutex<BTreeMap<PathBuf, String>>,
+    texts: BTreeMap<PathBuf, String>,
+    /// The state with which all files are in line. `None` if a write has failed.
+    of: Option<Arc<State>>,
 }
 
 impl Resolv {
@@ -52,7 +59,11 @@ impl Resolv {
                 }
             }
         }
-        Resolv { run: run.to_owned(), published: Mutex::default(), written: Mutex::new(written) }
+        Resolv {
+            run: run.to_owned(),
+            published: Mutex::default(),
+            written: Mutex::new(Written { texts: written, of: None }),
+        }
     }
 
     fn published(&self) -> MutexGuard<'_, Option<Arc<State>>> {
@@ -61,22 +72,23 @@ impl Resolv {
 
     /// Brings the files in line with the name servers of the endpoints. A failed write is logged and tried
     /// again with the next change, and every minute.
-    fn write(&self, state: &State, written: &mut BTreeMap<PathBuf, String>) {
-        let told = told(state);
-        let wanted: BTreeMap<PathBuf, String> = told
-            .into_iter()
-            .filter(|(path, text)| text.is_some() || written.contains_key(path))
-            .map(|(path, text)| (path, text.unwrap_or_default()))
-            .collect();
-        if *written == wanted {
+    fn write(&self, state: Arc<State>, written: &mut Written) {
+        if written.of.as_ref().is_some_and(|before| says_nothing_else(before, &state, &written.texts)) {
+            written.of = Some(state);
             return;
         }
-        written.retain(|path, _| wanted.contains_key(path) || !self.said(path, &self.remove(path)));
-        for (path, text) in wanted {
-            if written.get(&path) != Some(&text) && self.said(&path, &self.put(&path, &text)) {
-                written.insert(path, text);
+        let texts = &mut written.texts;
+        let wanted: BTreeMap<PathBuf, String> = told(&state)
+            .filter(|(path, text)| text.is_some() || texts.contains_key(path))
+            .map(|(path, text)| (path, text.unwrap_or_default()))
+            .collect();
+        texts.retain(|path, _| wanted.contains_key(path) || !self.said(path, &self.remove(path)));
+        for (path, text) in &wanted {
+            if texts.get(path) != Some(text) && self.said(path, &self.put(path, text)) {
+                texts.insert(path.clone(), text.clone());
             }
         }
+        written.of = (*texts == wanted).then_some(state);
     }
 
     /// Writes a file in place and shortens it last: a program that reads it meanwhile finds lines of both
@@ -123,22 +135,36 @@ impl Follower for Resolv {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let published = self.published().take();
         if let Some(state) = published {
-            self.write(&state, &mut written);
+            self.write(state, &mut written);
         }
     }
 }
 
-/// The text of each endpoint's file, by path. It is `None` for an endpoint without name servers.
-fn told(state: &State) -> BTreeMap<PathBuf, Option<String>> {
-    let of = |endpoint: &Endpoint| {
-        let label = state.network_of(endpoint)?.label();
-        // The engine's name for a network is used as a directory name only if Ashore allows it as a network
-        // name.
-        let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
-        let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name));
-        Some((path, endpoint.resolv_conf()))
+/// Whether a state asks for the same files as the one before, as far as can be told from what has changed: the
+/// networks are the same, and the endpoints that have changed have no name servers and no file.
+fn says_nothing_else(before: &State, state: &State, texts: &BTreeMap<PathBuf, String>) -> bool {
+    let is_silent = |state: &State, endpoint: &Endpoint| {
+        let told = told_of(state, endpoint);
+        told.is_none_or(|(path, text)| text.is_none() && !texts.contains_key(&path))
     };
-    state.endpoints.values().filter_map(of).collect()
+    before.networks == state.networks
+        && state.endpoints.differs_from(&before.endpoints).into_iter().all(|(_, had, has)| {
+            had.is_none_or(|had| is_silent(before, had)) && has.is_none_or(|has| is_silent(state, has))
+        })
+}
+
+/// The text of each endpoint's file, by path.
+fn told(state: &State) -> impl Iterator<Item = (PathBuf, Option<String>)> {
+    state.endpoints.values().filter_map(|endpoint| told_of(state, endpoint))
+}
+
+/// The path and text of an endpoint's file. The text is `None` for an endpoint without name servers.
+fn told_of(state: &State, endpoint: &Endpoint) -> Option<(PathBuf, Option<String>)> {
+    let label = state.network_of(endpoint)?.label();
+    // The engine's name for a network is used as a directory name only if Ashore allows it as a network name.
+    let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
+    let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name));
+    Some((path, endpoint.resolv_conf()))
 }
 
 fn parts(path: &Path) -> io::Result<(&OsStr, &OsStr)> {

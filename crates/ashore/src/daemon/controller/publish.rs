@@ -12,7 +12,9 @@ use std::sync::Arc;
 use ashore_core::model::state::State;
 use ashore_core::net::observed::View;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_wire::conflict::Profile;
 
+use super::away::Away;
 use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::follower::Published;
@@ -27,6 +29,8 @@ pub(super) struct Publication {
     /// The state that they know. A changed state is another one.
     state: RefCell<Option<Arc<State>>>,
     seen: RefCell<Seen>,
+    /// The names that may come back next.
+    away: RefCell<Away>,
 }
 
 /// The host as it was seen last.
@@ -59,11 +63,13 @@ impl Publication {
         self.has_begun.set(true);
     }
 
-    /// Notes what was seen of the host.
+    /// Notes what was seen of the host. Its routes and neighbours change with each endpoint, and no follower
+    /// asks for them.
     pub(super) fn sees(&self, host: &View) {
         let mut seen = self.seen.borrow_mut();
-        if seen.host.as_deref() != Some(host) {
-            *seen = Seen { host: Some(Arc::new(host.clone())), due: Due::Anew };
+        if !seen.host.as_deref().is_some_and(|seen| seen.has_same_links(host)) {
+            let host = host.without_routes();
+            *seen = Seen { host: Some(Arc::new(host)), due: Due::Anew };
         }
     }
 
@@ -103,14 +109,16 @@ impl Controller {
             follower.follow(&now);
         }
         if candidates_change {
-            self.lan.prefetch(self.next_candidates(inner, &now.host));
+            let mut away = inner.publication.away.borrow_mut();
+            away.follow(&now.state);
+            self.lan.prefetch(self.next_candidates(inner, &now.host, &away));
         }
     }
 
     /// Returns the addresses that the next attaches will get, so that conflict detection can probe them
     /// ahead: three of each subnet for new names, and those of the names that left last, including leased
     /// ones.
-    fn next_candidates(&self, inner: &Inner, host: &View) -> Vec<Prefetch> {
+    fn next_candidates(&self, inner: &Inner, host: &View, away: &Away) -> Vec<Prefetch> {
         const AHEAD: usize = 3;
         const LEFT_LAST: usize = 8;
         /// How many of these are likely to be taken next: one for a new name, and two for the names that left
@@ -120,14 +128,14 @@ impl Controller {
         const LEASED: usize = 32;
         let (state, none) = (inner.state(), BTreeMap::new());
         let mut ahead = Vec::new();
-        for network in state.networks.values() {
+        for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
             let hearsay = self.lan.hearsay(&network.parent);
             let known = AddressesInUse { host, heard: &hearsay, answered: &none, held: &inner.held };
             let mut say = |ips: Vec<IpAddr>, next: Vec<IpAddr>| {
                 let (parent, profile) = (network.parent.clone(), network.conflict);
                 ahead.push(Prefetch { parent, profile, ips, next });
             };
-            let names = state.left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
+            let names = away.from(network).take(LEFT_LAST).collect::<Vec<_>>();
             for subnet in network.handed_out() {
                 let candidates = |name| state.candidates(network, subnet, name, &known);
                 let new: Vec<IpAddr> = candidates(None).take(AHEAD).collect();

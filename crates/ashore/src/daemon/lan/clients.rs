@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ashore_core::model::endpoint::{Endpoint, Placement};
-use ashore_core::model::identity::{Identity, Scope};
-use ashore_core::model::lease::{LeaseOptions, LeaseRecord};
+use ashore_core::model::identity::{Identity, Mark, Scope};
+use ashore_core::model::lease::{Addressing, LeaseOptions, LeaseRecord};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
@@ -307,6 +307,9 @@ impl<P: Protocol> Clients<P> {
         host: &View,
         has_one: impl Fn(&Endpoint, &Network) -> bool,
     ) {
+        if self.has_none(state) {
+            return;
+        }
         let has_one = |endpoint: &Endpoint| {
             state.network_of(endpoint).is_some_and(|network| has_one(endpoint, network))
         };
@@ -333,6 +336,18 @@ impl<P: Protocol> Clients<P> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether no server can have to do with any endpoint or name: there is no client and no lease, and no
+    /// network takes any.
+    fn has_none(&self, state: &State) -> bool {
+        let takes_leases =
+            |network: &Network| network.addressing == Addressing::Dhcp || network.may_ask_dhcp6();
+        let mut remembered = state.identities.with(Mark::Leased);
+        self.active.is_empty()
+            && self.known.is_empty()
+            && !state.networks.values().any(takes_leases)
+            && remembered.next().is_none()
     }
 
     /// Restarts the clients on a parent that no server has answered, as if they had not asked yet.

@@ -14,6 +14,7 @@ use ashore_core::net::observed::View;
 use ashore_wire::{Heard, Mac};
 
 use super::Tap;
+use super::following::Differs;
 
 /// How long an endpoint may speak for its addresses before it holds them, while they are probed, and how long
 /// afterwards: a container that is being torn down answers for a moment longer.
@@ -37,35 +38,59 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Updates which MAC holds which addresses, and from which MACs Ashore sends probes.
-    pub(super) fn follow(
-        &mut self,
-        state: &State,
-        host: &View,
-        parents: &BTreeMap<IfName, Tap>,
-        now: Instant,
-    ) {
-        let addresses_of = |endpoint: &Endpoint| -> Vec<(IpAddr, Mac)> {
-            let mac = mac_on_lan(state, endpoint, host);
-            mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
-        };
-        let of_endpoints: BTreeSet<Mac> = state.endpoints.values().flat_map(Endpoint::macs).collect();
+    /// Updates what the host has, and from which MACs Ashore sends probes.
+    pub(super) fn follow_host(&mut self, state: &State, host: &View, parents: &BTreeMap<IfName, Tap>) {
         // A container's link is in the host's namespace until its engine moves it.
-        let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
+        let is_hosts = |mac: &Mac| mac.is_station() && !state.has_mac(*mac);
         let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
         self.host.1 = host.addresses.iter().map(|there| there.net.addr()).collect();
         self.asking = of_parents.chain(parents.values().map(|tap| tap.mac)).collect();
-        self.hold(state.endpoints.values().flat_map(addresses_of).collect(), now);
+    }
+
+    /// Updates which MAC holds which addresses.
+    pub(super) fn follow_all(&mut self, state: &State, host: &View, now: Instant) {
+        let held = state.endpoints.values().flat_map(|endpoint| held_by(state, endpoint, host));
+        self.hold(held.collect(), now);
+    }
+
+    /// Updates what endpoints hold that have changed.
+    pub(super) fn follow_some(
+        &mut self,
+        changed: &[Differs<'_>],
+        before: &State,
+        state: &State,
+        host: &View,
+        now: Instant,
+    ) {
+        let pairs = |state: &State, endpoint: Option<&Endpoint>| -> Vec<(IpAddr, Mac)> {
+            endpoint.map_or_else(Vec::new, |endpoint| held_by(state, endpoint, host))
+        };
+        let had: BTreeSet<_> = changed.iter().flat_map(|(had, _)| pairs(before, *had)).collect();
+        let has: BTreeSet<_> = changed.iter().flat_map(|(_, has)| pairs(state, *has)).collect();
+        for pair in had.difference(&has) {
+            self.held.remove(pair);
+        }
+        self.held.extend(&has);
+        self.forget(|pair| had.contains(pair), now);
+        for pair in had.difference(&has) {
+            self.left.insert(*pair, now + BEFORE_AND_AFTER);
+        }
+    }
+
+    /// Forgets of those that come or have left what is too old, and those that have come. `had` says whether
+    /// an endpoint had an address until now.
+    fn forget(&mut self, had: impl Fn(&(IpAddr, Mac)) -> bool, now: Instant) {
+        self.left.retain(|pair, until| now < *until && !self.held.contains(pair));
+        // An endpoint that has come is in `held`. One that has left and comes back is probed for again.
+        let is_on_its_way = |pair: &(IpAddr, Mac)| !self.held.contains(pair) && !had(pair);
+        self.comes.retain(|ip, (mac, until)| now < *until && is_on_its_way(&(*ip, *mac)));
     }
 
     /// Updates the addresses that endpoints hold.
     fn hold(&mut self, held: BTreeSet<(IpAddr, Mac)>, now: Instant) {
         let before = std::mem::replace(&mut self.held, held);
-        self.left.retain(|pair, until| now < *until && !self.held.contains(pair));
-        // An endpoint that has come is in `held`. One that has left and comes back is probed for again.
-        let is_on_its_way = |pair: &(IpAddr, Mac)| !self.held.contains(pair) && !before.contains(pair);
-        self.comes.retain(|ip, (mac, until)| now < *until && is_on_its_way(&(*ip, *mac)));
+        self.forget(|pair| before.contains(pair), now);
         for pair in before.difference(&self.held) {
             self.left.insert(*pair, now + BEFORE_AND_AFTER);
         }
@@ -115,6 +140,12 @@ impl Own {
     pub(super) fn may_have(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         self.has(ip, mac, now) || self.left.get(&(ip, mac)).is_some_and(|until| now < *until)
     }
+}
+
+/// The addresses of an endpoint, with the MAC by which the LAN knows it.
+fn held_by(state: &State, endpoint: &Endpoint, host: &View) -> Vec<(IpAddr, Mac)> {
+    let mac = mac_on_lan(state, endpoint, host);
+    mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
 }
 
 /// The MAC by which the LAN knows an endpoint: that of its link, or the parent's if the link shares it.
