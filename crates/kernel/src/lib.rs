@@ -16,6 +16,7 @@ mod genetlink;
 mod held;
 mod holders;
 mod kernel;
+mod known_routes;
 mod listen_fds;
 mod lock;
 mod message;

@@ -1,5 +1,6 @@
 //! The current state: a namespace's dumps of links, addresses, routes and neighbours, requested and combined.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use nix::libc;
 use crate::bytes::Messages;
 use crate::error::{InsideError, ObserveError};
 use crate::kernel::Kernel;
+use crate::known_routes::KnownRoutes;
 use crate::netlink::{Dump, Look, Route};
 use crate::netns::Namespace;
 use crate::read::{
@@ -35,8 +37,54 @@ impl Kernel {
         self.observe_by(Look::Close, netns)
     }
 
+    /// Same as [`Kernel::observe_closely`], but of the host's routes that are Ashore's and lead to a single
+    /// address, only those to the given addresses are looked at. The others are missing from the result.
+    pub fn observe_about(
+        &self,
+        netns: &[Netns],
+        addresses: BTreeSet<IpAddr>,
+    ) -> Result<Observed, ObserveError> {
+        let host = self.on_host(|route| {
+            let mut known = self.known_routes.borrow_mut();
+            if !known.listens()
+                && let Ok(Ok(opened)) = self.host.run(KnownRoutes::open)
+            {
+                *known = opened;
+            }
+            let look = |reader: &mut Reader| known.about(route, &addresses, |routes| reader.take(routes));
+            view_with(route, Look::Whole, None, look)
+        })?;
+        let mut observed = self.with_containers(host, Look::Close, netns);
+        observed.about = Some(addresses);
+        Ok(observed)
+    }
+
+    /// Looks also at the host's routes to these addresses, if it was not looked at all of them.
+    pub fn observe_also(&self, observed: &mut Observed, addresses: &[IpAddr]) -> Result<(), ObserveError> {
+        let Some(about) = &mut observed.about else { return Ok(()) };
+        let new: BTreeSet<IpAddr> = addresses.iter().copied().filter(|ip| about.insert(*ip)).collect();
+        let mut reader = Reader::on(&observed.host.links);
+        self.on_host(|route| {
+            route.look(Look::Whole);
+            let mut known = self.known_routes.borrow_mut();
+            known.to(route, &new, |routes| reader.take(routes))
+        })?;
+        observed.host.routes.extend(reader.view().routes);
+        Ok(())
+    }
+
+    /// Reads all of the host's routes with the next look, whatever was notified of.
+    pub fn forget_routes(&self) {
+        self.known_routes.borrow_mut().forget();
+    }
+
     fn observe_by(&self, look: Look, netns: &[Netns]) -> Result<Observed, ObserveError> {
-        let mut host = self.on_host(|route| view(route, Look::Whole, None))?;
+        let host = self.on_host(|route| view(route, Look::Whole, None))?;
+        Ok(self.with_containers(host, look, netns))
+    }
+
+    /// What was observed of the host, together with what is in containers.
+    fn with_containers(&self, mut host: View, look: Look, netns: &[Netns]) -> Observed {
         self.wireless.mark(&mut host.links, &self.host);
         [host.rp_filter, host.arp_ignore] = self.of_all.each_ref().map(|file| read_number(file.as_ref()?));
         let mut observed = Observed { host, ..Observed::default() };
@@ -61,7 +109,7 @@ impl Kernel {
         }
         // The same namespace was read by another path.
         observed.unreadable.retain(|netns, _| !observed.netns.contains_key(netns));
-        Ok(observed)
+        observed
     }
 
     /// Sends a request to the host's namespace. A socket in the middle of a dump would answer `EBUSY` for
@@ -116,12 +164,32 @@ fn read_number(sysctl: &File) -> Option<i32> {
 
 /// Reads one namespace. For a container's namespace, `host` is the host's.
 fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, ObserveError> {
+    view_with(route, look, host, |reader| {
+        for family in [AF_INET, AF_INET6] {
+            match take(route, reader, "routes", &routes(family, RT_TABLE_MAIN)) {
+                Err(error) if is_nothing(&error.source) => {}
+                taken => taken?,
+            }
+        }
+        Ok(())
+    })
+}
+
+fn take(route: &Route, reader: &mut Reader, what: &'static str, request: &Dump) -> Result<(), ObserveError> {
+    reader.take(&route.dump(request).map_err(|source| ObserveError { what, source })?);
+    Ok(())
+}
+
+/// Does the same with another way to look at the routes.
+fn view_with(
+    route: &Route,
+    look: Look,
+    host: Option<&Namespace>,
+    look_at_routes: impl FnOnce(&mut Reader) -> Result<(), ObserveError>,
+) -> Result<View, ObserveError> {
     route.look(look);
     let mut reader = Reader::default();
-    let take = |reader: &mut Reader, what, request: &Dump| {
-        reader.take(&route.dump(request).map_err(|source| ObserveError { what, source })?);
-        Ok(())
-    };
+    let take = |reader: &mut Reader, what, request: &Dump| take(route, reader, what, request);
     take(&mut reader, "links", &links())?;
     if let Some(host) = host.filter(|_| reader.names_namespaces()) {
         // The dump of links assigns nsids to the namespaces that it names, so this is asked afterwards.
@@ -132,12 +200,7 @@ fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, Obs
         take(&mut reader, "bridges' VLANs", &bridges_vlans())?;
     }
     take(&mut reader, "addresses", &Dump { kind: RTM_NEWADDR + GET, body: vec![0; 8] })?;
-    for family in [AF_INET, AF_INET6] {
-        match take(&mut reader, "routes", &routes(family, RT_TABLE_MAIN)) {
-            Err(error) if is_nothing(&error.source) => {}
-            taken => taken?,
-        }
-    }
+    look_at_routes(&mut reader)?;
     if reader.needs_next_hops() {
         take(&mut reader, "next hops", &Dump { kind: RTM_NEWNEXTHOP + GET, body: vec![0; 8] })?;
     }

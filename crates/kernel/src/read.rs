@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::net::observed::{Neighbour, ObservedRoute, Seat, View};
+use ashore_core::net::observed::{Link, Neighbour, ObservedRoute, Seat, View};
 use ashore_core::net::step::ROUTE_PROTOCOL;
 use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
@@ -52,6 +52,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// A reader of routes by links that are known.
+    pub(crate) fn on(links: &[Link]) -> Self {
+        let view = View { links: links.to_vec(), ..View::default() };
+        Reader { view, ..Reader::default() }
+    }
+
     /// Adds the messages of a dump.
     pub(crate) fn take(&mut self, dump: &[u8]) {
         for message in Messages::of(dump) {

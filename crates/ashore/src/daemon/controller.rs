@@ -24,9 +24,10 @@ use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
-use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
+use ashore_kernel::{Kernel, Namespace, ObserveError, OnError, Outcome, StepError};
 use ashore_store::Store;
 use ashore_wire::Mac;
+use ipnet::IpNet;
 
 use super::follower::Follower;
 use super::lan::Lan;
@@ -376,7 +377,22 @@ impl Inner {
     /// Observes the host and some containers' namespaces. A namespace that cannot be read is listed as such
     /// in the result, and is left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
+        self.sees(self.kernel.observe(netns))
+    }
+
+    /// Does the same, but of the host's routes to endpoints it looks only at those to the given addresses. A
+    /// plan for what was observed so is about these addresses alone.
+    fn observe_about(&self, netns: &[Netns], about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
+        self.sees(self.kernel.observe_about(netns, about))
+    }
+
+    /// Observes the host without its routes to endpoints.
+    fn observe_host(&self) -> Result<Observed, Refusal> {
+        self.observe_about(&[], BTreeSet::new())
+    }
+
+    fn sees(&self, observed: Result<Observed, ObserveError>) -> Result<Observed, Refusal> {
+        let mut observed = observed.map_err(|error| refusal::kernel(&error))?;
         self.note(&mut observed);
         Ok(observed)
     }
@@ -384,12 +400,12 @@ impl Inner {
     /// Like `observe`, for a request about these very namespaces. Fails if one of them cannot be read,
     /// because nothing may be decided about it.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
-        self.note(&mut observed);
-        match observed.unreadable.first_key_value() {
-            Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
-            None => Ok(observed),
-        }
+        readable(self.sees(self.kernel.observe_closely(netns))?)
+    }
+
+    /// Like `observe_about`, for a request about these very namespaces.
+    fn observe_these_about(&self, netns: &[Netns], about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
+        readable(self.observe_about(netns, about)?)
     }
 
     /// Notes what was observed of the host, and adds what only the controller knows.
@@ -433,7 +449,8 @@ impl Inner {
     /// Brings the kernel to what the state asks for in the observed places. Does all steps or none.
     fn carry_out(&self, observed: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
         let plan = self.unblocked_plan(observed)?;
-        self.carried_out(&plan, &self.kernel.apply(&plan.steps, OnError::Undo), netns)
+        let outcome = self.kernel.apply(&plan.steps, OnError::Undo);
+        self.carried_out(&plan, &outcome, observed, netns)
     }
 
     /// Like `carry_out`, but calls `may` before the containers' links come up. If `may` returns false, all
@@ -447,7 +464,7 @@ impl Inner {
         let comes_up = |step: &Step| matches!(step, Step::SetUp { place: Place::Netns(_), up: true, .. });
         let plan = self.unblocked_plan(observed)?;
         let outcome = self.kernel.apply_if(&plan.steps, comes_up, may);
-        outcome.map(|outcome| self.carried_out(&plan, &outcome, netns)).transpose()
+        outcome.map(|outcome| self.carried_out(&plan, &outcome, observed, netns)).transpose()
     }
 
     /// Plans the steps and logs them. Fails if a step is blocked. Blocked extras are left out instead.
@@ -469,19 +486,28 @@ impl Inner {
         self.left_out.replace(what.inspect(|what| tracing::warn!("{what}")).collect());
     }
 
-    fn carried_out(&self, plan: &Plan, outcome: &Outcome, netns: &[Netns]) -> Result<Observed, Refusal> {
+    fn carried_out(
+        &self,
+        plan: &Plan,
+        outcome: &Outcome,
+        seen: &Observed,
+        netns: &[Netns],
+    ) -> Result<Observed, Refusal> {
         let before = self.left_out.take();
         self.leave_out(before.into_iter().chain(outcome.refused.iter().map(ToString::to_string)));
         match outcome.errors.first() {
             Some(error) => Err(refusal::step(error)),
-            None => self.verify(plan, netns),
+            None => self.verify(plan, seen, netns),
         }
     }
 
     /// Observes again after a plan was carried out: nothing may be left to plan. A link of another container
     /// that an engine has meanwhile given back to the host is left to the next reconciliation.
-    fn verify(&self, done: &Plan, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let observed = self.observe_these(netns)?;
+    fn verify(&self, done: &Plan, before: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let observed = match &before.about {
+            Some(about) => self.observe_these_about(netns, about.clone())?,
+            None => self.observe_these(netns)?,
+        };
         let left = self.plan(&observed);
         let given_back = |step: &&Step| matches!(step, Step::DelLink { .. }) && !done.steps.contains(step);
         match left.steps.iter().find(|step| !given_back(step) && !step.is_extra()) {
@@ -525,8 +551,30 @@ impl Inner {
         }
         log_steps(&plan);
         let outcome = self.kernel.apply(&plan.steps, OnError::GoOn);
-        Ok((self.observe(netns)?, outcome.errors))
+        let after = match observed.about {
+            Some(about) => self.observe_about(netns, about)?,
+            None => self.observe(netns)?,
+        };
+        Ok((after, outcome.errors))
     }
+}
+
+/// Fails if a namespace that was to be observed could not be read.
+fn readable(observed: Observed) -> Result<Observed, Refusal> {
+    match observed.unreadable.first_key_value() {
+        Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
+        None => Ok(observed),
+    }
+}
+
+/// The addresses of an endpoint, and of those that may be in the same namespaces.
+fn addresses_in<'a>(
+    state: &'a State,
+    netns: &'a [Netns],
+    endpoint: Option<&'a Endpoint>,
+) -> BTreeSet<IpAddr> {
+    let here = netns.iter().flat_map(|netns| state.endpoints_in(netns)).chain(endpoint);
+    here.flat_map(|one| one.addresses.iter().chain(&one.lost)).map(IpNet::addr).collect()
 }
 
 /// Whether a request changes nothing.
@@ -553,13 +601,8 @@ fn all_netns(state: &State) -> Vec<Netns> {
 /// The namespace that an endpoint was attached in, by every known path: the endpoint's own path may lead
 /// nowhere any more.
 fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
-    let here = |other: &&Endpoint| other.netns().is_some() && other.netns() == endpoint.netns();
-    endpoint
-        .netns()
-        .into_iter()
-        .chain(state.endpoints.values().filter(here).filter_map(Endpoint::netns))
-        .cloned()
-        .collect()
+    let here = endpoint.netns().into_iter().flat_map(|netns| state.endpoints_in(netns));
+    endpoint.netns().into_iter().chain(here.filter_map(Endpoint::netns)).cloned().collect()
 }
 
 /// The namespaces of some endpoints. An engine's namespace that cannot be opened is left out. Callers must

@@ -64,7 +64,7 @@ impl Controller {
         answers: &mut Answers,
     ) -> Result<Locked<'a>, Refusal> {
         // The parent may have come back a moment ago.
-        inner.observe(&[])?;
+        inner.observe_host()?;
         inner.publication.again();
         let ips: Vec<IpAddr> = sought.iter().map(|(ip, _)| *ip).collect();
         inner.held.extend(&ips);

@@ -1,5 +1,6 @@
 //! Attaches a namespace.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -21,11 +22,12 @@ use ashore_core::rules::attach::{AttachError, AttachSpec, FromLan};
 use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
 
 use super::ask::Answers;
 use super::leases::as_v4;
 use super::moved_links::check_beside_children_elsewhere;
-use super::{Controller, Inner, Locked};
+use super::{Controller, Inner, Locked, addresses_in};
 use crate::clock::now;
 use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
@@ -169,7 +171,9 @@ impl Controller {
         shim: &mut Option<IfName>,
     ) -> Result<(Locked<'a>, Reserved), Refusal> {
         loop {
-            let observed = inner.observe_these(std::slice::from_ref(netns))?;
+            let place = std::slice::from_ref(netns);
+            let about = addresses_in(inner.state(), place, None);
+            let mut observed = inner.observe_these_about(place, about)?;
             let Some(inside) = observed.netns.get(netns) else {
                 return Err(refusal::namespace_gone(&spec.netns));
             };
@@ -193,6 +197,9 @@ impl Controller {
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
+            let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+            let looked = inner.kernel.observe_also(&mut observed, &addresses);
+            looked.map_err(|error| refusal::kernel(&error))?;
             let waited;
             (inner, waited) = self.brings_parent(inner, &network, &observed, &mut learnt.without_parent)?;
             if waited || inner.clears_left(&endpoint, netns, &observed)? {
@@ -313,7 +320,8 @@ impl Inner {
             return Ok(false);
         }
         let coming = Endpoint { stage: Stage::Attaching, ..endpoint.clone() };
-        let host = Observed { host: observed.host.clone(), ..Observed::default() };
+        let (host, about) = (observed.host.clone(), observed.about.clone());
+        let host = Observed { host, about, ..Observed::default() };
         let state = self.state().with(&[Change::PutEndpoint(coming)]);
         let steps = of_shim(plan(&desired(&state, &host), &host).steps, &shim_name(&network.parent));
         if steps.is_empty() {
@@ -325,7 +333,7 @@ impl Inner {
         if let Some(error) = self.kernel.apply(&steps, OnError::Undo).errors.first() {
             return Err(refusal::step(error));
         }
-        self.observe(&[])?;
+        self.observe_host()?;
         Ok(true)
     }
 
@@ -340,7 +348,7 @@ impl Inner {
         for error in self.kernel.apply(&[step], OnError::GoOn).errors {
             tracing::warn!("{error}");
         }
-        if let Err(refusal) = self.observe(&[]) {
+        if let Err(refusal) = self.observe_host() {
             tracing::warn!("{refusal}");
         }
     }

@@ -18,7 +18,7 @@ use ashore_kernel::OnError;
 use ashore_wire::Mac;
 
 use super::lost_namespaces::{Says, is_ghost};
-use super::{Controller, Inner, netns_by_all_paths};
+use super::{Controller, Inner, addresses_in, netns_by_all_paths};
 use crate::clock::now;
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
@@ -48,7 +48,7 @@ impl Controller {
                 hint: Some(format!("docker network disconnect {label} {name}").into()),
             });
         }
-        let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+        let before = inner.observe_where(&endpoint)?;
         let is_there = inner.has_link(&endpoint, &before);
         let is_remade = inner.remade.contains(&endpoint.key());
         if is_there && !is_remade {
@@ -66,7 +66,7 @@ impl Controller {
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
                 return Ok(Reply::Done { warnings: Vec::new() });
             };
-            let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+            let before = inner.observe_where(&endpoint)?;
             let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken);
             inner.remade.remove(&endpoint.key());
             return reply;
@@ -78,7 +78,7 @@ impl Controller {
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
-        let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+        let before = inner.observe_where(&endpoint)?;
         if let Some(says) = inner.says_out_of_reach(&endpoint, &before) {
             inner.commit(vec![Change::PutEndpoint(Endpoint {
                 stage: Stage::Detaching,
@@ -135,6 +135,13 @@ impl Inner {
         self.memory.remade.extend(anew.map(Endpoint::key));
         let state = self.store.state();
         self.memory.remade.retain(|key| state.endpoints.contains_key(key));
+    }
+
+    /// Observes where an endpoint was attached, and the host as far as it is about the endpoint.
+    fn observe_where(&self, endpoint: &Endpoint) -> Result<Observed, Refusal> {
+        let netns = netns_by_all_paths(self.state(), endpoint);
+        let about = addresses_in(self.state(), &netns, Some(endpoint));
+        self.observe_these_about(&netns, about)
     }
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is stored as going.
@@ -263,7 +270,9 @@ impl Inner {
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
         let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
         let without = self.state().with(std::slice::from_ref(&going));
-        let swept = self.observe_these(&netns).and_then(|before| self.sweep_from(before, &without, &netns));
+        let about = addresses_in(self.state(), &netns, Some(endpoint));
+        let before = self.observe_these_about(&netns, about);
+        let swept = before.and_then(|before| self.sweep_from(before, &without, &netns));
         let taken = swept.and_then(|(_, errors)| match errors.first() {
             None => self.commit(vec![record]),
             Some(error) => self.commit(vec![going]).and(Err(refusal::step(error))),
@@ -288,10 +297,10 @@ impl Inner {
             }
             self.take_off_lan(before, &there, false)?;
         }
-        let here = |endpoint: &&Endpoint| {
-            endpoint.netns().is_some_and(|there| there == netns && there.path != netns.path)
-        };
-        let here: Vec<Endpoint> = self.state().endpoints.values().filter(here).cloned().collect();
+        let here = self.state().endpoints_in(netns);
+        let by_another_path =
+            |endpoint: &&Endpoint| endpoint.netns().is_some_and(|there| there.path != netns.path);
+        let here: Vec<Endpoint> = here.filter(by_another_path).cloned().collect();
         for endpoint in here {
             if self.look_at_home(&endpoint)?.is_some() && !is_ghost(&endpoint) {
                 continue;

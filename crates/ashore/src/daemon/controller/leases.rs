@@ -124,7 +124,7 @@ impl Controller {
         let asked_as = name.clone().or_else(guess).unwrap_or_else(nobody);
         let mut without_parent = false;
         let (draft, observed) = loop {
-            let observed = inner.observe(&[])?;
+            let observed = inner.observe_host()?;
             let usable = inner.state().usable_network(&network.name, &observed.host);
             usable.map_err(|error| refusal::attach(&error))?;
             let waited;
@@ -190,7 +190,7 @@ impl Controller {
                 self.lan.abandon(key);
                 return Err(refusal::by_mac_alone(ip, holder));
             }
-            let host = inner.observe(&[])?.host;
+            let host = inner.observe_host()?.host;
             let routers = inner.kernel.routers().map_err(|error| refusal::kernel(&error))?;
             let kept = inner.state().is_never_leased(ip, &host, &routers)
                 || self.is_routers_anycast(&network.parent, ip);
@@ -351,7 +351,7 @@ impl Controller {
         if due.is_empty() {
             return Ok(false);
         }
-        let host = inner.observe(&[])?.host;
+        let host = inner.observe_host()?.host;
         due.retain(|key| inner.state().is_heard(key, &host) && !self.is_awaited(inner.state(), key));
         // A daemon that has just started must know the leases before it sees that they are no longer
         // remembered.

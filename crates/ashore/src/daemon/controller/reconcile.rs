@@ -125,6 +125,9 @@ impl Controller {
         inner.clear_containers();
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
+        if why == Cause::Time {
+            inner.kernel.forget_routes();
+        }
         let in_turn = why == Cause::Time && !inner.unfinished.get();
         let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
         let observed = inner.observe(&netns)?;

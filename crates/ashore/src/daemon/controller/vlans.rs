@@ -117,6 +117,9 @@ impl Inner {
     /// Does the same with sockets that no other thread uses.
     pub(super) fn look_at_vlans(&self, unlocked: &mut Unlocked) -> bool {
         let vlans = self.vlans.unlooked.take();
+        if vlans.is_empty() {
+            return false;
+        }
         let own: BTreeSet<Mac> =
             self.state().identities.values().filter_map(|identity| identity.mac).collect();
         for vlan in vlans.values() {
@@ -124,7 +127,7 @@ impl Inner {
             let user = user_elsewhere(unlocked, self.kernel.host(), vlan, own.clone(), taken_in.as_ref());
             self.vlans.looked().insert(vlan.index, (Instant::now(), user));
         }
-        !vlans.is_empty()
+        true
     }
 
     /// Gives a network a VLAN interface made by Ashore if its parent was a VLAN interface of others and is

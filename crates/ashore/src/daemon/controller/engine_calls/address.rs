@@ -105,7 +105,7 @@ impl Controller {
             // address.
             let network = inner.network_for(requested)?;
             let name = inner.name_for(&network, requested, expected.clone());
-            let observed = inner.observe(&[])?;
+            let observed = inner.observe_host()?;
             let heard = self.heard_on(&network);
             let known = AddressesInUse {
                 host: &observed.host,

@@ -33,7 +33,7 @@ impl Controller {
             return Ok(Reply::Prepared { mac: there.mac });
         }
         let network = inner.engine_network(&requested.network)?;
-        let observed = inner.observe(&[])?;
+        let observed = inner.observe_host()?;
         inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
         let mut changes = Vec::new();
         // Whether the addresses are on the disk, since an earlier call reserved them.
@@ -145,7 +145,7 @@ impl Inner {
         addresses: &[IpNet],
         answers: &Answers,
     ) -> Result<(), Refusal> {
-        let (observed, none) = (self.observe(&[])?, BTreeMap::new());
+        let (observed, none) = (self.observe_host()?, BTreeMap::new());
         let known =
             AddressesInUse { host: &observed.host, heard: &none, answered: answers.by(), held: &self.held };
         for net in addresses {

@@ -9,7 +9,7 @@ use ashore_core::model::state::Change;
 use ashore_core::plan::desired::far_gateways;
 use ipnet::IpNet;
 
-use super::super::{Controller, Inner};
+use super::super::{Controller, Inner, addresses_in};
 use super::done;
 use crate::clock::now;
 use crate::daemon::refusal;
@@ -25,7 +25,8 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let mut inner = self.lock_after_last_link(unlocked, id);
         let endpoint = inner.engine_endpoint(id)?;
-        let observed = inner.observe(&[])?;
+        let about = addresses_in(inner.state(), &[], Some(&endpoint));
+        let observed = inner.observe_about(&[], about)?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
         let placement = in_sandbox(&endpoint, sandbox);
@@ -104,7 +105,11 @@ impl Inner {
     /// Removes an endpoint's link and routes from the host, and keeps its addresses.
     fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
         self.record(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
-        let (_, errors) = self.sweep(&[])?;
+        let about = addresses_in(self.state(), &[], Some(endpoint));
+        let before = self.observe_about(&[], about)?;
+        let swept = self.sweep_from(before, self.state(), &[]);
+        self.note_unfinished(&swept);
+        let (_, errors) = swept?;
         let left = errors.iter().map(|error| format!("{error}; it is tried again every minute"));
         Ok(left.collect())
     }
