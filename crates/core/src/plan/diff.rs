@@ -237,7 +237,7 @@ impl Diff<'_> {
 
     fn removals(&self, plan: &mut Plan) {
         let dying = self.link_removals(plan, false);
-        let most = if *self.place == Place::Host { usize::MAX } else { MOST_OF_CONTAINER };
+        let most = if self.place == Place::Host { usize::MAX } else { MOST_OF_CONTAINER };
         let neighbours = self.view.neighbours.iter().filter_map(|there| {
             let link = self.view.link_at(there.index).filter(|link| !dying.contains(&link.name))?;
             let wanted = self.wanted.iter().find(|wanted| wanted.spec.name == link.name);
