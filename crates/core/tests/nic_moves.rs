@@ -91,7 +91,7 @@ fn moves(text: &mut String) {
             state.adopt_nic(&nic, &br0, host, unmovable)
         };
         match moved {
-            Err(error) => vec![format!("refused: {error} (try: {})", error.hint().unwrap_or_default())],
+            Err(error) => vec![format!("refused: {error} (try: {})", error.remedy().unwrap_or_default())],
             Ok(moved) => {
                 let back = moved.back().into_iter().map(|step| format!("back: {step}"));
                 let steps = moved.steps().map(ToString::to_string).chain(back);

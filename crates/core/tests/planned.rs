@@ -209,7 +209,7 @@ impl World {
     fn planned(&self) -> Vec<String> {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         let blocked =
-            plan.blocked.iter().map(|blocked| format!("in the way: {blocked} (try: {})", blocked.hint()));
+            plan.blocked.iter().map(|blocked| format!("in the way: {blocked} (try: {})", blocked.remedy()));
         plan.steps.iter().map(ToString::to_string).chain(blocked).collect()
     }
 

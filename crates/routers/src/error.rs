@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use ashore_core::net::name::{IfName, NetworkName, PortName};
+use ashore_core::net::option::{GATEWAY, IP_RANGE, SUBNET, VLAN};
 use ashore_core::net::range::Range;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::vlan::VlanId;
 use ashore_core::rules::create::NetworkError;
 use ipnet::IpNet;
@@ -115,52 +117,59 @@ pub enum RouterError {
 
 impl RouterError {
     /// Returns the remedy, as a command or as an option to give instead. Returns `None` if there is none.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
+        let stay = |remedy: Remedy| remedy.and_unset(&VLAN).and(" to stay on the LAN itself");
         Some(match self {
-            RouterError::Network(error) => return error.remedy().map(|remedy| remedy.to_string()),
-            RouterError::NothingGiven => {
-                "name a network that `ashore network ls` shows, or give --vlan 200 --subnet 10.0.200.0/24"
-                    .into()
-            }
+            RouterError::Network(error) => return error.remedy(),
+            RouterError::NothingGiven => Remedy::from("name a network that `")
+                .and_run("ashore network ls")
+                .and("` shows, or give ")
+                .and_set(&VLAN, "200")
+                .and(" ")
+                .and_set(&SUBNET, "10.0.200.0/24"),
             RouterError::UnknownSystem(_) => {
-                format!("one of {}", System::ALL.map(System::name).join(", "))
+                format!("one of {}", System::ALL.map(System::name).join(", ")).into()
             }
-            RouterError::UnknownPolicy(_) => format!("one of {}", Policy::ALL.map(Policy::name).join(", ")),
-            RouterError::OtherVlan { .. } => "leave --vlan out: the parent's name gives the VLAN".into(),
-            RouterError::OtherGateway { network, .. } => {
-                format!(
-                    "leave --gateway out, or create the network again with that gateway: ashore network \
-                     inspect {network} shows the network"
-                )
+            RouterError::UnknownPolicy(_) => {
+                format!("one of {}", Policy::ALL.map(Policy::name).join(", ")).into()
             }
-            RouterError::LinkLocalRouter(_) => "give an address in the subnet, or leave --gateway out".into(),
-            RouterError::RouterInRange { network, router, .. } => format!(
-                "create the network again with --gateway {router} (first: ashore network rm {network}), or \
-                 give another router address with --gateway"
-            ),
-            RouterError::NothingClear(_) => {
-                "give Ashore a range of its own with --ip-range when you create the network".into()
+            RouterError::OtherVlan { .. } => Remedy::unset(&VLAN).and(": the parent's name gives the VLAN"),
+            RouterError::OtherGateway { network, .. } => Remedy::unset(&GATEWAY)
+                .and(", or create the network again with that gateway: ")
+                .and_run(format!("ashore network inspect {network}"))
+                .and(" shows the network"),
+            RouterError::LinkLocalRouter(_) => {
+                Remedy::from("give an address in the subnet, or ").and_unset(&GATEWAY)
             }
+            RouterError::RouterInRange { network, router, .. } => {
+                Remedy::from("create the network again with ")
+                    .and_set(&GATEWAY, router)
+                    .and(" (first: ")
+                    .and_run(format!("ashore network rm {network}"))
+                    .and("), or give another router address with ")
+                    .and_give(&GATEWAY)
+            }
+            RouterError::NothingClear(_) => Remedy::from("give Ashore a range of its own with ")
+                .and_give(&IP_RANGE)
+                .and(" when you create the network"),
             RouterError::PoolOfV6(_) => "leave it out".into(),
             RouterError::PoolOutside(_) | RouterError::PoolsOverlap(..) => {
                 "--pool is what the router's DHCP server hands out now, from its first address to its last"
                     .into()
             }
-            RouterError::PoolInside { .. } => {
-                "give Ashore another range: `ashore pool-check` names one beside the pool".into()
-            }
+            RouterError::PoolInside { .. } => Remedy::from("give Ashore another range: `")
+                .and_run("ashore pool-check")
+                .and("` names one beside the pool"),
             RouterError::VlanOne => {
-                "use another number, such as --vlan 200, or leave --vlan out to stay on the LAN itself".into()
+                stay(Remedy::from("use another number, such as ").and_set(&VLAN, "200").and(", or "))
             }
-            RouterError::LanInVlan { .. } => {
-                "use another subnet, such as --subnet 10.0.200.0/24, or leave --vlan out to stay on the LAN \
-                 itself"
-                    .into()
-            }
+            RouterError::LanInVlan { .. } => stay(
+                Remedy::from("use another subnet, such as ").and_set(&SUBNET, "10.0.200.0/24").and(", or "),
+            ),
             RouterError::LansOwnVlan { .. } => {
                 "use another number, or leave out --vlan and --lan-interface to stay on the LAN itself".into()
             }
-            RouterError::NothingBetween => "leave --firewall out, or give --vlan".into(),
+            RouterError::NothingBetween => Remedy::from("leave --firewall out, or give ").and_give(&VLAN),
         })
     }
 }

@@ -94,7 +94,7 @@ fn the_whole_output_is_as_expected() {
 /// The text of a refusal, and its hint.
 fn refused(plan: Result<RouterPlan, RouterError>) -> String {
     let error = plan.unwrap_err();
-    format!("{error}; {}", error.hint().unwrap_or_default())
+    format!("{error}; {}", error.remedy().unwrap_or_default())
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_system_is_known_by_its_name_alone() {
         assert_eq!(system.name().parse(), Ok(system));
     }
     let unknown = "mikrotik".parse::<System>().unwrap_err();
-    assert!(unknown.hint().unwrap().contains("routeros"), "{unknown}");
+    assert!(unknown.remedy().unwrap().to_string().contains("routeros"), "{unknown}");
 }
 
 /// Every `first-last`, `start`/`stop`, `dhcp-range` and `pool` of an output, as the systems write them.

@@ -8,7 +8,6 @@ use ashore_core::api::request::Request;
 use ashore_core::model::survey::PoolReport;
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
-use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::create::PoolQuestion;
 use ashore_kernel::Kernel;
 use ashore_routers::{HostAddress, RouterError, RouterPlan, RouterRequest, System};
@@ -102,5 +101,5 @@ fn addresses_of(host: &View) -> Vec<HostAddress> {
 }
 
 fn refusal(error: &RouterError) -> Refusal {
-    Refusal { kind: RefusalKind::Invalid, message: error.to_string(), hint: error.hint().map(Remedy::from) }
+    Refusal { kind: RefusalKind::Invalid, message: error.to_string(), hint: error.remedy() }
 }

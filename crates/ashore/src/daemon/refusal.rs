@@ -59,7 +59,7 @@ pub(super) fn bridge(error: &BridgeError) -> Refusal {
         | BridgeError::OtherPorts { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,
     };
-    refusal(kind, error, error.hint().map(Remedy::from))
+    refusal(kind, error, error.remedy())
 }
 
 pub(super) fn attach(error: &AttachError) -> Refusal {
@@ -123,7 +123,7 @@ pub(super) fn namespace_gone(path: &Path) -> Refusal {
 }
 
 pub(super) fn blocked(blocked: &Blocked) -> Refusal {
-    refusal(RefusalKind::Taken, blocked, Some(blocked.hint().into()))
+    refusal(RefusalKind::Taken, blocked, Some(blocked.remedy()))
 }
 
 pub(super) fn step(error: &StepError) -> Refusal {

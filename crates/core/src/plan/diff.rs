@@ -16,6 +16,7 @@ use crate::net::name::IfName;
 use crate::net::observed::{
     IPV6_METRIC, Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
+use crate::net::remedy::{Front, Remedy};
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
 use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
@@ -82,39 +83,33 @@ impl Blocked {
     }
 
     /// The remedy.
-    pub fn hint(&self) -> String {
+    pub fn remedy(&self) -> Remedy {
         /// `RTPROT_KERNEL`.
         const BY_ADDRESS: u8 = 2;
         match self {
-            Blocked::Link { place: Place::Netns(_), name } => {
-                format!("choose another name with --ifname, or remove `{name}` in that namespace")
-            }
-            Blocked::Link { place: Place::Host, name } => {
-                format!("rename it while it is down: ip link set dev {} name NEW", name.word())
-            }
-            Blocked::Vlan { name, vlan } => {
-                let (name, wanted) = (name.word(), vlan.name().word());
-                format!("rename it while down, and Ashore uses it: ip link set dev {name} name {wanted}")
-            }
+            Blocked::Link { place: Place::Netns(_), name } => Remedy::default()
+                .only(Front::CommandLine, "choose another name with --ifname, or ")
+                .and(format!("remove `{name}` in that namespace")),
+            Blocked::Link { place: Place::Host, name } => Remedy::from("rename it while it is down: ")
+                .and_run(format!("ip link set dev {} name NEW", name.word())),
+            Blocked::Vlan { name, vlan } => Remedy::from("rename it while down, and Ashore uses it: ")
+                .and_run(format!("ip link set dev {} name {}", name.word(), vlan.name().word())),
             Blocked::Unfiltered { bridge, .. } => {
-                format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word())
+                Remedy::run(format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word()))
             }
             Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
-                "keep that default route and attach this one with --no-default-route, or remove that route"
-                    .into()
+                let keep = "keep that default route and attach this one with --no-default-route, or ";
+                Remedy::default().only(Front::CommandLine, keep).and("remove that route")
             }
             // Without this route the link's other addresses would reach nobody.
-            Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => format!(
+            Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => Remedy::from(format!(
                 "leave it: the kernel made it for an address of `{}`, and removes it with that address",
                 there.route.dev
-            ),
+            )),
             Blocked::Route { there, .. } => {
                 let how = if let Ways::None(how) = there.ways { how } else { "" };
-                format!(
-                    "remove it: ip route del {how}{}{}",
-                    if how.is_empty() { "" } else { " " },
-                    there.route.to
-                )
+                let space = if how.is_empty() { "" } else { " " };
+                Remedy::from("remove it: ").and_run(format!("ip route del {how}{space}{}", there.route.to))
             }
         }
     }
@@ -578,6 +573,7 @@ impl Diff<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::link::Netns;
 
     #[test]
     fn a_plan_is_empty_if_nothing_is_to_be_done_and_nothing_is_in_the_way() {
@@ -588,5 +584,17 @@ mod tests {
         assert!(!Plan { steps: steps.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { blocked: blocked.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { steps, blocked }.is_empty());
+    }
+
+    #[test]
+    fn docker_is_told_of_no_option_of_the_command_line() {
+        let netns = Netns { path: "/run/netns/web".into(), dev: 4, ino: 1, cookie: None, attached_by: None };
+        let place = Place::Netns(netns);
+        let remedy = Blocked::Link { place, name: "eth0".parse().unwrap() }.remedy();
+        assert_eq!(remedy.spelled(Front::Docker), "remove `eth0` in that namespace");
+        assert_eq!(
+            remedy.to_string(),
+            "choose another name with --ifname, or remove `eth0` in that namespace"
+        );
     }
 }

@@ -89,7 +89,7 @@ fn of_networks() -> Vec<NetworkError> {
         NetworkError::ForeignSubnet { subnet: net, parent: eth0(), present: text() },
         NetworkError::RangeHoldsNothing { range, ip, why: text() },
         NetworkError::RangesOverlap { range, other: range, network: text() },
-        NetworkError::AddressHeld { what: text(), ip, endpoint: text(), network: text() },
+        NetworkError::AddressHeld { what: text(), held: text(), remedy: "choose another".into() },
         NetworkError::MtuTooLarge { mtu: 9000, parent: eth0(), most: 1500 },
         NetworkError::PassthruCutsHost { parent: eth0(), present: text() },
         NetworkError::NoHostAccess(macvlan),

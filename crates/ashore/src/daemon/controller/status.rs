@@ -85,7 +85,7 @@ impl Controller {
         let endpoints: Vec<EndpointReport> =
             inner.state().endpoints.values().map(|endpoint| self.report(inner, endpoint)).collect();
 
-        let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
+        let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.remedy()));
         let waiting = wanted.waiting.iter().map(|waiting| {
             let Waiting { network, parent, remedy } = waiting;
             format!("network `{network}` waits for its parent `{parent}` to come back; {remedy}")

@@ -2,6 +2,8 @@
 
 use crate::net::kind::LinkKind;
 use crate::net::name::IfName;
+use crate::net::option::KIND;
+use crate::net::remedy::{Front, Remedy};
 use crate::net::text::Word;
 
 /// Why a NIC cannot be moved. Nothing was changed.
@@ -105,29 +107,43 @@ pub enum BridgeError {
 
 impl BridgeError {
     /// The remedy, or `None` if the message says enough.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            BridgeError::NicDown { nic, up: false } => format!("bring it up first: ip link set dev {} up", nic.word()),
-            BridgeError::NicIsPort { master, .. } => {
-                format!("use what is there: ashore network create NETWORK --parent {} --kind bridge", Word(master.as_bytes()))
+            BridgeError::NicDown { nic, up: false } => {
+                Remedy::from("bring it up first: ").and_run(format!("ip link set dev {} up", nic.word()))
             }
-            BridgeError::NicIsWifi(nic) => {
-                format!("use --kind ipvlan on it: ashore network create NETWORK --parent {} --kind ipvlan", nic.word())
-            }
+            BridgeError::NicIsPort { master, .. } => Remedy::from("use what is there: ").and_run(format!(
+                "ashore network create NETWORK --parent {} --kind bridge",
+                Word(master.as_bytes())
+            )),
+            BridgeError::NicIsWifi(nic) => Remedy::from("use ")
+                .and_set(&KIND, "ipvlan")
+                .and(" on it: ")
+                .and_run(format!("ashore network create NETWORK --parent {} --kind ipvlan", nic.word())),
             BridgeError::Carries { network, kind, engine, .. } => {
                 let rm = if *engine { "docker" } else { "ashore" };
-                let anew = match kind {
-                    LinkKind::Bridge => "",
-                    _ => ", and create it again on the bridge with --kind bridge: its names keep their addresses",
-                };
-                format!("{rm} network rm {network}{anew}")
+                let remedy = Remedy::run(format!("{rm} network rm {network}"));
+                match kind {
+                    LinkKind::Bridge => remedy,
+                    _ => remedy
+                        .and(", and create it again on the bridge with ")
+                        .and_set(&KIND, "bridge")
+                        .and(": its names keep their addresses")
+                        .in_words_of(if *engine { Front::Docker } else { Front::CommandLine }),
+                }
             }
-            BridgeError::HasUpper { upper, vlan: true, .. } => {
-                format!("make the VLAN on the bridge instead: ip link del dev {}, and create it again once the bridge exists", upper.word())
+            BridgeError::HasUpper { upper, vlan: true, .. } => Remedy::from("make the VLAN on the bridge instead: ")
+                .and_run(format!("ip link del dev {}", upper.word()))
+                .and(", and create it again once the bridge exists"),
+            BridgeError::HasUpper { upper, .. } => {
+                Remedy::from("remove it first: ").and_run(format!("ip link del dev {}", upper.word()))
             }
-            BridgeError::HasUpper { upper, .. } => format!("remove it first: ip link del dev {}", upper.word()),
-            BridgeError::BridgeExists(name) => format!("choose another name; ip link show dev {} shows it", name.word()),
-            BridgeError::OtherPorts { .. } => "take them out first: ip link set dev PORT nomaster".into(),
+            BridgeError::BridgeExists(name) => Remedy::from("choose another name; ")
+                .and_run(format!("ip link show dev {}", name.word()))
+                .and(" shows it"),
+            BridgeError::OtherPorts { .. } => {
+                Remedy::from("take them out first: ").and_run("ip link set dev PORT nomaster")
+            }
             BridgeError::Unmovable { .. } => {
                 "remove it while the NIC moves, or make the bridge with the tools that manage this host's network".into()
             }

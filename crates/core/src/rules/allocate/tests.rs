@@ -2,6 +2,7 @@ use super::*;
 use crate::model::endpoint::{Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::identity::Seed;
 use crate::model::state::Change;
+use crate::net::link::Netns;
 use crate::net::name::NetworkName;
 use crate::net::observed::{Link, LinkAddress, ObservedKind, Standing};
 use crate::rules::addresses_in_use::Hearsay;
@@ -359,6 +360,34 @@ fn who_has_an_address_is_told_once_that_is_known() {
         "{unnamed}; {hint}"
     );
     assert!(!unnamed.contains("at-") && !hint.contains("at-"));
+}
+
+#[test]
+fn who_has_a_gateway_of_a_new_network_is_freed_where_it_was_attached() {
+    let mut all = Range4::new();
+    all.had("db", 192, Source::Range, false, true);
+    all.make("new", r#""ranges":["192.168.88.224/27"],"gateways":["192.168.88.192"]"#);
+    let new = all.state.networks.remove(&"new".parse::<NetworkName>().unwrap()).unwrap();
+    let key = ("lan".parse().unwrap(), "db".parse().unwrap());
+    let netns = Netns { path: "/run/netns/db".into(), dev: 4, ino: 1, cookie: None, attached_by: None };
+    for (placement, command) in [
+        (Placement::Netns { netns, ifname: "eth0".parse().unwrap() }, "ashore detach lan db"),
+        (
+            Placement::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None },
+            "docker network disconnect lan db",
+        ),
+    ] {
+        let mut state = all.state.clone();
+        let db = Endpoint { placement, ..all.state.endpoints[&key].clone() };
+        state.apply(Change::PutEndpoint(db));
+        let error = state.check_beside_others(&new).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the gateway 192.168.88.192 is held by the endpoint `db` of network `lan`"
+        );
+        let remedy = error.remedy().unwrap().to_string();
+        assert_eq!(remedy, format!("choose another, or free it: {command}"));
+    }
 }
 
 #[test]

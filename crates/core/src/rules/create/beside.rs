@@ -1,8 +1,10 @@
 //! The checks of a new network against the existing ones.
 
 use super::error::NetworkError;
+use crate::model::endpoint::Endpoint;
 use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::model::state::State;
+use crate::net::remedy::Remedy;
 
 impl State {
     /// Checks a new network against the existing ones.
@@ -31,17 +33,24 @@ impl State {
         for subnet in &new.subnets {
             let given = subnet.aux.iter().map(|(name, ip)| (format!("--aux-address {name}"), *ip));
             for (what, ip) in given.chain(subnet.gateway.map(|ip| ("the gateway".to_owned(), ip))) {
-                if let Some(endpoint) = self.holder(ip) {
-                    return Err(NetworkError::AddressHeld {
-                        what,
-                        ip,
-                        endpoint: endpoint.name.to_string(),
-                        network: endpoint.network.to_string(),
-                    });
+                if let Some(holder) = self.holder(ip) {
+                    let held = self.held(ip, holder).to_string();
+                    return Err(NetworkError::AddressHeld { what, held, remedy: self.freeing(holder) });
                 }
             }
         }
         Ok(())
+    }
+
+    /// How the address of an endpoint becomes free.
+    fn freeing(&self, holder: &Endpoint) -> Remedy {
+        if holder.is_unnamed() {
+            return "choose another, or try again in a second, when it is known which container has it"
+                .into();
+        }
+        let network = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
+        let off = if holder.netns().is_none() { "docker network disconnect" } else { "ashore detach" };
+        Remedy::from("choose another, or free it: ").and_run(format!("{off} {network} {}", holder.name))
     }
 }
 
@@ -60,9 +69,8 @@ fn check_host_address(
         (Some(ip), Some(taken)) if ip == taken && new.parent != other.parent => {
             Err(NetworkError::AddressHeld {
                 what: "--aux-address host".into(),
-                ip: *ip,
-                endpoint: "the host".into(),
-                network: other.label().to_owned(),
+                held: format!("{ip} is held by this host on network `{}`", other.label()),
+                remedy: "choose another".into(),
             })
         }
         _ => Ok(()),

@@ -289,17 +289,15 @@ pub enum NetworkError {
         /// The other.
         other: String,
     },
-    /// An endpoint holds the address.
-    #[error("{what} {ip} is held by the endpoint `{endpoint}` of network `{network}`")]
+    /// An endpoint, or the host on another network, holds the address.
+    #[error("{what} {held}")]
     AddressHeld {
         /// `the gateway`, or the option of the auxiliary address.
         what: String,
-        /// The address.
-        ip: IpAddr,
-        /// The endpoint that holds it.
-        endpoint: String,
-        /// The network of that endpoint.
-        network: String,
+        /// The address, and who holds it.
+        held: String,
+        /// How to free it, or what else to do.
+        remedy: Remedy,
     },
     /// The MTU is larger than the parent's.
     #[error("an MTU of {mtu} is more than the parent's: `{parent}` has {most}")]
@@ -448,8 +446,7 @@ impl NetworkError {
                 .and(" out"),
             NetworkError::MtuTooLarge { parent, mtu, .. } => Remedy::from("raise the parent's first: ")
                 .and_run(format!("ip link set dev {} mtu {mtu}", parent.word())),
-            NetworkError::AddressHeld { network, endpoint, .. } => Remedy::from("choose another, or free it: ")
-                .and_run(format!("ashore detach {network} {endpoint}")),
+            NetworkError::AddressHeld { remedy, .. } => remedy.clone(),
             NetworkError::HostAddressOnLan { .. } => {
                 "choose a free one, or leave it out: the host needs no address of its own".into()
             }
