@@ -2,9 +2,11 @@
 //! the protocol and of the sender. A client from before there were envelopes sends the bare request, and gets
 //! the bare reply.
 
+use std::collections::BTreeMap;
+
 use ashore_core::api::envelope::{Envelope, Head, PROTOCOL};
 use ashore_core::api::refusal::{Refusal, RefusalKind};
-use ashore_core::api::reply::Reply;
+use ashore_core::api::reply::{EndpointReport, NetworkReport, PlannedStep, Reply, Status};
 use ashore_core::api::request::Request;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,10 +47,29 @@ pub(crate) fn request_line(request: &Request) -> serde_json::Result<Vec<u8>> {
 
 /// The line of a reply.
 pub(crate) fn reply_line(form: Form, reply: &Reply) -> serde_json::Result<Vec<u8>> {
-    match form {
-        Form::Bare => line(reply),
-        Form::Enveloped => line(&Envelope::new(own(), reply)),
+    match (form, reply) {
+        (Form::Bare, Reply::Status(status)) => line(&in_sentences(status)),
+        (Form::Bare, _) => line(reply),
+        (Form::Enveloped, _) => line(&Envelope::new(own(), reply)),
     }
+}
+
+/// The status for a client that knows no envelope. To such a client a trouble is a sentence.
+#[derive(Serialize)]
+struct InSentences<'a> {
+    version: &'a str,
+    pid: u32,
+    networks: &'a [NetworkReport],
+    endpoints: &'a [EndpointReport],
+    pending: &'a [PlannedStep],
+    troubles: Vec<String>,
+}
+
+fn in_sentences(status: &Status) -> BTreeMap<&'static str, InSentences<'_>> {
+    let Status { version, pid, networks, endpoints, pending, troubles } = status;
+    let troubles = troubles.iter().map(ToString::to_string).collect();
+    let status = InSentences { version, pid: *pid, networks, endpoints, pending, troubles };
+    BTreeMap::from([("status", status)])
 }
 
 fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
@@ -166,6 +187,9 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ashore_core::api::trouble::{About, Code, Trouble};
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn refused(line: &str) -> (Form, Refusal) {
@@ -192,6 +216,26 @@ mod tests {
             let (form, refusal) = refused(line);
             assert!(form == Form::Bare && refusal.message.starts_with("cannot parse"), "{line}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_client_without_envelopes_is_told_troubles_in_sentences() {
+        let remedy = Some("ip link set dev eth0 up".into());
+        let trouble = Trouble::new(Code::ParentDown, About::default(), "`eth0` is down", remedy);
+        let (networks, endpoints, pending) = (Vec::new(), Vec::new(), Vec::new());
+        let status =
+            Status { version: "1".into(), pid: 7, networks, endpoints, pending, troubles: vec![trouble] };
+        let status = Reply::Status(status);
+        let bare: Value = serde_json::from_slice(&reply_line(Form::Bare, &status).unwrap()).unwrap();
+        assert_eq!(bare["status"]["pid"], 7);
+        assert_eq!(bare["status"]["troubles"], json!(["`eth0` is down; try: ip link set dev eth0 up"]));
+        // A daemon and a client that have envelopes, and do not mean the same by troubles, are named.
+        let line = reply_line(Form::Enveloped, &status).unwrap();
+        assert_eq!(read_reply(&line).unwrap(), status);
+        let mut earlier: Value = serde_json::from_slice(&line).unwrap();
+        earlier["body"]["status"]["troubles"] = json!(["`eth0` is down"]);
+        let failure = read_reply(&serde_json::to_vec(&earlier).unwrap()).unwrap_err();
+        assert!(failure.to_string().contains("does not understand the answer"), "{failure}");
     }
 
     #[test]

@@ -112,12 +112,12 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     let watched = Watched::begin(&home);
     let said = home.ok(&rooted(&home, "bridge adopt eth0 br0"));
     assert!(said.contains("the router 192.168.88.1 answers there"), "{said}");
-    assert!(home.status()["troubles"].to_string().contains("ashore bridge confirm"));
+    assert!(home.troubles().to_string().contains("ashore bridge confirm"));
     connection.is_alive();
     let kept = home.ok(&rooted(&home, "bridge confirm"));
     assert!(kept.contains("eth0 is in the bridge br0"), "{kept}");
     assert_eq!(home.ok(&rooted(&home, "bridge confirm")), kept, "a client that lost the answer asks again");
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
     eventually("the guard has ended", || !home.directory.path().join("bridge-trial").exists());
 
     let host = home.nas.kernel().observe(&[]).unwrap().host;
@@ -408,7 +408,7 @@ fn after_a_reboot_nothing_is_left_of_a_trial() {
     let before = seen(&home);
     home.start();
     assert_eq!(home.run(&rooted(&home, "bridge confirm")).code, Some(4));
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
     assert_eq!(seen(&home), before);
 }
 

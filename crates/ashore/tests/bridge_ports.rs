@@ -180,7 +180,7 @@ fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin()
 
 /// The daemon's report of a firewall that drops bridged packets.
 fn troubles(home: &Home) -> String {
-    home.status()["troubles"].to_string()
+    home.troubles().to_string()
 }
 
 /// A FORWARD policy that drops is found and reported with a remedy. The report is true, and ends once the

@@ -192,10 +192,11 @@ fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
     let Some(strace) = Strace::find("daemon, reconciliation") else { return };
     let home = Home::new();
     home.create_lan();
-    let troubled = || home.status()["troubles"].to_string().contains("could not reconcile");
+    let troubled = || home.troubles().to_string().contains("could not reconcile");
     let faults = strace.inject_in_threads(home.daemon().pid(), ["watch"], "sendto", "error=EIO");
     home.nudge();
     eventually("it is shown", troubled);
+    assert!(home.codes().contains(&"not-reconciled".to_owned()), "{:?}", home.codes());
     // Other writes to the state meanwhile do not hide the fault.
     for name in ["web", "db"] {
         let container = home.world.container(name).unwrap();
@@ -205,7 +206,7 @@ fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
     }
     drop(faults);
     home.nudge();
-    eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("all is in line", || home.troubles().as_array().unwrap().is_empty());
 }
 
 /// `IFA_F_TENTATIVE`.
@@ -289,7 +290,7 @@ fn what_changes_nothing_is_answered_while_a_request_waits_for_the_disk() {
     // Whoever has an answer sees what it says.
     let status = home.status();
     assert_eq!(status["endpoints"].as_array().unwrap().len(), 2, "{status}");
-    eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("all is in order", || home.troubles().as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn an_adopted_network_that_docker_makes_anew_is_adopted_still_and_links_that_are
         site.home.nas.remove_link("eth0").unwrap();
         site.home.world.plug_in(&site.home.nas).unwrap();
         site.home.nas.add_address("eth0", format!("{HOST}/24").parse().unwrap()).unwrap();
-        let troubles = || site.home.status()["troubles"].to_string();
+        let troubles = || site.home.troubles().to_string();
         eventually("it is told that its link is gone", || troubles().contains("docker restart web"));
         site.ok("restart -t 0 web");
         eventually("no trouble is left", || troubles() == "[]");

@@ -243,7 +243,7 @@ fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
         site.home.daemon = None;
         rename(site, "enp3s0", "enp4s0");
         site.start_daemon();
-        let told = |site: &Site| site.home.status()["troubles"].to_string();
+        let told = |site: &Site| site.home.troubles().to_string();
         eventually("it is reported", || told(site).contains("ashore network move lan --parent enp4s0"));
         site.home.ok("network move lan --parent enp4s0");
         is_as_before(site);

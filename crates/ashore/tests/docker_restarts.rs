@@ -64,12 +64,12 @@ fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
         let made = no_ipv6();
         site.home.nas.remove_link("eth0").unwrap();
         eventually("the status says what it waits for", || {
-            site.home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+            site.home.troubles().to_string().contains("waits for its parent `eth0`")
         });
         site.home.world.plug_in(&site.home.nas).unwrap();
         site.home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
         all_are_back(site, &before);
-        eventually("nothing is wrong", || site.home.status()["troubles"].as_array().unwrap().is_empty());
+        eventually("nothing is wrong", || site.home.troubles().as_array().unwrap().is_empty());
         site.home.nudge();
         assert_eq!(no_ipv6(), made);
         is_default("eth0");
@@ -128,7 +128,7 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
             site.docker.start_dockerd(&site.home.nas).unwrap();
             all.are_as_at_first(site, &format!("engine restart {round}"));
         }
-        eventually("nothing is wrong", || site.home.status()["troubles"] == serde_json::json!([]));
+        eventually("nothing is wrong", || site.home.troubles() == serde_json::json!([]));
         site.ok("rm -f web db fixed own both");
         remove_network(site);
         site.assert_nothing_left();
@@ -163,7 +163,7 @@ fn somebody_in_the_namespace_of_a_container_over_a_death_of_the_engine_keeps_it_
                 process.wait().unwrap();
             }
         }
-        eventually("nothing is wrong", || site.home.status()["troubles"] == serde_json::json!([]));
+        eventually("nothing is wrong", || site.home.troubles() == serde_json::json!([]));
         site.ok("rm -f web");
         remove_network(site);
         site.assert_nothing_left();

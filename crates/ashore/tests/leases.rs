@@ -126,7 +126,7 @@ fn a_lease_that_ended_while_no_daemon_ran_is_used_no_longer() {
         std::thread::sleep(std::time::Duration::from_secs(11));
         home.start();
         eventually("the status says so", || {
-            home.status()["troubles"].to_string().contains("`web` has no IPv4 address")
+            home.troubles().to_string().contains("`web` has no IPv4 address")
         });
         does_not_reach(&home.laptop, at);
     });

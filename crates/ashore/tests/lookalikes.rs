@@ -22,7 +22,7 @@ fn has_tools(test: &str) -> bool {
 }
 
 fn troubles(home: &Home) -> String {
-    home.status()["troubles"].to_string()
+    home.troubles().to_string()
 }
 
 /// Asserts that the attach is refused, and that it succeeds after the remedy in the refusal.

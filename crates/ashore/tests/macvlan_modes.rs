@@ -60,7 +60,7 @@ fn on_a_bridge_of_the_hosts_it_is_on_the_lan_as_on_a_nic_and_beside_its_ports() 
         }
     }
     reaches(&home.laptop, ip(HOST));
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0, "{}", home.status());
     for (network, name) in names {
         home.ok(&format!("detach {network} {name}"));
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ashore_core::api::trouble::Code;
 use ashore_core::net::option;
 use ashore_program::front::docker;
+use serde_json::json;
 
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
 
@@ -109,6 +111,23 @@ fn every_exit_code_is_in_the_manual() {
     for code in codes {
         assert!(chapter.contains(&format!("\n| {code} | ")), "exit code {code} is not in docs/manual.md");
     }
+}
+
+#[test]
+fn the_table_of_troubles_has_every_code_with_its_severity() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let chapter = manual.split("\n## ").find(|chapter| chapter.starts_with("Troubles")).unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows = chapter.lines().filter(|line| line.starts_with("| `")).map(cells);
+    let rows: Vec<(String, String)> = rows
+        .map(|row| {
+            assert!(row.len() == 6 && !row[3].is_empty(), "{row:?}");
+            (row[1].trim_matches('`').to_owned(), row[2].clone())
+        })
+        .collect();
+    let text = |value: serde_json::Value| value.as_str().unwrap().to_owned();
+    let codes = Code::ALL.iter().map(|code| (text(json!(code)), text(json!(code.severity()))));
+    assert_eq!(rows, codes.collect::<Vec<_>>());
 }
 
 #[test]

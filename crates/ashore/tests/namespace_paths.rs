@@ -71,7 +71,7 @@ impl Drop for Process {
 }
 
 fn troubles(home: &Home) -> String {
-    home.status()["troubles"].to_string()
+    home.troubles().to_string()
 }
 
 fn names(home: &Home) -> Vec<String> {

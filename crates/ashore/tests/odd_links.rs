@@ -129,12 +129,12 @@ fn a_container_of_no_end_of_routes_keeps_nobody_waiting_and_goes_when_it_is_told
     std::fs::write(&routes, lines.collect::<String>()).unwrap();
     assert!(type_ip(web.namespace(), &[b"-batch", routes.as_os_str().as_encoded_bytes()]));
     all_is_well(&home, &db, at_db);
-    let troubles = home.status()["troubles"].to_string();
+    let troubles = home.troubles().to_string();
     assert!(troubles.contains("`web` cannot be read, and is left as it is"), "{troubles}");
     reaches(&home.laptop, at);
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
 }
 
 /// A link with so many alternative names that the kernel's message about it is longer than any other.
@@ -160,7 +160,7 @@ fn a_link_of_many_names_is_read_whole() {
     }
     assert!(added > 200, "{added}");
     all_is_well(&home, &db, at_db);
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0);
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);
 }

@@ -107,7 +107,7 @@ fn a_route_of_several_ways_is_not_ashores_whatever_its_protocol() {
     type_on(&web, "ip route add blackhole 10.3.0.0/16 proto 65");
     home.nudge();
     eventually("nothing is to do", || home.ok("plan").trim() == "# nothing to change");
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
     reaches(&home.laptop, at);
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);

@@ -261,7 +261,7 @@ fn look_at_all(home: &Home, containers: &[(Case, Namespace)], since: Instant, fa
     }
     let failures = failures.lock().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let troubles = home.status()["troubles"].clone();
+    let troubles = home.troubles();
     assert_eq!(troubles.as_array().map(Vec::len), Some(0), "{troubles:#}");
 }
 
@@ -365,7 +365,7 @@ fn a_switch_that_sends_broadcasts_back_where_they_come_from() {
         .filter(|question| question.message.options.get(code::HOST_NAME).is_some())
         .count();
     assert!(asked <= 4, "it asked {asked} times");
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
 }
 
 /// Checks one container.

@@ -20,7 +20,7 @@ fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
 #[track_caller]
 fn is_said(home: &Home, words: &str) {
     eventually("the status says so", || {
-        let troubles = home.status()["troubles"].to_string();
+        let troubles = home.troubles().to_string();
         troubles.contains("network `lan` is off the LAN") && troubles.contains(words)
     });
 }
@@ -32,11 +32,11 @@ fn a_bridge_whose_link_to_the_lan_is_cut_off() {
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
     reaches(&home.laptop, at);
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0, "{}", home.status());
     home.world.set_cable(&home.nas, false).unwrap();
     is_said(&home, "no link of the bridge `br0` to the LAN has a carrier: `eth0`");
     home.world.set_cable(&home.nas, true).unwrap();
-    eventually("no trouble is left", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("no trouble is left", || home.troubles().as_array().unwrap().is_empty());
     home.nas.set_up("br0", false).unwrap();
     is_said(&home, "the parent `br0` is down");
 }
@@ -67,7 +67,7 @@ fn who_starts_while_the_parent_is_down_is_on_the_lan_once_it_is_up() {
     eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
     eventually("the host reaches it", || home.nas.ping(at).is_some());
     reaches(&web, ip(home::HOST));
-    eventually("no trouble is left", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("no trouble is left", || home.troubles().as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_lan_that_has_other_addresses_by_now_is_told_where_a_network_hands_out_the_o
     let told = "the subnet 192.168.88.0/24 is not that of the parent `eth0`, which has 192.168.1.9/24";
     home.nas.add_address("eth0", new).unwrap();
     home.nas.del_address("eth0", old).unwrap();
-    let troubles = || home.status()["troubles"].to_string();
+    let troubles = || home.troubles().to_string();
     eventually("the status says so", || troubles().contains(told));
     let db = home.world.container("db").unwrap();
     let report = home.attach("lan", &db, "");
@@ -96,14 +96,14 @@ fn a_host_that_does_not_answer_by_the_shim_is_told_with_what_makes_it() {
     let (web, _) = attached(&home);
     home.nas.set_ipv4_conf("all", "arp_ignore", 1).unwrap();
     let told = "net.ipv4.conf.all.arp_ignore is 1";
-    assert!(home.status()["troubles"].to_string().contains(told), "{}", home.status());
+    assert!(home.troubles().to_string().contains(told), "{}", home.status());
     let db = home.world.container("db").unwrap();
     home.attach("lan", &db, "");
     does_not_reach(&db, ip(home::HOST));
     let other = "network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/28";
     assert!(home.run(other).stderr.contains(told));
     home.nas.set_ipv4_conf("all", "arp_ignore", 3).unwrap();
-    assert_eq!(home.status()["troubles"].to_string(), "[]");
+    assert_eq!(home.troubles().to_string(), "[]");
     reaches(&db, ip(home::HOST));
     reaches(&web, ip(home::HOST));
 }
@@ -132,14 +132,14 @@ fn gone_and_back() {
     let (web, at) = attached(&home);
     home.nas.remove_link("eth0").unwrap();
     eventually("the status says what it waits for", || {
-        home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+        home.troubles().to_string().contains("waits for its parent `eth0`")
     });
     home.world.plug_in(&home.nas).unwrap();
     home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
     reaches(&web, ip(home::HOST));
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn renamed_while_containers_are_on_it() {
         for machine in [&home.laptop, &home.nas, &web] {
             reaches(machine, at_db);
         }
-        assert_eq!(home.status()["troubles"], serde_json::json!([]));
+        assert_eq!(home.troubles(), serde_json::json!([]));
         let mut made = home.made_links();
         made.retain(|link| link != "lan0");
         assert_eq!(made, ["shim-lan0"]);
@@ -230,10 +230,22 @@ fn renamed_while_no_daemon_ran() {
     home.daemon = None;
     type_on(&home.nas, "ip link set dev eth0 name lan0");
     home.start();
-    let told = "`eth0` to come back; its subnet is on `lan0` now";
-    eventually("the status says where the LAN is", || home.status()["troubles"].to_string().contains(told));
-    let troubles = home.status()["troubles"].to_string();
+    let told = "`eth0` to come back; try: its subnet is on `lan0` now";
+    eventually("the status says where the LAN is", || home.troubles().to_string().contains(told));
+    let troubles = home.troubles().to_string();
     assert!(troubles.contains("ashore network move lan --parent lan0"), "{troubles}");
+    let status = home.status();
+    let waiting = status["troubles"].as_array().unwrap().iter().find(|one| one["code"] == "parent-missing");
+    let waiting = waiting.unwrap_or_else(|| panic!("{status}"));
+    assert_eq!(waiting["severity"], "broken");
+    assert_eq!(waiting["about"], serde_json::json!({ "network": "lan", "parent": "eth0" }));
+    let printed = home.ok("status");
+    let line = format!(
+        "\n! {}; try: {}\n",
+        waiting["message"].as_str().unwrap(),
+        waiting["remedy"].as_str().unwrap()
+    );
+    assert!(printed.contains(&line), "{printed}");
     reaches(&home.laptop, at);
     for (parent, said) in [("lan1", "`lan1` does not exist"), ("lo", "loopback")] {
         let ran = home.run(&format!("network move lan --parent {parent}"));
@@ -245,7 +257,7 @@ fn renamed_while_no_daemon_ran() {
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
     reaches(&web, ip(home::HOST));
     reaches(&home.laptop, at);
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
     // The container keeps its identity.
     home.ok("detach lan web");
     assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
@@ -278,7 +290,7 @@ fn another_nic_takes_the_place_of_one_that_has_gone() {
     let mut home = Home::new();
     let (web, at) = attached(&home);
     let usb = "enx0250b6000001";
-    let troubles = |home: &Home| home.status()["troubles"].to_string();
+    let troubles = |home: &Home| home.troubles().to_string();
     for (gone, new) in [("eth0", usb), (usb, "eth0")] {
         home.nas.remove_link(gone).unwrap();
         let waits = format!("waits for its parent `{gone}`");
@@ -324,7 +336,7 @@ fn a_parent_that_has_become_a_port_is_told_with_the_move_that_helps() {
     let at = addresses(&home.attach("lan", &web, ""))[0];
     reaches(&home.laptop, at);
     reaches(&home.nas, at);
-    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    assert_eq!(home.troubles(), serde_json::json!([]));
 }
 
 /// Options of `ashore network create` do not help with an existing network.

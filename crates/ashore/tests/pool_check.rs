@@ -60,7 +60,7 @@ impl Asked {
     }
 
     fn troubles(&self) -> String {
-        self.home.status()["troubles"].to_string()
+        self.home.troubles().to_string()
     }
 }
 

@@ -270,7 +270,7 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
         let status = home.status();
         status["endpoints"][0]["conflicts"].as_object().is_some_and(|conflicts| !conflicts.is_empty())
     });
-    assert!(home.status()["troubles"].to_string().contains("claims the address of `web`"));
+    assert!(home.troubles().to_string().contains("claims the address of `web`"));
     assert!(home.daemon().log().contains("defending it"), "{}", home.daemon().log());
     let mac = report["mac"].as_str().unwrap();
     is_defended(&home.router, at, mac, &home.laptop);
@@ -343,9 +343,7 @@ fn a_machine_that_took_the_address_in_silence_is_found_when_it_is_used() {
     home.laptop.add_address("eth0", "192.168.88.192/24".parse().unwrap()).unwrap();
     let (_containers, at) = attach_all(&home, "lan", &["web"]);
     assert_eq!(at, [ip("192.168.88.192")]);
-    eventually("status shows the conflict", || {
-        home.status()["troubles"].to_string().contains("claims the address")
-    });
+    eventually("status shows the conflict", || home.troubles().to_string().contains("claims the address"));
 }
 
 #[test]
@@ -409,7 +407,7 @@ fn an_address_that_cannot_be_looked_for_is_not_handed_out() {
         unanswered(&attach("lan"), "--conflict off");
     }
     unanswered(&home.run("network create found"), "--ip-range");
-    assert!(home.status()["troubles"].to_string().contains("cannot be probed on the LAN through `eth0`"));
+    assert!(home.troubles().to_string().contains("cannot be probed on the LAN through `eth0`"));
     assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
     // A network without conflict detection does not make the user wait.
     create(&home, "blind", "--ip-range 192.168.88.200/29 --conflict off");
@@ -419,7 +417,7 @@ fn an_address_that_cannot_be_looked_for_is_not_handed_out() {
     mute(&engines, &home, false);
     let at = addresses(&home.attach("lan", &web, ""))[0];
     reaches(&home.laptop, at);
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0);
 }
 
 #[test]

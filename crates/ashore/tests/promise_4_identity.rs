@@ -104,7 +104,7 @@ fn over_a_machine_that_has_its_address_meanwhile() {
     let meanwhile = addresses(&home.attach("lan", &container, ""));
     assert!(meanwhile.iter().all(|ip| !web.1.contains(ip)), "{meanwhile:?}");
     let said = format!("`web` has {}: another machine had its own address {}", meanwhile[0], web.1[0]);
-    assert!(home.status()["troubles"].to_string().contains(&said), "{}", home.status()["troubles"]);
+    assert!(home.troubles().to_string().contains(&said), "{}", home.troubles());
     // It keeps what it has in place of its own address. Nothing else gets that either.
     home.ok("detach lan web");
     let other = home.world.container("other").unwrap();
@@ -126,7 +126,7 @@ fn over_a_machine_that_has_its_address_meanwhile() {
 
 /// The troubles that `ashore status` shows.
 fn troubles(home: &Home) -> String {
-    home.status()["troubles"].to_string()
+    home.troubles().to_string()
 }
 
 #[test]

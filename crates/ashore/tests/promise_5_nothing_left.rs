@@ -195,12 +195,9 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     home.start();
     assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
     is_untouched(&home, &before);
-    let troubles = || {
-        let status = home.status();
-        let all = status["troubles"].as_array().unwrap().iter();
-        all.map(|trouble| trouble.as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
+    let troubles = || serde_json::from_value::<Vec<String>>(home.troubles()).unwrap();
     eventually("it is reported", || troubles().len() == 2);
+    assert_eq!(home.codes(), ["unknown-link"; 2]);
     for (named, at) in [("ashore:lan:web", at_web), ("ashore:lan:db", at_db)] {
         let is_told = |told: &String| told.contains(named) && told.contains(&at.to_string());
         assert!(troubles().iter().any(is_told), "{:?}", troubles());
@@ -217,7 +214,7 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     assert!(told.contains("ashore:lan:db"), "{told}");
     // The remedy works.
     let mut shell = home.nas.command("sh").unwrap();
-    let (_, remedy) = told.rsplit_once("to remove it: ").unwrap();
+    let (_, remedy) = told.rsplit_once("; try: ").unwrap();
     Ran::of(engines.equip(shell.args(["-ec", remedy]))).unwrap().expect_success();
     assert_eq!(troubles(), [""; 0]);
     assert_bare(&db);
@@ -318,12 +315,12 @@ fn a_record_that_was_put_off_waits_for_a_disk_that_fails_and_is_no_hindrance() {
         strace.inject_in_threads(home.daemon().pid(), ["deferred", "watch"], "pwrite64", "error=ENOSPC");
     home.attach("lan", &web, "");
     reaches(&home.laptop, ip("192.168.88.192"));
-    eventually("the disk is in trouble", || home.status()["troubles"].to_string().contains("state.redb"));
+    eventually("the disk is in trouble", || home.troubles().to_string().contains("state.redb"));
     home.ok("detach lan web");
     drop(faults);
     home.attach("lan", &web, "");
     home.ok("detach lan web");
-    eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("all is in order", || home.troubles().as_array().unwrap().is_empty());
     home.ok("network rm lan");
     nothing_left(&home, &before);
 }
@@ -361,11 +358,11 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     home.run("detach lan web");
     reaches(&home.laptop, ip("192.168.88.192"));
 
-    assert!(home.status()["troubles"].to_string().contains("state.redb"));
+    assert!(home.troubles().to_string().contains("state.redb"));
     disk.free();
     // The trouble also ends if no request needs a write.
     home.nudge();
-    eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("all is in order", || home.troubles().as_array().unwrap().is_empty());
     reaches(&home.laptop, address(&home.attach("lan", &web, "")));
     in_order(home);
     home.ok("detach lan web");

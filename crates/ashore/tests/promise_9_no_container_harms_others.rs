@@ -278,7 +278,7 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     };
     hide("", &home.laptop);
     home.nudge();
-    let troubles = home.status()["troubles"].to_string();
+    let troubles = home.troubles().to_string();
     assert!(troubles.contains("`web` is on the LAN as"), "{troubles}");
 
     home.restart();
@@ -305,7 +305,7 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     eventually("it is shown", || {
         Inside::of(&hidden).types("ip neigh flush dev eth0");
         hidden.ping(ip("192.168.88.50"));
-        let troubles = home.status()["troubles"].to_string();
+        let troubles = home.troubles().to_string();
         troubles.contains(&format!("{OTHER_MAC} on the LAN claims the address of `web`"))
     });
     let ran = home.run("detach lan web");
@@ -402,7 +402,7 @@ fn a_link_that_only_has_its_mac_hides_none_that_has_moved() {
             !inside.links().iter().any(|link| link.name.as_str() == "eth0"),
             "{hidden_by}: it is made anew"
         );
-        let troubles = home.status()["troubles"].to_string();
+        let troubles = home.troubles().to_string();
         assert!(troubles.contains("`web` is on the LAN as"), "{hidden_by}: {troubles}");
         home.ok("detach lan web");
         eventually(&format!("{hidden_by}: it is off"), || Inside::of(&hidden).children().is_empty());

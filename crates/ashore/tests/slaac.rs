@@ -390,7 +390,7 @@ fn without_a_prefix_status_says_so() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         eventually("the status says so", || {
-            home.status()["troubles"].to_string().contains("`web` has no IPv6 address")
+            home.troubles().to_string().contains("`web` has no IPv6 address")
         });
     });
 }
@@ -418,7 +418,7 @@ fn a_prefix_of_which_no_address_can_be_made_is_told_of() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         eventually("the status says why it has no IPv6", || {
-            let troubles = home.status()["troubles"].to_string();
+            let troubles = home.troubles().to_string();
             troubles.contains("`web` has no IPv6 address")
                 && troubles.contains("advertises fd88:0:0:100::/56")
         });

@@ -50,7 +50,7 @@ fn what_nobody_heard_is_asked_and_said_again() {
             lan.claims(nic, ip("192.168.88.50"));
             std::thread::sleep(Duration::from_millis(300));
             said.extend(lan.heard());
-            let claimed = home.status()["troubles"].to_string();
+            let claimed = home.troubles().to_string();
             said.contains(&announced) && claimed.contains("claims the address of `web`")
         });
         // The probes and announcements are sent at once, and not only at the usual time.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ashore_core::model::inventory::{ListedContainer, ListedNetwork, Membership};
 use ashore_core::model::ownership::{EngineId, EngineKind};
 use home::engine::{Engine, Running};
-use home::{Home, PROGRAM};
+use home::{Home, PROGRAM, eventually};
+use serde_json::json;
 
 /// How long a list has to lack something before it is given up, with time to spare.
 const GRACE: Duration = Duration::from_secs(33);
@@ -78,6 +79,24 @@ fn what_one_forgets_is_given_back_and_what_it_does_not_list_is_kept() {
     let (ours_again, theirs_again) = (docker.start("web"), podman.start("web"));
     assert_eq!((ours_again.address, ours_again.mac), (ours.address, ours.mac));
     assert_eq!((theirs_again.address, theirs_again.mac), (theirs.address, theirs.mac));
+}
+
+#[test]
+fn a_trouble_with_networks_of_one_name_says_whose_each_is() {
+    let home = Home::new();
+    let (docker, podman) = engines(&home);
+    docker.list(&[&docker.start("web")]);
+    podman.list(&[&podman.start("db")]);
+    home.nas.remove_link("eth0").unwrap();
+    let wait = |engine: &str| json!({ "network": "lan", "parent": "eth0", "engine": engine });
+    eventually("both wait for their parent", || {
+        let status = home.status();
+        let all = status["troubles"].as_array().unwrap().iter();
+        let waiting = all.filter(|trouble| trouble["code"] == "parent-missing");
+        let mut waiting: Vec<_> = waiting.map(|trouble| trouble["about"].clone()).collect();
+        waiting.sort_by_key(ToString::to_string);
+        waiting == [wait("docker"), wait("podman")]
+    });
 }
 
 #[test]

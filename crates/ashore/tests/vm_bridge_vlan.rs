@@ -189,7 +189,7 @@ fn the_vlan_is_asked_who_has_an_address_and_told_who_has_it() {
     eventually("it is a conflict", || {
         camera.set_up("eth0.20", false).unwrap();
         camera.set_up("eth0.20", true).unwrap();
-        home.status()["troubles"].to_string().contains("claims the address of `web`")
+        home.troubles().to_string().contains("claims the address of `web`")
     });
 }
 
@@ -328,13 +328,11 @@ fn it_outlives_the_daemon_and_is_mended_and_survives_what_happens_to_the_bridge(
     does_not_reach(&home.laptop, at);
     home.nas.set_up("br0", true).unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0, "{}", home.status());
 
     // A bridge that no longer filters would put a new endpoint on the LAN.
     type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 0");
-    eventually("the status says so", || {
-        home.status()["troubles"].to_string().contains("no longer filters VLANs")
-    });
+    eventually("the status says so", || home.troubles().to_string().contains("no longer filters VLANs"));
     let db = home.world.container("db").unwrap();
     let ran = home.run(&format!("attach iot --netns {} --name db", db.namespace().path().display()));
     assert!(ran.code == Some(5) && ran.stderr.contains("vlan_filtering 1"), "{}", ran.stderr);
@@ -358,7 +356,7 @@ fn it_comes_back_after_a_reboot() {
     home.nas.remove_link("br0").unwrap();
     home.nas.remove_link(OWN).unwrap();
     home.start();
-    eventually("it waits", || home.status()["troubles"].to_string().contains("waits for its parent `br0`"));
+    eventually("it waits", || home.troubles().to_string().contains("waits for its parent `br0`"));
     let bridge = LinkSpec { name: "br0".parse().unwrap(), kind: LinkType::Bridge, mac: None, mtu: None };
     home.nas.apply(&[Step::AddLink { place: Place::Host, link: bridge }]).unwrap();
     for line in [

@@ -130,7 +130,7 @@ fn all_is_well(home: &Home, of_others: &Machine) {
         let said = home.ok(command);
         assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{command}: {said:?}");
     }
-    let troubles = home.status()["troubles"].to_string();
+    let troubles = home.troubles().to_string();
     assert!(!troubles.contains("cannot"), "{troubles}");
     let log = home.daemon().log();
     assert!(!log.contains("could not reconcile"), "{log}");

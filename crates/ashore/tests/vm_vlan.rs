@@ -231,7 +231,7 @@ fn it_follows_the_interface_below() {
 
     home.nas.remove_link("eth0").unwrap();
     eventually("the status says what it waits for", || {
-        home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+        home.troubles().to_string().contains("waits for its parent `eth0`")
     });
     home.world.plug_in(&home.nas).unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
@@ -240,7 +240,7 @@ fn it_follows_the_interface_below() {
     // The administrator deletes it.
     home.nas.remove_link("eth0.200").unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn it_stays_where_the_interface_below_is_renamed() {
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
     assert_eq!((number(), nas_link(&home, "eth0.200").map(|link| link.index)), before);
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0, "{}", home.status());
     let (_db, at_db) = attached(&home, "iot", "db");
     reaches(&home.laptop, at_db);
 }
@@ -299,7 +299,7 @@ fn one_that_whoever_made_it_deletes_is_made_anew_and_its_containers_come_back() 
     reaches(&home.laptop, at);
     home.nas.remove_link("eth0.200").unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
-    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    assert_eq!(home.troubles().as_array().unwrap().len(), 0, "{}", home.status());
     home.ok("detach iot web");
     home.ok("network rm iot");
     assert_eq!(home.made_links(), [""; 0], "it is Ashore's own by now");

@@ -1,4 +1,4 @@
-//! The requests to the daemon, and its replies.
+//! The requests to the daemon, and its replies, with the troubles that it reports.
 
 pub mod document;
 pub mod engine_call;
@@ -6,3 +6,5 @@ pub mod envelope;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod standing;
+pub mod trouble;

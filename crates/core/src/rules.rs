@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod allocate;
 pub mod attach;
 pub mod create;
+pub mod facing;
 pub mod inherit;
 pub mod learn;
 pub mod leases;
@@ -14,5 +15,4 @@ pub mod pools;
 #[cfg(test)]
 mod remedies;
 pub mod remember;
-pub mod standing;
 pub mod wrong_identity;

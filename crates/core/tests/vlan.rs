@@ -140,7 +140,7 @@ fn a_port_of_open_vswitch_has_the_bridges_own_interface_in_its_place() {
     assert!(hint(&model).contains("that has the host's address"), "{}", hint(&model));
     model.observed.host.links.push(own);
     assert_eq!(hint(&model), "use --parent ovs_eth0");
-    let told = made.trouble_of_parent(&model.observed.host).unwrap();
+    let told = made.trouble_of_parent(&model.observed.host).unwrap().to_string();
     assert!(told.ends_with("try: ashore network move iot --parent ovs_eth0"), "{told}");
     assert_eq!(asked(&model, r#""parent":"ovs_eth0""#).unwrap().parent.as_str(), "ovs_eth0");
     let unfit = asked(&model, r#""parent":"ovs-system""#).unwrap_err().to_string();

@@ -38,7 +38,7 @@ fn print(status: &Status) {
     }
     table::print(&columns, &endpoints);
     for trouble in &status.troubles {
-        say!("\n! {}", one_line(trouble));
+        say!("\n! {}", one_line(&trouble.to_string()));
     }
     if !status.pending.is_empty() {
         say!("\npending changes, which the next reconciliation will make:");

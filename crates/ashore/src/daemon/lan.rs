@@ -237,11 +237,11 @@ impl Lan {
     }
 
     /// Machines that recently claimed one of the host's addresses on a shim.
-    pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
+    pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(OnLan, Mac)> {
         let reserved: BTreeSet<OnLan> = state.networks.values().flat_map(reserved_for_host).collect();
         let table = self.table();
         let claimed = table.conflicts.iter().filter(|(key, _)| reserved.contains(key));
-        claimed.flat_map(|((_, ip), claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
+        claimed.flat_map(|(key, claims)| claims.keys().map(|mac| (key.clone(), *mac))).collect()
     }
 
     /// Machines that recently claimed an endpoint's addresses, and when (seconds since 1970).

@@ -33,6 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::Step;
 use ashore_kernel::{InNamespace, Namespace};
@@ -106,7 +107,7 @@ impl Home {
     /// Plugs the NAS into a switch port with spanning tree. The port has carrier at once, and forwards after
     /// twice `forward_delay` (seconds).
     pub fn plug_into_shut_port(&self, forward_delay: u32) {
-        let has_carrier = || !self.status()["troubles"].to_string().contains("has no carrier");
+        let has_carrier = || !self.troubles().to_string().contains("has no carrier");
         self.world.set_cable(&self.nas, false).unwrap();
         let centiseconds = 100 * forward_delay;
         let spanning_tree =
@@ -146,6 +147,25 @@ impl Home {
             !status["troubles"].to_string().contains("requests are being carried out right now")
         });
         status
+    }
+
+    /// The troubles, each as the sentence that `ashore status` prints. Their values are checked.
+    pub fn troubles(&self) -> serde_json::Value {
+        let troubles = self.status()["troubles"].take();
+        let troubles: Vec<Trouble> = serde_json::from_value(troubles).unwrap();
+        for Trouble { code, severity, message, remedy, .. } in &troubles {
+            assert!(*code != Code::Unknown && *severity == code.severity(), "{code:?} {severity:?}");
+            let remedy = remedy.as_ref().map_or("try: ".to_owned(), ToString::to_string);
+            assert!(!message.contains("try: ") && !message.contains(&remedy), "{message}");
+        }
+        troubles.iter().map(ToString::to_string).collect()
+    }
+
+    /// The codes of the troubles, by their names.
+    pub fn codes(&self) -> Vec<String> {
+        let status = self.status();
+        let all = status["troubles"].as_array().unwrap().iter();
+        all.map(|trouble| trouble["code"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Changes something on the host, so that the daemon observes it now. Without a change, the daemon does

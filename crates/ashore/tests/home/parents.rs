@@ -328,7 +328,7 @@ networks:
         {
             failed.push(format!("{title}, {when}: `{name}` has {at}"));
         }
-        let troubles = || home.status()["troubles"].clone();
+        let troubles = || home.troubles();
         if !comes_true(PATIENCE, || troubles() == serde_json::json!([])) {
             failed.push(format!("{title}, {when}: {}", troubles()));
         }

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. It is raised by a change that a program of an earlier version would
-/// misunderstand. A new kind of request is no such change: an earlier daemon refuses it by itself.
+/// misunderstand. A new kind of request is no such change: an earlier daemon refuses it by itself. Nor is a field
+/// of another form, as when troubles became values: a program that expects the other form does not misunderstand
+/// it, but says that it does not understand it, with both versions and what helps. A raised protocol would refuse
+/// it all other requests too, which are as they were.
 pub const PROTOCOL: u64 = 1;
 
 /// The part of an envelope that all versions understand.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::document::Document;
 use crate::api::refusal::Refusal;
+use crate::api::trouble::Trouble;
 use crate::model::endpoint::{Source, Stage};
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
@@ -190,8 +191,8 @@ pub struct Status {
     pub endpoints: Vec<EndpointReport>,
     /// What the next reconciliation would change. Empty if nothing differs.
     pub pending: Vec<PlannedStep>,
-    /// The current problems, as sentences.
-    pub troubles: Vec<String>,
+    /// What is wrong at present.
+    pub troubles: Vec<Trouble>,
 }
 
 /// A network, for users and programs.

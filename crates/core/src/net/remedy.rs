@@ -1,4 +1,4 @@
-//! The remedy of a refusal: what the user is to do. Options are values in it, because the command line and
+//! The remedy of a refusal or a trouble: what the user is to do. Options are values in it, because the command line and
 //! Docker have different names for them. The front that was asked spells them.
 
 use std::fmt;
@@ -134,6 +134,14 @@ impl Remedy {
     #[cfg(test)]
     pub(crate) fn without_commands(&self) -> Self {
         Remedy(self.0.iter().filter(|part| !matches!(part, Part::Run(_))).cloned().collect())
+    }
+}
+
+/// A message with the remedy, if there is one, in the words of a front.
+pub fn with_remedy(message: &impl fmt::Display, remedy: Option<&Remedy>, front: Front) -> String {
+    match remedy {
+        Some(remedy) => format!("{message}; try: {}", remedy.spelled(front)),
+        None => message.to_string(),
     }
 }
 

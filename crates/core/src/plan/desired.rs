@@ -18,8 +18,9 @@ use crate::model::state::{Change, State};
 use crate::net::family::Family;
 use crate::net::kind::{IpvlanMode, LinkKind, PortOption};
 use crate::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
-use crate::net::name::{EndpointName, IfName};
+use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
+use crate::net::remedy::Remedy;
 use crate::net::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, VlanId};
 use leased::{leased_routes, reach_next_hops};
@@ -153,11 +154,11 @@ pub struct Adrift {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The network.
-    pub network: String,
+    pub network: NetworkName,
     /// The parent that is missing.
     pub parent: IfName,
     /// What to do if the parent does not come back.
-    pub remedy: String,
+    pub remedy: Remedy,
 }
 
 /// Returns what the kernel should hold, given the state and what was observed. Containers' namespaces that
@@ -189,9 +190,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lower_device(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
-            let (network, remedy) =
-                (network.label().to_owned(), network.remedy_without_parent(&seen.host).to_string());
-            desired.waiting.push(Waiting { network, parent, remedy });
+            let remedy = network.remedy_without_parent(&seen.host);
+            desired.waiting.push(Waiting { network: network.name.clone(), parent, remedy });
         }
     }
     for network in state

@@ -242,7 +242,12 @@ impl Diff<'_> {
             let is_meant = self.place != Place::Host || self.observed.is_about(there.ip);
             let is_ours = there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses);
             let (place, link) = (self.place.clone(), link.name.clone());
-            (is_meant && !kept && is_ours).then_some(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac })
+            (is_meant && !kept && is_ours).then_some(Step::DelNeighbour {
+                place,
+                link,
+                ip: there.ip,
+                mac: there.mac,
+            })
         });
         plan.steps.extend(neighbours.take(most));
         let ours =

@@ -107,7 +107,9 @@ impl Controller {
             if let Ok(Some(observed)) = carried_out {
                 let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
                 drop(inner);
-                attached.warnings.extend(self.cut_by_firewall(unlocked, [&network]));
+                attached
+                    .warnings
+                    .extend(self.cut_by_firewall(unlocked, [&network]).iter().map(ToString::to_string));
                 return Ok(Reply::Attached(attached));
             }
             // The endpoint never was on the LAN, so its name remembers nothing.
@@ -154,7 +156,8 @@ impl Controller {
         let mut warnings = left_behind;
         warnings.append(&mut inner.left_out.take());
         let network = inner.state().network_of(&endpoint);
-        warnings.extend(network.and_then(|network| network.trouble_of_subnets(&observed.host)));
+        let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
+        warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 

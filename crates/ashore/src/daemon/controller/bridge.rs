@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::MoveSpec;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_kernel::{Kernel, OnError, StepError};
@@ -210,7 +212,7 @@ impl Controller {
     }
 
     /// What `ashore status` reports about a trial.
-    pub(super) fn on_trial(&self, unlocked: &mut Unlocked) -> Option<String> {
+    pub(super) fn on_trial(&self, unlocked: &mut Unlocked) -> Option<Trouble> {
         let (trial, _) = self.trial.read(unlocked).ok()??;
         let Move { nic, bridge, direction, .. } = &trial.moved;
         let way = match direction {
@@ -218,9 +220,11 @@ impl Controller {
             Direction::Release => "out of",
         };
         let left = trial.left().as_secs();
-        Some(format!(
-            "`{nic}` was moved {way} the bridge `{bridge}`, and is put back in {left} s; to keep it: ashore bridge confirm"
-        ))
+        let message = format!(
+            "`{nic}` was moved {way} the bridge `{bridge}`, and is put back in {left} s unless that is confirmed"
+        );
+        let remedy = Remedy::run("ashore bridge confirm");
+        Some(Trouble::new(Code::MoveOnTrial, About::parent(nic), message, Some(remedy)))
     }
 }
 

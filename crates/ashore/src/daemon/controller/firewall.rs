@@ -1,9 +1,11 @@
 //! What the host's own firewall does to networks on a bridge. It is reported, and left to the owner of the
 //! rules.
 
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;
+use ashore_core::net::remedy::Remedy;
 use ashore_kernel::drops_bridged;
 
 use super::Controller;
@@ -15,7 +17,7 @@ impl Controller {
         &self,
         _: &Unlocked,
         networks: impl IntoIterator<Item = &'a Network>,
-    ) -> Vec<String> {
+    ) -> Vec<Trouble> {
         let mut on_bridges =
             networks.into_iter().filter(|network| network.kind == LinkKind::Bridge).peekable();
         if on_bridges.peek().is_none() {
@@ -33,16 +35,20 @@ impl Controller {
     }
 }
 
-fn cut(network: &Network, family: Family) -> String {
+fn cut(network: &Network, family: Family) -> Trouble {
     let tables = match family {
         Family::Ipv4 => "iptables",
         Family::Ipv6 => "ip6tables",
     };
-    format!(
+    let message = format!(
         "network `{}` is on the bridge `{}`, and this host's firewall drops bridged packets, unless one of its rules \
-         accepts them: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP; try: \
-         sysctl -w net.bridge.bridge-nf-call-{tables}=0, or {tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
+         accepts them: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP",
         network.label(),
         network.bridge()
-    )
+    );
+    let remedy = Remedy::run(format!("sysctl -w net.bridge.bridge-nf-call-{tables}=0"))
+        .and(", or ")
+        .and_run(format!("{tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT"));
+    let about = About { parent: Some(network.bridge().clone()), ..About::network(network) };
+    Trouble::new(Code::FirewallDrops, about, message, Some(remedy))
 }

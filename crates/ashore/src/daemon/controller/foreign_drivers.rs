@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 use ashore_core::api::engine_call::Reservation;
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::inventory::{Inventory, ListedNetwork};
 use ashore_core::model::network::Subnet;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
+use ashore_core::net::remedy::Remedy;
 
 use super::{Controller, Inner};
 use crate::daemon::refusal;
@@ -123,7 +126,7 @@ impl Inner {
         let before = last.into_iter().flat_map(misusing).map(|network| &network.id);
         let before: BTreeSet<&String> = before.collect();
         for network in misusing(inventory).filter(|network| !before.contains(&network.id)) {
-            tracing::error!("{}", trouble(network));
+            tracing::error!("{}", trouble(inventory.kind, network));
         }
         // These networks were reported.
         let is_made = |key: &PoolKey| misusing(inventory).any(|network| has_pool(network, key));
@@ -132,8 +135,9 @@ impl Inner {
     }
 
     /// Reports the networks that have Ashore's IPAM driver and another network driver.
-    pub(super) fn stranger_troubles(&self) -> Vec<String> {
-        self.engines.inventories().flat_map(misusing).map(trouble).collect()
+    pub(super) fn stranger_troubles(&self) -> Vec<Trouble> {
+        let all = self.engines.inventories();
+        all.flat_map(|one| misusing(one).map(move |network| trouble(one.kind, network))).collect()
     }
 
     /// Returns such a network that uses a pool.
@@ -151,7 +155,7 @@ fn misusing(inventory: &Inventory) -> impl Iterator<Item = &ListedNetwork> {
     inventory.networks.iter().filter(|network| network.misuses_ipam)
 }
 
-fn trouble(network: &ListedNetwork) -> String {
+fn trouble(engine: EngineKind, network: &ListedNetwork) -> Trouble {
     let ListedNetwork { name, driver, .. } = network;
     let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
     let subnets = subnets.join(", ");
@@ -160,10 +164,17 @@ fn trouble(network: &ListedNetwork) -> String {
     let gateway = gateway.filter(|_| !matches!(driver.as_str(), "macvlan" | "ipvlan"));
     let taken = gateway
         .map_or_else(String::new, |ip| format!(", and this host answers the LAN for its gateway {ip}"));
-    format!(
+    let message = format!(
         "Docker's network `{name}` has --ipam-driver ashore without -d ashore: its driver `{driver}` uses addresses of the LAN \
-         ({subnets}){taken}; try: docker network rm {name}, then {FLAG}"
-    )
+         ({subnets}){taken}"
+    );
+    let about = About { network: Some(name.clone()), engine: Some(engine), ..About::default() };
+    Trouble::new(Code::OtherDriver, about, message, Some(anew(name)))
+}
+
+/// To create a network of an engine again, with both drivers.
+fn anew(name: &str) -> Remedy {
+    Remedy::run(format!("docker network rm {name}")).and(", then ").and(FLAG)
 }
 
 fn no_addresses(network: &ListedNetwork) -> Refusal {
@@ -173,7 +184,7 @@ fn no_addresses(network: &ListedNetwork) -> Refusal {
         message: format!(
             "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
         ),
-        hint: Some(format!("docker network rm {name}, then {FLAG}").into()),
+        hint: Some(anew(name)),
     }
 }
 

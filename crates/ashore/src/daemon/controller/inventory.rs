@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::Network;
@@ -13,6 +14,7 @@ use ashore_core::model::pool::PoolKey;
 use ashore_core::model::state::Change;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::Observed;
+use ashore_core::net::remedy::Remedy;
 
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
@@ -176,7 +178,7 @@ impl Inner {
     }
 
     /// Reports adopted networks that their engine has removed and created again in another form.
-    pub(super) fn removed_troubles(&self) -> Vec<String> {
+    pub(super) fn removed_troubles(&self) -> Vec<Trouble> {
         let told = self.engines.removed().filter(|(gone, inventory)| {
             let there = inventory.networks.iter().find(|listed| listed.name == gone.label());
             let is_own = |id: &str| self.state().network_of_engine(id).is_some();
@@ -185,10 +187,11 @@ impl Inner {
         });
         let told = told.map(|(gone, Inventory { kind, .. })| {
             let label = gone.label();
-            format!(
-                "network `{label}` was adopted, and {kind} has created it again since: the host does not reach its containers; \
-                 try: ashore adopt {label}"
-            )
+            let message = format!(
+                "network `{label}` was adopted, and {kind} has created it again since: the host does not reach its containers"
+            );
+            let remedy = Remedy::run(format!("ashore adopt {label}"));
+            Trouble::new(Code::AdoptionLost, About::network(gone), message, Some(remedy))
         });
         told.collect()
     }

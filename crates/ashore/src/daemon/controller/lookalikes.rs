@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::shim_mac;
 use ashore_core::model::state::State;
@@ -97,7 +98,7 @@ fn missing_shim(parent: &IfName, observed: &Observed) -> Option<Mac> {
 
 impl Inner {
     /// Reports links that have the MACs of names that are not attached now.
-    pub(super) fn lookalikes(&self, observed: &Observed) -> Vec<String> {
+    pub(super) fn lookalikes(&self, observed: &Observed) -> Vec<Trouble> {
         let of_host: BTreeSet<Mac> = observed.host.links.iter().filter_map(|link| link.mac).collect();
         let has_macs = |network: &&Network| matches!(network.kind, LinkKind::Macvlan(mode) if mode != MacvlanMode::Passthru);
         let networks = self.state().networks.values().filter(has_macs);
@@ -111,20 +112,24 @@ impl Inner {
             let names = self.state().identities.iter().filter(move |((of, _), _)| *of == scope);
             let found = names.filter_map(|((_, name), identity)| Some((name, identity.mac.filter(is_strange)?)));
             let shim = missing_shim(&network.parent, observed).filter(|mac| network.uses_shim() && up.contains(mac));
+            let about = About { parent: Some(network.parent.clone()), ..About::network(network) };
             let shim = shim.map(|mac| {
-                format!(
+                let message = format!(
                     "a link on {} has the MAC of the host's own shim there ({mac}), made by a container or a program; \
                      nothing can be attached until it is gone",
                     network.parent
-                )
+                );
+                Trouble::new(Code::ShimMacTaken, about.clone(), message, None)
             });
             let found = found.map(|(name, mac)| {
-                format!(
+                let message = format!(
                     "`{name}` is not attached to `{}` now, but a link with its MAC ({mac}) is on {}, made or moved by a \
                      container or a program; `{name}` cannot be attached until it is gone",
                     network.label(),
                     network.parent
-                )
+                );
+                let about = About { endpoint: Some(name.clone()), ..about.clone() };
+                Trouble::new(Code::MacTaken, about, message, None)
             });
             shim.into_iter().chain(found.take(SHOWN)).collect::<Vec<_>>()
         });

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::owner::Owners;
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::EndpointKey;
 use ashore_core::net::observed::Observed;
+use ashore_core::net::remedy::Remedy;
 
 use super::Inner;
 
@@ -91,20 +93,21 @@ impl Inner {
     }
 
     /// Reports containers that are off the LAN because their link is missing.
-    pub(super) fn unlinked_troubles(&self) -> Vec<String> {
+    pub(super) fn unlinked_troubles(&self) -> Vec<Trouble> {
         let told = self.unlinked.lasting().into_iter().filter_map(|(network, name)| {
             let network = self.state().networks.get(&network)?;
-            let label = network.label();
-            if network.adopted {
-                return Some(format!(
-                    "`{name}` on network `{label}` is off the LAN: its link is gone together with its parent, and Docker, which made it, \
-                     makes it again only when the container starts; try: docker restart {name}"
-                ));
-            }
-            Some(format!(
-                "`{name}` on network `{label}` is off the LAN: its link is gone together with its parent, and is made again; if it stays \
-                 away, try: docker restart {name}"
-            ))
+            let (then, remedy) = if network.adopted {
+                ("Docker, which made it, makes it again only when the container starts", Remedy::default())
+            } else {
+                ("is made again", "if it stays away: ".into())
+            };
+            let message = format!(
+                "`{name}` on network `{}` is off the LAN: its link is gone together with its parent, and {then}",
+                network.label()
+            );
+            let remedy = remedy.and_run(format!("docker restart {name}"));
+            let about = About { endpoint: Some(name), ..About::network(network) };
+            Some(Trouble::new(Code::LinkMissing, about, message, Some(remedy)))
         });
         told.collect()
     }

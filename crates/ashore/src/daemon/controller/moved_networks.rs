@@ -96,7 +96,7 @@ impl Controller {
         let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
         inner.commit(vec![Change::PutNetwork(moved.clone())])?;
-        warnings.extend(moved.trouble_of_arp(&observed.host));
+        warnings.extend(moved.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
         warnings.extend(inner.engines_vlan(&moved, &observed.host));
         warnings.extend(still_told_by_engine(&before, &moved));
         let is_new = observed.host.link(&moved.parent).is_none();
@@ -106,7 +106,7 @@ impl Controller {
         warnings
             .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
         drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, [&moved]));
+        warnings.extend(self.cut_by_firewall(unlocked, [&moved]).iter().map(ToString::to_string));
         warnings.extend(self.own_server(unlocked, &moved));
         if is_new {
             match self.look_where_it_goes(unlocked, &before, &moved, &observed.host) {

@@ -48,7 +48,7 @@ impl Controller {
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
-        warnings.extend(network.trouble_of_arp(&observed.host));
+        warnings.extend(network.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         if observed.host.link(&network.parent).is_some() {
             inner.vlans.sees(&network);
@@ -57,7 +57,7 @@ impl Controller {
         // endpoint comes.
         let made = network.vlan.is_some().then(|| inner.carry_out(&observed, &[]));
         drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, [&network]));
+        warnings.extend(self.cut_by_firewall(unlocked, [&network]).iter().map(ToString::to_string));
         warnings.extend(self.own_server(unlocked, &network));
         for warning in &warnings {
             tracing::warn!("{warning}");

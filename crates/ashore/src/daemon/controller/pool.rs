@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
@@ -14,7 +15,7 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_core::net::option;
 use ashore_core::net::range::Range;
-use ashore_core::net::remedy::{Front, Remedy};
+use ashore_core::net::remedy::{Remedy, with_remedy};
 use ashore_core::rules::create::{NetworkError, PoolQuestion};
 use ashore_core::rules::pools::PoolRequest;
 use ashore_wire::Mac;
@@ -187,11 +188,11 @@ impl Controller {
             }
             match report.check() {
                 Err(error) if subnet.range.is_some() => return Err(refusal::network(&error)),
-                Err(error) => warnings.push(with_remedy(&error, network.front())),
+                Err(error) => warnings.push(with_remedy(&error, error.remedy().as_ref(), network.front())),
                 Ok(()) => {}
             }
         }
-        warnings.extend(self.several_servers(&network.parent));
+        warnings.extend(self.several_servers(&network.parent).map(|trouble| trouble.to_string()));
         Ok(warnings)
     }
 
@@ -319,18 +320,19 @@ impl Controller {
 
     /// Reports what DHCP servers were seen to offer wrongly: addresses of a network's range, or two servers
     /// on one LAN.
-    pub(super) fn pool_troubles(&self, inner: &Inner) -> Vec<String> {
+    pub(super) fn pool_troubles(&self, inner: &Inner) -> Vec<Trouble> {
         let (state, mut troubles) = (inner.state(), Vec::new());
         for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
             let servers = self.lan.dhcp_servers(&network.parent);
             for range in network.handed_out().map(|subnet| inner.handed_out_of(network, subnet)) {
                 let found = servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&range)?)));
                 troubles.extend(found.map(|(server, offered)| {
-                    format!(
-                        "network `{name}` hands out {range}, and the DHCP server {server} offers {offered} of it; \
-                         try: ashore pool-check {name}",
-                        name = network.label()
-                    )
+                    let name = network.label();
+                    let message = format!(
+                        "network `{name}` hands out {range}, and the DHCP server {server} offers {offered} of it"
+                    );
+                    let remedy = Remedy::run(format!("ashore pool-check {name}"));
+                    Trouble::new(Code::RangeInPool, About::network(network), message, Some(remedy))
                 }));
             }
         }
@@ -339,15 +341,17 @@ impl Controller {
         troubles
     }
 
-    fn several_servers(&self, parent: &IfName) -> Option<String> {
+    fn several_servers(&self, parent: &IfName) -> Option<Trouble> {
         let servers: Vec<String> =
             self.lan.dhcp_servers(parent).iter().map(|seen| seen.server.to_string()).collect();
         (servers.len() > 1).then(|| {
-            format!(
-                "{} DHCP servers answer on the LAN of `{parent}`: {}; unless they share their leases, turn off all but one",
+            let message = format!(
+                "{} DHCP servers answer on the LAN of `{parent}`: {}",
                 servers.len(),
                 servers.join(", ")
-            )
+            );
+            let remedy = "unless they share their leases, turn off all but one".into();
+            Trouble::new(Code::SeveralServers, About::parent(parent), message, Some(remedy))
         })
     }
 }
@@ -436,12 +440,5 @@ fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
         Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
         Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),
         Some(_) => Ok(()),
-    }
-}
-
-fn with_remedy(error: &NetworkError, front: Front) -> String {
-    match error.remedy() {
-        Some(remedy) => format!("{error}; try: {}", remedy.spelled(front)),
-        None => error.to_string(),
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
 
 use ashore_core::api::refusal::Refusal;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::learned::Learned;
@@ -15,6 +16,7 @@ use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 use ashore_core::net::observed::Observed;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::text::list;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_wire::dhcp6::Held;
@@ -100,28 +102,33 @@ impl Controller {
 
     /// Reports the endpoints that lack the IPv6 address that they are to have from a router's prefix or a
     /// server's pool, and why.
-    pub(super) fn unadvertised(&self, state: &State) -> Vec<String> {
+    pub(super) fn unadvertised(&self, state: &State) -> Vec<Trouble> {
         let networks = state.networks.values().filter(|network| network.follows_routers());
         let mut troubles = Vec::new();
         for network in networks {
             let offer = self.lan.offer(&network.parent);
+            let is_unfit = offer.prefixes.is_empty() && !offer.unfit.is_empty();
+            let is_unfit = is_unfit && !offer.managed && !network.asks_dhcp6(&offer);
             let why = match network.ipv6 {
                 _ if network.asks_dhcp6(&offer) => "no DHCPv6 server has given it one",
                 _ if offer.managed => {
                     "the router hands out IPv6 addresses only by DHCPv6, which this network does not ask for"
                 }
-                _ if offer.prefixes.is_empty() && !offer.unfit.is_empty() => &format!(
-                    "the router advertises {}, but addresses can be made only from prefixes of 64 bits: let it advertise a /64 of that",
+                _ if is_unfit => &format!(
+                    "the router advertises {}, but addresses can be made only from prefixes of 64 bits",
                     list(offer.unfit.iter())
                 ),
                 Ipv6Mode::Slaac => "the router advertises no prefix to make one from, or there is no router",
                 // The network takes addresses from where the routers say, and they say nothing.
                 _ => continue,
             };
+            let remedy = is_unfit.then(|| Remedy::from("let the router advertise a /64 of that"));
             let without = state.endpoints_on(&network.name);
             let without = without.filter(|one| one.stage == Stage::Attached && one.learned.is_none());
             troubles.extend(without.map(|one| {
-                format!("`{}` has no IPv6 address: on the LAN of `{}` {why}", one.name, network.parent)
+                let message =
+                    format!("`{}` has no IPv6 address: on the LAN of `{}` {why}", one.name, network.parent);
+                Trouble::new(Code::NoIpv6, About::endpoint(one, state), message, remedy.clone())
             }));
         }
         troubles

@@ -6,13 +6,15 @@ use std::net::IpAddr;
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::Owners;
-use ashore_core::net::link::{Tag, shim_name};
+use ashore_core::net::link::{Netns, Place, Tag, shim_name};
 use ashore_core::net::observed::{Link, Observed};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::plan::desired::{Desired, Waiting, desired};
-use ashore_core::plan::diff::plan;
+use ashore_core::plan::diff::{Blocked, plan};
 use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
@@ -31,11 +33,11 @@ const TURNS: u64 = 2;
 struct Lasting {
     /// The turns of the lock at the first look and at the last.
     turns: Option<(u64, u64)>,
-    differences: Vec<String>,
+    differences: Vec<Trouble>,
 }
 
 impl Lasting {
-    fn sees(&mut self, turn: u64, differences: &[String]) {
+    fn sees(&mut self, turn: u64, differences: &[Trouble]) {
         match &mut self.turns {
             None => (self.turns, self.differences) = (Some((turn, turn)), differences.to_vec()),
             Some((_, last)) => {
@@ -46,7 +48,7 @@ impl Lasting {
     }
 
     /// Returns those that are not the work of a request.
-    fn told(self) -> Vec<String> {
+    fn told(self) -> Vec<Trouble> {
         let lasts = self.turns.is_some_and(|(first, last)| last - first >= TURNS);
         if lasts { self.differences } else { Vec::new() }
     }
@@ -67,17 +69,16 @@ impl Controller {
             status.troubles.extend(differences);
         } else {
             status.troubles.extend(lasting.take().told());
-            status.troubles.push(
-                "requests are being carried out right now: what is pending may be their work, and what else the kernel \
-                 has differently is told only if it lasts; try again in a moment"
-                    .to_owned(),
-            );
+            let message = "requests are being carried out right now: what is pending may be their work, and what else the \
+                           kernel has differently is told only if it lasts";
+            let remedy = "try again in a moment".into();
+            status.troubles.push(Trouble::new(Code::Busy, About::default(), message, Some(remedy)));
         }
         Ok(Reply::Status(status))
     }
 
     /// Returns the status, and apart from it the troubles that are differences between the kernel and the state.
-    fn status_of(&self, unlocked: &mut Unlocked, inner: &Inner) -> Result<(Status, Vec<String>), Refusal> {
+    fn status_of(&self, unlocked: &mut Unlocked, inner: &Inner) -> Result<(Status, Vec<Trouble>), Refusal> {
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
         let mut plan = plan(&wanted, &observed);
@@ -85,32 +86,45 @@ impl Controller {
         let endpoints: Vec<EndpointReport> =
             inner.state().endpoints.values().map(|endpoint| self.report(inner, endpoint)).collect();
 
-        let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.remedy()));
-        let waiting = wanted.waiting.iter().map(|waiting| {
-            let Waiting { network, parent, remedy } = waiting;
-            format!("network `{network}` waits for its parent `{parent}` to come back; {remedy}")
+        let blocked = plan.blocked.iter().map(|blocked| inner.blocked(blocked));
+        let waiting = wanted.waiting.iter().filter_map(|Waiting { network, parent, remedy }| {
+            let network = inner.state().networks.get(network)?;
+            let message =
+                format!("network `{}` waits for its parent `{parent}` to come back", network.label());
+            let about = About { parent: Some(parent.clone()), ..About::network(network) };
+            Some(Trouble::new(Code::ParentMissing, about, message, Some(remedy.clone())))
         });
         let claimed = self.claimed(inner, &observed, &endpoints);
-        let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
-        let unleased = unleased.map(|one| {
-            format!("`{}` has no IPv4 address: its lease was lost, and the LAN's DHCP server has given it no other one since", one.name)
+        let all = inner.state().endpoints.values();
+        let unleased = all.filter(|one| one.source == Source::Lease && one.lease.is_none()).map(|one| {
+            let message = format!(
+                "`{}` has no IPv4 address: its lease was lost, and the LAN's DHCP server has given it no other one since",
+                one.name
+            );
+            let remedy = "check that the router's DHCP server is on and has free addresses".into();
+            Trouble::new(Code::NoLease, inner.about(one), message, Some(remedy))
         });
         let altered = inner.altered(&wanted.owners, &observed);
         // A step that is no longer planned is repaired.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
-        let failed = failed.map(ToString::to_string);
-        let unreconciled = inner.unreconciled.iter().map(|refusal| ("could not reconcile: ", refusal));
+        let failed = failed.map(|error| {
+            let remedy = error.hint().map(Remedy::from);
+            Trouble::new(Code::StepFailed, About::default(), error.to_string(), remedy)
+        });
+        let unreconciled = inner.unreconciled.iter();
+        let unreconciled = unreconciled
+            .map(|refusal| (Code::NotReconciled, format!("could not reconcile: {refusal}"), refusal));
         let unwritten = inner.unwritten.iter().filter(|refusal| inner.unreconciled.as_ref() != Some(refusal));
-        let stopped = unreconciled.chain(unwritten.map(|refusal| ("", refusal)));
-        let stopped = stopped.map(|(what, refusal)| match &refusal.hint {
-            Some(hint) => format!("{what}{refusal}; try: {hint}"),
-            None => format!("{what}{refusal}"),
+        let stopped =
+            unreconciled.chain(unwritten.map(|refusal| (Code::NotWritten, refusal.to_string(), refusal)));
+        let stopped = stopped.map(|(code, message, refusal)| {
+            Trouble::new(code, About::default(), message, refusal.hint.clone())
         });
         let unreachable = self.lan.unreachable().into_iter().map(|unreachable| {
-            format!(
-                "addresses cannot be probed on the LAN through `{}`: {}",
-                unreachable.parent, unreachable.why
-            )
+            let parent = &unreachable.parent;
+            let message =
+                format!("addresses cannot be probed on the LAN through `{parent}`: {}", unreachable.why);
+            Trouble::new(Code::ProbeFailed, About::parent(parent), message, None)
         });
         let pools = self.pool_troubles(inner);
         let cut = self.cut_by_firewall(unlocked, inner.state().networks.values());
@@ -163,26 +177,34 @@ impl Controller {
 
     /// Reports claims on addresses that are in use, and endpoints that have another address because a machine
     /// had their own.
-    fn claimed(&self, inner: &Inner, observed: &Observed, endpoints: &[EndpointReport]) -> Vec<String> {
+    fn claimed(&self, inner: &Inner, observed: &Observed, reports: &[EndpointReport]) -> Vec<Trouble> {
         let state = inner.state();
-        let mut told = Vec::new();
-        for endpoint in endpoints {
-            told.extend(endpoint.conflicts.keys().map(|mac| {
-                let claimant = state.claimant(*mac, &observed.host);
-                format!("{claimant} on the LAN claims the address of `{}`, which is defended", endpoint.name)
-            }));
-        }
-        told.extend(self.lan.conflicts_of_host(state).into_iter().map(|(ip, mac)| {
+        let claimed = |about, mac, what: &str| {
             let claimant = state.claimant(mac, &observed.host);
-            format!("{claimant} on the LAN claims {ip}, the host's own address on a shim, which is defended")
+            let message = format!("{claimant} on the LAN claims {what}, which is defended");
+            let remedy = match &claimant.known_as {
+                Some(known_as) => format!("remove the address from {known_as}").into(),
+                None => "give that machine another address".into(),
+            };
+            Trouble::new(Code::AddressClaimed, about, message, Some(remedy))
+        };
+        let mut told = Vec::new();
+        for (endpoint, report) in state.endpoints.values().zip(reports) {
+            let what = format!("the address of `{}`", endpoint.name);
+            told.extend(report.conflicts.keys().map(|mac| claimed(inner.about(endpoint), *mac, &what)));
+        }
+        told.extend(self.lan.conflicts_of_host(state).into_iter().map(|((parent, ip), mac)| {
+            let what = format!("{ip}, the host's own address on a shim");
+            claimed(About::parent(&parent), mac, &what)
         }));
         for endpoint in state.endpoints.values() {
             told.extend(endpoint.stand_ins.iter().filter_map(|ip| {
                 let own = state.own_beside_stand_in(endpoint, *ip)?;
                 let name = &endpoint.name;
-                Some(format!(
+                let message = format!(
                     "`{name}` has {ip}: another machine had its own address {own} when it was attached"
-                ))
+                );
+                Some(Trouble::new(Code::StandIn, inner.about(endpoint), message, None))
             }));
         }
         told
@@ -247,34 +269,65 @@ impl Controller {
 const MOST_SHOWN: usize = 4;
 
 impl Inner {
+    fn about(&self, endpoint: &Endpoint) -> About {
+        About::endpoint(endpoint, self.state())
+    }
+
+    /// Reports what is in the way of a change.
+    fn blocked(&self, blocked: &Blocked) -> Trouble {
+        let inside = |netns: &Netns| {
+            let there = self.state().endpoints.values().find(|endpoint| endpoint.netns() == Some(netns));
+            there.map(|endpoint| self.about(endpoint)).unwrap_or_default()
+        };
+        let (code, about) = match blocked {
+            Blocked::Unfiltered { bridge, .. } => (Code::BridgeUnfiltered, About::parent(bridge)),
+            Blocked::Link { place: Place::Host, name } | Blocked::Vlan { name, .. } => {
+                (Code::InTheWay, About::parent(name))
+            }
+            Blocked::Route { place: Place::Host, there } => (Code::InTheWay, About::parent(&there.route.dev)),
+            Blocked::Link { place: Place::Netns(netns), .. }
+            | Blocked::Route { place: Place::Netns(netns), .. } => (Code::InTheWay, inside(netns)),
+        };
+        Trouble::new(code, about, blocked.to_string(), Some(blocked.remedy()))
+    }
+
     /// Reports endpoints that are not where they were attached.
-    fn astray(&self, wanted: &Desired, observed: &Observed) -> Vec<String> {
+    fn astray(&self, wanted: &Desired, observed: &Observed) -> Vec<Trouble> {
         let told = self.state().endpoints.values().filter_map(|endpoint| {
             let name = &endpoint.name;
             let netns = endpoint.netns()?;
+            let path = netns.path.display();
+            let trouble =
+                |code, message, remedy| Some(Trouble::new(code, self.about(endpoint), message, remedy));
             if let Some(says) = self.lost.says(endpoint).filter(|says| !matches!(says, Says::Gone | Says::Nobody)) {
-                let path = netns.path.display();
-                return Some(format!("`{name}` {says}: {path} no longer leads to its namespace"));
+                let message = format!("`{name}` {says}: {path} no longer leads to its namespace");
+                return trouble(Code::NamespaceLost, message, None);
             }
             if let Some(mac) = self.state().adrift(endpoint, &wanted.owners, observed) {
                 let label = self.state().network_of(endpoint)?.label();
-                return Some(format!(
-                    "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its \
-                     address; to take it off the LAN: ashore detach {label} {name}"
-                ));
+                let message = format!(
+                    "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its address"
+                );
+                let off = Remedy::from("to take it off the LAN: ").and_run(format!("ashore detach {label} {name}"));
+                return trouble(Code::LinkMoved, message, Some(off));
             }
             let attached_by = netns.attached_by.as_ref()?.display();
-            let path = netns.path.display();
-            Some(format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}"))
+            let message =
+                format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}");
+            trouble(Code::PathChanged, message, None)
         });
         let left = self.still_on_lan().map(|left| {
-            format!("`{}` has left its network, but a link of its container is still on the LAN", left.name)
+            let message = format!(
+                "`{}` has left its network, but a link of its container is still on the LAN",
+                left.name
+            );
+            Trouble::new(Code::LinkLeft, self.about(left), message, None)
         });
         told.chain(left).collect()
     }
 
     /// Reports containers that cannot be read, and why.
-    fn unreadable(&self, observed: &Observed) -> Vec<String> {
+    fn unreadable(&self, observed: &Observed) -> Vec<Trouble> {
         let why = |endpoint: &Endpoint| match &endpoint.placement {
             Placement::Netns { .. } => observed.unreadable(endpoint).map(str::to_owned),
             Placement::Engine { sandbox, .. } => {
@@ -284,36 +337,41 @@ impl Inner {
         };
         let told = self.state().endpoints.values().filter_map(|endpoint| Some((endpoint, why(endpoint)?)));
         let told = told.map(|(endpoint, why)| {
-            format!("the container of `{}` cannot be read, and is left as it is: {why}", endpoint.name)
+            let message =
+                format!("the container of `{}` cannot be read, and is left as it is: {why}", endpoint.name);
+            Trouble::new(Code::Unreadable, self.about(endpoint), message, None)
         });
         told.collect()
     }
 
     /// Reports what containers and engines have changed on endpoints' links.
-    fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<String> {
+    fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<Trouble> {
         let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
         let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?)));
-        found
-            .flat_map(|(endpoint, (_, _, link))| {
-                altered(endpoint, link).into_iter().chain(self.taken_by(endpoint, owners, observed))
-            })
-            .collect()
+        let mut all = Vec::new();
+        for (endpoint, (_, _, link)) in found {
+            let told = altered(endpoint, link).into_iter();
+            all.extend(told.map(|(code, message)| Trouble::new(code, self.about(endpoint), message, None)));
+            all.extend(self.taken_by(endpoint, owners, observed));
+        }
+        all
     }
 
     /// Reports addresses of other endpoints that an endpoint's container has added to one of its links.
-    fn taken_by(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Vec<String> {
+    fn taken_by(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Vec<Trouble> {
         let Some((netns, view, _)) = owners.link_of(endpoint, observed) else { return Vec::new() };
         let taken = view.addresses.iter().filter_map(|there| {
             let holder = self.state().holder(there.net.addr()).filter(|holder| holder.is_wanted())?;
             // A container may be on several networks.
             let is_here = owners.link_of(holder, observed).is_some_and(|(its, ..)| its == netns);
             (!is_here).then(|| {
-                format!(
+                let message = format!(
                     "the container of `{}` has added {}, which is the address of `{}`",
                     endpoint.name,
                     there.net.addr(),
                     holder.name
-                )
+                );
+                Trouble::new(Code::AddressAdded, self.about(endpoint), message, None)
             })
         });
         taken.take(MOST_SHOWN).collect()
@@ -321,27 +379,30 @@ impl Inner {
 }
 
 /// Reports how the link of an endpoint differs from the link that was made.
-fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
+fn altered(endpoint: &Endpoint, link: &Link) -> Vec<(Code, String)> {
     let mut all = Vec::new();
     let name = &endpoint.name;
     if let (Some(own), Some(seen)) = (endpoint.mac, link.mac)
         && own != seen
     {
-        all.push(format!("`{name}` has the MAC {seen}, not its own {own}: its container has changed it"));
+        let message = format!("`{name}` has the MAC {seen}, not its own {own}: its container has changed it");
+        all.push((Code::MacChanged, message));
     }
     match &endpoint.placement {
         Placement::Netns { ifname, .. } if link.name != *ifname => {
-            all.push(format!(
+            let message = format!(
                 "`{name}` has the link name {} and not {ifname}: its container has renamed it",
                 link.name
-            ));
+            );
+            all.push((Code::LinkRenamed, message));
         }
         // Docker up to 29.7 numbers a plugin's links itself.
         Placement::Engine { inside: Some(wanted), .. } if link.up && link.name != *wanted => {
-            all.push(format!(
+            let message = format!(
                 "`{name}` has the link name {}, but {wanted} was asked for: its engine or its container chose the name",
                 link.name
-            ));
+            );
+            all.push((Code::LinkRenamed, message));
         }
         _ => {}
     }

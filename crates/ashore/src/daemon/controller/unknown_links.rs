@@ -8,8 +8,10 @@
 use std::collections::BTreeSet;
 
 use ashore_core::api::refusal::Refusal;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::observed::{Link, Observed};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_kernel::Kernel;
 use ashore_wire::Mac;
@@ -55,7 +57,7 @@ impl Controller {
 
 impl Inner {
     /// Reports those links that still exist.
-    pub(super) fn unowned_troubles(&self) -> Vec<String> {
+    pub(super) fn unowned_troubles(&self) -> Vec<Trouble> {
         let own = all_netns(self.state());
         let is_own = |netns: &Netns| own.iter().any(|own| own.has_file_of(netns));
         let others: Vec<Netns> = self.unowned.iter().filter(|netns| !is_own(netns)).cloned().collect();
@@ -64,34 +66,37 @@ impl Inner {
         }
         let observed = match self.kernel.observe(&others) {
             Ok(observed) => observed,
-            Err(error) => return vec![error.to_string()],
+            Err(error) => {
+                return vec![Trouble::new(Code::UnknownLink, About::default(), error.to_string(), None)];
+            }
         };
         let left: BTreeSet<Mac> = self.left_macs();
         let mut all = self.state().unowned(&observed);
         all.retain(|(_, link)| !link.mac.is_some_and(|mac| left.contains(&mac)));
         let more = all.len().saturating_sub(SHOWN);
         let told = all.iter().take(SHOWN).map(|(netns, link)| told(netns, link, &observed));
-        told.chain(
-            (more > 0).then(|| {
-                format!("{more} more links of Ashore's are in containers and unknown to this state")
-            }),
-        )
+        told.chain((more > 0).then(|| {
+            let message =
+                format!("{more} more links of Ashore's are in containers and unknown to this state");
+            Trouble::new(Code::UnknownLink, About::default(), message, None)
+        }))
         .collect()
     }
 }
 
-fn told(netns: &Netns, link: &Link, observed: &Observed) -> String {
+fn told(netns: &Netns, link: &Link, observed: &Observed) -> Trouble {
     let view = &observed.netns[netns];
     let addresses = view.addresses_of(link).filter(|there| !there.link_scope);
     let mut at: Vec<String> = addresses.map(|there| there.net.addr().to_string()).collect();
     at.extend(link.mac.map(|mac| mac.to_string()));
     let alias = link.alias.as_deref().unwrap_or_default();
     let remove = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
-    format!(
+    let message = format!(
         "`{}` in {} ({}) has the tag {alias}, but this state has no such endpoint: the state was lost, or is an older one; the link \
-         stays on the LAN until its container ends; to remove it: {remove}",
+         stays on the LAN until its container ends",
         link.name,
         netns.path.display(),
         at.join(", ")
-    )
+    );
+    Trouble::new(Code::UnknownLink, About::default(), message, Some(Remedy::run(remove.to_string())))
 }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::wrong_identity::{Lack, Obstacle, WrongIdentity};
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -67,7 +69,7 @@ impl Inner {
             *made += 1;
             let (endpoint, lack) = &lacking[start];
             let obstacles = state.obstacles(endpoint, lack, &is_free).unwrap_or_default();
-            tracing::error!("{}", words_of(state, endpoint, lack, &obstacles));
+            tracing::error!("{}", trouble_of(state, endpoint, lack, &obstacles));
         }
         // The kernel brings up no second link with a MAC, and the container would be left without a link.
         let in_use =
@@ -118,7 +120,7 @@ impl Inner {
 
 impl Controller {
     /// Reports containers that will not get their own addresses or MACs by themselves, and why.
-    pub(super) fn not_themselves(&self, inner: &Inner) -> Vec<String> {
+    pub(super) fn not_themselves(&self, inner: &Inner) -> Vec<Trouble> {
         let state = inner.state();
         let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
         // Other endpoints that lack something will release what they hold.
@@ -132,14 +134,14 @@ impl Controller {
             let obstacles = state.obstacles(endpoint, &lack, is_free);
             let blocked = obstacles.as_ref().is_some_and(|obstacles| obstacles.iter().all(stays));
             let stuck = blocked || inner.attempts.are_in_vain(endpoint);
-            stuck.then(|| words_of(state, endpoint, &lack, &obstacles.unwrap_or_default()))
+            stuck.then(|| trouble_of(state, endpoint, &lack, &obstacles.unwrap_or_default()))
         });
         troubles.collect()
     }
 }
 
 /// Says which container has what instead of what, why, and what helps.
-fn words_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstacle<'_>]) -> String {
+fn trouble_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstacle<'_>]) -> Trouble {
     let label = state.network_of(endpoint).map_or(endpoint.network.as_str(), |there| there.label());
     let name = &endpoint.name;
     let own: Vec<String> =
@@ -168,6 +170,7 @@ fn words_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstac
     let restart: Vec<&str> = holders.chain([name.as_str()]).collect();
     let on_lan = obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::Lan(_)));
     let first = if on_lan { "give that machine another address, then: " } else { "" };
-    let (has, restart) = (has.join(" and "), restart.join(" "));
-    format!("`{name}` on network `{label}` has {has}{own}: {why}; try: {first}docker restart {restart}")
+    let remedy = Remedy::from(first).and_run(format!("docker restart {}", restart.join(" ")));
+    let message = format!("`{name}` on network `{label}` has {}{own}: {why}", has.join(" and "));
+    Trouble::new(Code::NotItsOwn, About::endpoint(endpoint, state), message, Some(remedy))
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::reply::Reply;
 use ashore_core::model::ownership::EngineKind;
-use ashore_core::net::remedy::Front;
+use ashore_core::net::remedy::{Front, with_remedy};
 use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
@@ -101,10 +101,9 @@ fn implements() -> Value {
 /// The answer to a call.
 pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
     match (&call.shape, reply) {
-        (_, Some(Reply::Refused(refusal))) => Err(match &refusal.hint {
-            None => refusal.message,
-            Some(remedy) => format!("{}; try: {}", refusal.message, remedy.spelled(Front::Docker)),
-        }),
+        (_, Some(Reply::Refused(refusal))) => {
+            Err(with_remedy(&refusal.message, refusal.hint.as_ref(), Front::Docker))
+        }
         (Shape::Fixed(value), _) => Ok(value.clone()),
         (Shape::Pool, Some(Reply::Pool { key, told })) => {
             Ok(json!({ "PoolID": key, "Pool": told, "Data": {} }))

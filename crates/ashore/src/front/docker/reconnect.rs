@@ -16,7 +16,10 @@ use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::refusal::RefusalKind;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::EndpointName;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::wrong_identity::WrongIdentity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -215,12 +218,18 @@ async fn connect(
                 tracing::warn!(container = %note.name, "cannot record the failure in its note: {error}");
             }
         }
-        let trouble = format!(
-            "`{}` is off network `{}`, because it could not be reconnected: {error:#}; this is tried again every minute, or run: {}",
-            note.name,
-            note.label,
-            note.command(),
+        let message = format!(
+            "`{}` is off network `{}`, because it could not be reconnected: {error:#}; this is tried again every minute",
+            note.name, note.label,
         );
+        let about = About {
+            network: Some(note.label.clone()),
+            endpoint: Some(note.name.clone()),
+            engine: Some(EngineKind::Docker),
+            ..About::default()
+        };
+        let remedy = Remedy::run(note.command());
+        let trouble = Trouble::new(Code::NotReconnected, about, message, Some(remedy));
         if left == 0 {
             tracing::error!("{trouble}");
             lists.settle(&note.container, &note.network, Some(trouble));

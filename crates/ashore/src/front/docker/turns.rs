@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ashore_core::api::trouble::Trouble;
 use tokio::sync::Notify;
 
 use crate::unlocked::Unlocked;
@@ -21,7 +22,7 @@ struct Shared {
     asked: Notify,
     /// Containers that are off their networks until they can be reconnected, by the engine's ids, with the
     /// reason.
-    off: Mutex<BTreeMap<(String, String), String>>,
+    off: Mutex<BTreeMap<(String, String), Trouble>>,
 }
 
 /// Counters that only increase.
@@ -69,12 +70,12 @@ impl Lists {
     }
 
     /// Why containers are off their networks.
-    pub(crate) fn troubles(&self) -> Vec<String> {
+    pub(crate) fn troubles(&self) -> Vec<Trouble> {
         self.off().values().cloned().collect()
     }
 
     /// Records why a container is off its network, or, with `None`, that it is back.
-    pub(super) fn settle(&self, container: &str, network: &str, trouble: Option<String>) {
+    pub(super) fn settle(&self, container: &str, network: &str, trouble: Option<Trouble>) {
         let key = (container.to_owned(), network.to_owned());
         match trouble {
             Some(trouble) => drop(self.off().insert(key, trouble)),
@@ -82,7 +83,7 @@ impl Lists {
         }
     }
 
-    fn off(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
+    fn off(&self) -> MutexGuard<'_, BTreeMap<(String, String), Trouble>> {
         self.shared.off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -141,7 +141,7 @@ pub fn server_down_past_expiry<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.server = None;
     on.leaves_the_lan(at);
-    let troubles = || on.home().status()["troubles"].to_string();
+    let troubles = || on.home().troubles().to_string();
     eventually("the status shows the trouble", || troubles().contains("`web` has no IPv4 address"));
     on.serve();
     let now = on.comes_to_have_another("web", Ipv4Addr::UNSPECIFIED);
@@ -224,7 +224,7 @@ pub fn squatter_after<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let mac = on.mac_of("web");
     reaches(&on.home().router, at.into());
-    let shown = || on.home().status()["troubles"].to_string().contains("claims the address of `web`");
+    let shown = || on.home().troubles().to_string().contains("claims the address of `web`");
     takes(&on.home().laptop, at.into(), shown);
     is_defended(&on.home().router, at.into(), &mac, &on.home().laptop);
     on.wire.wait_for(What::Renew);

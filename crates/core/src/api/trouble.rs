@@ -1,0 +1,221 @@
+//! Troubles: what is wrong at present, as values. `ashore status` prints them; programs tell them apart by their
+//! codes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::endpoint::Endpoint;
+use crate::model::network::Network;
+use crate::model::ownership::EngineKind;
+use crate::model::state::State;
+use crate::net::name::{EndpointName, IfName};
+use crate::net::remedy::{Front, Remedy, with_remedy};
+
+/// Something that is wrong at present, or needs a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its kind.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it concerns.
+    pub about: About,
+    /// What is wrong, where, and why. What helps is not in it.
+    pub message: String,
+    /// What helps. The front that was asked spells it.
+    pub remedy: Option<Remedy>,
+}
+
+/// How bad a trouble is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Something does not work now.
+    Broken,
+    /// Something may break, or needs a look.
+    Warning,
+}
+
+/// What a trouble concerns: each of these that it can name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The user's name for the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The endpoint, on that network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointName>,
+    /// The parent, or another link of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IfName>,
+    /// The kind of the engine that has the network. Networks of two engines may have the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineKind>,
+}
+
+/// Declares the codes, each with its severity.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $severity:ident;)*) => {
+        /// The kind of a trouble. Programs know it by its name, which is never changed. The manual has a table of
+        /// all codes, with what helps.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Code {
+            $($(#[doc = $doc])* $name,)*
+            /// A code that this version does not know: the daemon is of a later one.
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Code] = &[$(Code::$name,)* Code::Unknown];
+
+            /// How bad a trouble of this kind is.
+            pub fn severity(self) -> Severity {
+                match self {
+                    $(Code::$name => Severity::$severity,)*
+                    Code::Unknown => Severity::Warning,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A network's parent does not exist.
+    ParentMissing = Broken;
+    /// A network's parent is down.
+    ParentDown = Broken;
+    /// A network's parent has become a port of a bridge or bond, which receives its frames.
+    ParentIsPort = Broken;
+    /// No frame can leave through a network's parent: a cable is out.
+    NoCarrier = Broken;
+    /// The bridge below a network filters VLANs and drops the network's.
+    VlanNotOnBridge = Broken;
+    /// The bridge below a network no longer filters VLANs.
+    BridgeUnfiltered = Broken;
+    /// A network hands out addresses of another LAN than its parent is on.
+    OtherLan = Broken;
+    /// The host does not answer the ARP requests of endpoints.
+    ArpIgnored = Broken;
+    /// The host's firewall drops bridged packets unless a rule accepts them.
+    FirewallDrops = Warning;
+    /// Addresses cannot be probed on the LAN.
+    ProbeFailed = Broken;
+    /// A link or route of somebody else's is in the way.
+    InTheWay = Broken;
+    /// A machine on the LAN claims an address of a container or of the host.
+    AddressClaimed = Broken;
+    /// A container has added the address of another one.
+    AddressAdded = Broken;
+    /// A container has another address than its own, which a machine on the LAN had.
+    StandIn = Warning;
+    /// A container has another address or MAC than its own.
+    NotItsOwn = Broken;
+    /// A container was disconnected, to get its own address, and could not be connected again.
+    NotReconnected = Broken;
+    /// A container has lost its lease.
+    NoLease = Broken;
+    /// A container has no IPv6 address.
+    NoIpv6 = Broken;
+    /// A DHCP server offers addresses that a network hands out.
+    RangeInPool = Warning;
+    /// Several DHCP servers answer on one LAN.
+    SeveralServers = Warning;
+    /// The link of an engine's container is missing.
+    LinkMissing = Broken;
+    /// A container has moved its link to another namespace.
+    LinkMoved = Warning;
+    /// A link has another name than was asked for.
+    LinkRenamed = Warning;
+    /// A container has changed the MAC of its link.
+    MacChanged = Warning;
+    /// A link of a container that has left its network is still on the LAN.
+    LinkLeft = Warning;
+    /// A link has the MAC of a name that is not attached.
+    MacTaken = Warning;
+    /// A link has the MAC of the host's shim.
+    ShimMacTaken = Broken;
+    /// A link in a container has a tag of Ashore's, and the state does not know it.
+    UnknownLink = Warning;
+    /// A container cannot be read.
+    Unreadable = Warning;
+    /// The namespace of an endpoint is not found.
+    NamespaceLost = Warning;
+    /// The path of an endpoint's namespace leads elsewhere, and another path leads to the namespace.
+    PathChanged = Warning;
+    /// An adopted network was created again by its engine, with other settings.
+    AdoptionLost = Broken;
+    /// A network of an engine has Ashore's IPAM driver and another network driver.
+    OtherDriver = Broken;
+    /// A NIC's move into or out of a bridge is on trial.
+    MoveOnTrial = Warning;
+    /// The kernel has refused a step.
+    StepFailed = Broken;
+    /// A reconciliation has failed.
+    NotReconciled = Broken;
+    /// The state cannot be written.
+    NotWritten = Broken;
+    /// Requests are being carried out, and the kernel is not compared with the state.
+    Busy = Warning;
+}
+
+impl Trouble {
+    /// A trouble of a kind, which has the severity of its kind.
+    pub fn new(code: Code, about: About, message: impl Into<String>, remedy: Option<Remedy>) -> Self {
+        Trouble { code, severity: code.severity(), about, message: message.into(), remedy }
+    }
+}
+
+/// A sentence with what helps, in the words of the command line.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&with_remedy(&self.message, self.remedy.as_ref(), Front::CommandLine))
+    }
+}
+
+impl About {
+    /// About a network.
+    pub fn network(network: &Network) -> Self {
+        let engine = network.ownership().engine();
+        About { network: Some(network.label().to_owned()), engine, ..About::default() }
+    }
+
+    /// About an endpoint.
+    pub fn endpoint(endpoint: &Endpoint, state: &State) -> Self {
+        let network = state.network_of(endpoint).map(About::network).unwrap_or_default();
+        About { endpoint: Some(endpoint.name.clone()), ..network }
+    }
+
+    /// About a parent.
+    pub fn parent(parent: &IfName) -> Self {
+        About { parent: Some(parent.clone()), ..About::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_says_what_it_is_and_what_helps() {
+        let about = About::parent(&"eth0".parse().unwrap());
+        let remedy = Some(Remedy::run("ip link set dev eth0 up"));
+        let trouble = Trouble::new(Code::ParentDown, about, "the parent `eth0` is down", remedy);
+        assert_eq!(trouble.to_string(), "the parent `eth0` is down; try: ip link set dev eth0 up");
+        let json = r#"{"code":"parent-down","severity":"broken","about":{"parent":"eth0"},"message":"the parent `eth0` is down","remedy":"ip link set dev eth0 up"}"#;
+        assert_eq!(serde_json::to_string(&trouble).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Trouble>(json).unwrap().to_string(), trouble.to_string());
+    }
+
+    #[test]
+    fn a_code_of_a_later_version_is_unknown_and_the_rest_is_kept() {
+        let json = r#"{"code":"on-fire","severity":"broken","about":{"rack":"7"},"message":"it burns","remedy":null}"#;
+        let trouble: Trouble = serde_json::from_str(json).unwrap();
+        assert_eq!((trouble.code, trouble.severity), (Code::Unknown, Severity::Broken));
+        assert_eq!(trouble.to_string(), "it burns");
+    }
+}
