@@ -3,6 +3,7 @@
 
 mod model;
 
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -71,7 +72,7 @@ impl World {
 
     /// The steps for a state, of which only what is about one endpoint was looked at.
     fn steps_about(&self, endpoint: &Endpoint) -> Vec<Step> {
-        let about: BTreeSet<IpAddr> = endpoint.addresses.iter().map(|net| net.addr()).collect();
+        let about: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
         let Observed { host, netns, .. } = &self.model.observed;
         let is_others = |to: &IpAddr| !about.contains(to);
         let mut host = View { ..host.clone() };

@@ -590,6 +590,8 @@ fn of_many_routes_that_a_container_makes_with_ashores_protocol_each_plan_removes
     for count in [256, 256, 88, 0] {
         let steps = world.planned();
         assert_eq!(steps.len(), count);
-        steps.iter().for_each(|step| world.model.apply(step).unwrap());
+        for step in &steps {
+            world.model.apply(step).unwrap();
+        }
     }
 }

@@ -19,8 +19,7 @@ use nix::libc;
 
 use crate::bytes::{Attributes, Message, Messages, u8_at, u32_at};
 use crate::error::ObserveError;
-use crate::netlink::Route;
-use crate::observe::{is_nothing, routes};
+use crate::netlink::{Route, is_nothing, routes};
 use crate::read::{AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWLINK, RTM_NEWROUTE, ip, rta};
 
 const RTM_NEWADDR: u16 = 20;

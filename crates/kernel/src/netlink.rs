@@ -16,6 +16,7 @@ use nix::libc;
 
 use crate::bytes::{Attributes, HEADER, Message, Messages, i32_at, text, u16_at, u32_at};
 use crate::message::{self, Request};
+use crate::read::RTM_NEWROUTE;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -349,4 +350,22 @@ fn extended_text(message: &Message<'_>) -> Option<String> {
     }
     let said = Attributes::after(4 + HEADER, message.body).get(NLMSGERR_ATTR_MSG)?;
     Some(String::from_utf8_lossy(text(said)).into_owned())
+}
+
+/// The number of the request for an object is the number of the object's message plus 2
+/// (`linux/rtnetlink.h`).
+pub(crate) const GET: u16 = 2;
+
+/// Requests the routes of a table. Table 0 means all tables.
+pub(crate) fn routes(family: u8, table: u8) -> Dump {
+    // `struct rtmsg`.
+    let mut body = vec![0; 12];
+    (body[0], body[4]) = (family, table);
+    Dump { kind: RTM_NEWROUTE + GET, body }
+}
+
+/// Returns whether a dump's error means that there are no objects: a table that never held a route
+/// (`fib_table_lookup`), or a family or kind of rule that the kernel does not support.
+pub(crate) fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT))
 }

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use ashore_core::net::link::Netns;
 use ashore_core::net::observed::{Observed, View};
-use nix::libc;
 
 use crate::bytes::Messages;
 use crate::error::{InsideError, ObserveError};
 use crate::kernel::Kernel;
 use crate::known_routes::KnownRoutes;
-use crate::netlink::{Dump, Look, Route};
+use crate::netlink::{Dump, GET, Look, Route, is_nothing, routes};
 use crate::netns::Namespace;
 use crate::read::{
     AF_BRIDGE, AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP,
@@ -208,10 +206,6 @@ fn view_with(
     Ok(reader.view())
 }
 
-/// The number of the request for an object is the number of the object's message plus 2
-/// (`linux/rtnetlink.h`).
-pub(crate) const GET: u16 = 2;
-
 fn links() -> Dump {
     const RTEXT_FILTER_SKIP_STATS: u32 = 8;
     links_of(0, RTEXT_FILTER_SKIP_STATS)
@@ -232,18 +226,4 @@ fn links_of(family: u8, what: u32) -> Dump {
     body.extend(IFLA_EXT_MASK.to_ne_bytes());
     body.extend(what.to_ne_bytes());
     Dump { kind: RTM_NEWLINK + GET, body }
-}
-
-/// Requests the routes of a table. Table 0 means all tables.
-pub(crate) fn routes(family: u8, table: u8) -> Dump {
-    // `struct rtmsg`.
-    let mut body = vec![0; 12];
-    (body[0], body[4]) = (family, table);
-    Dump { kind: RTM_NEWROUTE + GET, body }
-}
-
-/// Returns whether a dump's error means that there are no objects: a table that never held a route
-/// (`fib_table_lookup`), or a family or kind of rule that the kernel does not support.
-pub(crate) fn is_nothing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT))
 }

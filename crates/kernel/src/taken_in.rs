@@ -18,9 +18,8 @@ use crate::apply::unused_name;
 use crate::bytes::{Attributes, Messages, u8_at, u32_at};
 use crate::kernel::Kernel;
 use crate::message::{self, Places};
-use crate::netlink::{Dump, Nack, Route};
+use crate::netlink::{Dump, GET, Nack, Route};
 use crate::netns::Namespace;
-use crate::observe::GET;
 use crate::read::{AF_BRIDGE, RTM_NEWNEIGH};
 
 impl Kernel {

@@ -9,8 +9,7 @@ use ashore_core::net::name::IfName;
 use crate::bytes::{Attributes, Messages, text, u8_at, u32_at};
 use crate::error::ObserveError;
 use crate::kernel::Kernel;
-use crate::netlink::Dump;
-use crate::observe::{GET, is_nothing, routes};
+use crate::netlink::{Dump, GET, is_nothing, routes};
 use crate::read::{AF_INET, AF_INET6, RT_TABLE_MAIN, ip, links_of, rta};
 
 const RTM_NEWRULE: u16 = 32;

@@ -210,13 +210,12 @@ impl Store {
     /// Writes to the backlog. One that can no longer be written is given up, because it would say what is no
     /// longer so.
     fn note(&mut self, write: impl FnOnce(&mut Backlog) -> io::Result<()>) {
-        self.backlog = self.backlog.take().and_then(|mut backlog| match write(&mut backlog) {
-            Ok(()) => Some(backlog),
-            Err(_) => {
-                backlog.give_up();
-                None
-            }
-        });
+        let Some(mut backlog) = self.backlog.take() else { return };
+        if write(&mut backlog).is_ok() {
+            self.backlog = Some(backlog);
+        } else {
+            backlog.give_up();
+        }
     }
 
     fn apply(&mut self, changes: Vec<Change>) {

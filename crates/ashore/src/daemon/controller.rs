@@ -128,6 +128,9 @@ struct Inner {
     memory: Memory,
 }
 
+/// Child links of parents by MAC: when the kernel was last asked whether they are up, and what it said.
+type Children = BTreeMap<(IfName, Mac), (Instant, bool)>;
+
 /// What the daemon knows besides the state, and loses when it ends. Requests that change nothing read a copy.
 #[derive(Debug, Clone, Default)]
 struct Memory {
@@ -176,7 +179,7 @@ struct Memory {
     /// Containers that had a link with a tag when the daemon started.
     unowned: Vec<Netns>,
     /// Whether child links of parents are up, by MAC, and when the kernel last said so. All copies share it.
-    children: Arc<Mutex<BTreeMap<(IfName, Mac), (Instant, bool)>>>,
+    children: Arc<Mutex<Children>>,
     /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,
 }

@@ -22,6 +22,12 @@ pub struct Indexed<K, V: Marked> {
     marks: Sorted<(V::Mark, K), ()>,
 }
 
+impl<K: Ord + Clone, V: Marked + Clone> Default for Indexed<K, V> {
+    fn default() -> Self {
+        Indexed::new()
+    }
+}
+
 impl<K: Ord + Clone, V: Marked + Clone> Indexed<K, V> {
     /// Returns an empty map.
     pub const fn new() -> Self {
@@ -57,12 +63,14 @@ impl<K: Ord + Clone, V: Marked + Clone> Indexed<K, V> {
     pub fn retain(&mut self, is_kept: impl Fn(&K, &V) -> bool) {
         let gone: Vec<K> =
             self.all.iter().filter(|(key, value)| !is_kept(key, value)).map(|(key, _)| key.clone()).collect();
-        gone.iter().for_each(|key| self.remove(key));
+        for key in &gone {
+            self.remove(key);
+        }
     }
 
     /// Changes values.
     pub fn change_all(&mut self, change: impl Fn(&K, &mut V)) {
-        for (key, value) in self.all.clone().iter() {
+        for (key, value) in &self.all.clone() {
             let mut changed = value.clone();
             change(key, &mut changed);
             self.insert(key.clone(), changed);

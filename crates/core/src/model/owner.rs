@@ -341,10 +341,8 @@ impl State {
             with.filter(|(_, network)| !network.adopted)
         };
         let for_engine = is_engine_link_name(&link.name) && may_bear_endpoints(&link.kind);
-        if for_engine {
-            if let Some((endpoint, _)) = own(Mark::OnHost(link.name.clone())).next() {
-                return Some(Owner::Of(endpoint.tag()));
-            }
+        if for_engine && let Some((endpoint, _)) = own(Mark::OnHost(link.name.clone())).next() {
+            return Some(Owner::Of(endpoint.tag()));
         }
         let parent = link.lower.filter(|lower| lower.seat == Seat::Here);
         let parent = parent.and_then(|lower| host.link_at(lower.index)).filter(|_| link.is_child());

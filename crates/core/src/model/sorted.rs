@@ -181,6 +181,15 @@ impl<K: Ord + Clone, V: Clone> Sorted<K, V> {
     }
 }
 
+impl<'a, K, V> IntoIterator for &'a Sorted<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Entries<'a, K, V>;
+
+    fn into_iter(self) -> Entries<'a, K, V> {
+        self.iter()
+    }
+}
+
 /// Entries of a map, in their order.
 pub struct Entries<'a, K, V> {
     head: slice::Iter<'a, Entry<K, V>>,
@@ -336,15 +345,12 @@ mod tests {
             prop_assert!(before.iter().eq(first.iter()));
             let (mut map, mut model) = (before.clone(), first.clone());
             for (key, value) in changes {
-                match value {
-                    Some(value) => {
-                        map.insert(key, value);
-                        model.insert(key, value);
-                    }
-                    None => {
-                        map.remove(&key);
-                        model.remove(&key);
-                    }
+                if let Some(value) = value {
+                    map.insert(key, value);
+                    model.insert(key, value);
+                } else {
+                    map.remove(&key);
+                    model.remove(&key);
                 }
             }
             prop_assert!(map.iter().eq(model.iter()));

@@ -140,11 +140,19 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     }
     // Removals come first, because a MAC, a name or a passthru parent may be needed again at once. Only a
     // VLAN interface is removed after the links on it, which would go with it.
-    places.iter().for_each(|place| place.removals(&mut plan));
-    places.iter().for_each(|place| _ = place.link_removals(&mut plan, true));
-    places.iter().for_each(|place| place.additions(&mut plan, false));
+    for place in &places {
+        place.removals(&mut plan);
+    }
+    for place in &places {
+        place.link_removals(&mut plan, true);
+    }
+    for place in &places {
+        place.additions(&mut plan, false);
+    }
     // The far end of a veth exists once the container's end does.
-    places.iter().for_each(|place| place.additions(&mut plan, true));
+    for place in &places {
+        place.additions(&mut plan, true);
+    }
     plan
 }
 

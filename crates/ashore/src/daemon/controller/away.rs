@@ -117,7 +117,9 @@ mod tests {
             now += 1;
             let endpoint = endpoint(name, last);
             let changes = if comes { state.attached(&endpoint, now) } else { state.detached(&endpoint, now) };
-            changes.into_iter().for_each(|change| state.apply(change));
+            for change in changes {
+                state.apply(change);
+            }
             away.follow(&Arc::new(state.clone()));
             let all: Vec<&EndpointName> = state.left_last(&network).collect();
             assert_eq!(away.from(&network).collect::<Vec<_>>(), all, "{now}");

@@ -14,13 +14,10 @@ use ashore_kernel::boottime;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::own::mac_on_lan;
+use super::own::{Differs, mac_on_lan};
 use super::probes::Clearance;
 use super::{Announcement, Defended, Lan, OnLan, Table, Tap};
 use crate::daemon::follower::{Follower, Published};
-
-/// An endpoint as it was and as it is.
-pub(super) type Differs<'a> = (Option<&'a Endpoint>, Option<&'a Endpoint>);
 
 impl Follower for Lan {
     /// Updates the parents, MACs and addresses that Ashore has now.
@@ -134,8 +131,8 @@ impl Table {
             let defence = self.defence(&key, mac);
             self.defended.insert(key, Defended { defence, by_list });
         }
-        let is_learned = |one: &Option<&Endpoint>| one.is_some_and(|endpoint| endpoint.learned.is_some());
-        if changed.iter().any(|(had, has)| is_learned(had) || is_learned(has)) {
+        let is_learned = |one: Option<&Endpoint>| one.is_some_and(|endpoint| endpoint.learned.is_some());
+        if changed.iter().any(|(had, has)| is_learned(*had) || is_learned(*has)) {
             self.subnets = subnets(state);
         }
     }
@@ -255,7 +252,9 @@ mod tests {
         let key = |last: u8| ("eth0".parse().expect("a name"), IpAddr::from([192, 168, 88, last]));
         for (at, changes) in steps.into_iter().enumerate() {
             let before = state.clone();
-            changes.into_iter().for_each(|change| state.apply(change));
+            for change in changes {
+                state.apply(change);
+            }
             let changed = state.endpoints.differs_from(&before.endpoints);
             let changed: Vec<Differs<'_>> = changed.into_iter().map(|(_, had, has)| (had, has)).collect();
             kept.follow_some(&changed, &before, &state, &host, now);

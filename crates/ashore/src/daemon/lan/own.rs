@@ -14,7 +14,6 @@ use ashore_core::net::observed::View;
 use ashore_wire::{Heard, Mac};
 
 use super::Tap;
-use super::following::Differs;
 
 /// How long an endpoint may speak for its addresses before it holds them, while they are probed, and how long
 /// afterwards: a container that is being torn down answers for a moment longer.
@@ -147,6 +146,9 @@ fn held_by(state: &State, endpoint: &Endpoint, host: &View) -> Vec<(IpAddr, Mac)
     let mac = mac_on_lan(state, endpoint, host);
     mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
 }
+
+/// An endpoint as it was and as it is.
+pub(super) type Differs<'a> = (Option<&'a Endpoint>, Option<&'a Endpoint>);
 
 /// The MAC by which the LAN knows an endpoint: that of its link, or the parent's if the link shares it.
 pub(super) fn mac_on_lan(state: &State, endpoint: &Endpoint, host: &View) -> Option<Mac> {
