@@ -52,6 +52,8 @@ fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]].map(|order| order.map(|at| sockets[at].clone())) {
         let mut daemon =
             Daemon::start_activated(&engines, PROGRAM.as_ref(), &home.nas, directory, &order).unwrap();
+        // They are made one after the other.
+        eventually("all sockets are there", || sockets.iter().all(|path| path.exists()));
         let before = sockets.each_ref().map(|path| inode(path));
         assert!(daemon.run(&["status"]).unwrap().expect_success().contains("web"));
         assert!(activate_plugin(&sockets[0]).contains("IpamDriver"));

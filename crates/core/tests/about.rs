@@ -13,7 +13,7 @@ use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::step::{ROUTE_PROTOCOL, Step};
-use ashore_core::plan::desired::desired;
+use ashore_core::plan::desired::{desired, singles_of_ranges};
 use ashore_core::plan::diff::plan;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
@@ -22,10 +22,12 @@ use ashore_core::rules::leases::LeaseOutcome;
 use model::Model;
 
 /// Networks by whose endpoints the host has routes, neighbour entries, ports, or none of these.
-const NETWORKS: [&str; 6] = [
+const NETWORKS: [&str; 7] = [
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.192/27"]}"#,
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24","fd88::/64"],"ranges":["192.168.88.192/27","fd88::c0/123"]}"#,
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.192/27"],"aux":[["host","192.168.88.222"]]}"#,
+    // Its last address has a route of its own.
+    r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.192-192.168.88.200"],"aux":[["host","192.168.88.222"]]}"#,
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.192/27"],"kind":{"ipvlan":"l2"}}"#,
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.192/27"],"host_access":false}"#,
     r#"{"name":"lan","parent":"br0","kind":"bridge","subnets":["10.0.20.0/24"],"ranges":["10.0.20.32/28"]}"#,
@@ -72,7 +74,8 @@ impl World {
 
     /// The steps for a state, of which only what is about one endpoint was looked at.
     fn steps_about(&self, endpoint: &Endpoint) -> Vec<Step> {
-        let about: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let own = endpoint.addresses.iter().map(IpNet::addr);
+        let about: BTreeSet<IpAddr> = own.chain(singles_of_ranges(&self.state)).collect();
         let Observed { host, netns, .. } = &self.model.observed;
         let is_others = |to: &IpAddr| !about.contains(to);
         let mut host = View { ..host.clone() };

@@ -21,7 +21,7 @@ use crate::document::{Row, SCHEMA, SEED_KEY};
 /// The maximum length of the file, in bytes. More is written to the disk first.
 const LONGEST: u64 = 4 << 20;
 
-/// The file. Its first line is the [`Head`]; each further one is an array of [`Row`]s, the changes of one commit.
+/// The file. Its first line says what the others belong to; each of them has the rows that one commit changed.
 #[derive(Debug)]
 pub struct Backlog {
     file: File,

@@ -22,7 +22,7 @@ use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::name::{EndpointKey, IfName};
 use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
-use ashore_core::plan::desired::desired;
+use ashore_core::plan::desired::{desired, singles_of_ranges};
 use ashore_core::plan::diff::{Blocked, Plan, plan};
 use ashore_kernel::{Kernel, Namespace, ObserveError, OnError, Outcome, StepError};
 use ashore_store::Store;
@@ -385,7 +385,8 @@ impl Inner {
 
     /// Does the same, but of the host's routes to endpoints it looks only at those to the given addresses. A
     /// plan for what was observed so is about these addresses alone.
-    fn observe_about(&self, netns: &[Netns], about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
+    fn observe_about(&self, netns: &[Netns], mut about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
+        about.extend(singles_of_ranges(self.state()));
         self.sees(self.kernel.observe_about(netns, about))
     }
 

@@ -32,6 +32,7 @@ mod shim;
 mod vlans;
 
 pub use leased::far_gateways;
+pub use shim::singles_of_ranges;
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -173,6 +173,16 @@ fn numbered_range(subnet: &Subnet) -> impl Iterator<Item = IpNet> {
     range.into_iter().flat_map(|range| range.prefixes())
 }
 
+/// The addresses to which the host has a route of their own as a part of a range, whatever has them. A plan that is
+/// about some addresses is also about these.
+pub fn singles_of_ranges(state: &State) -> impl Iterator<Item = IpAddr> {
+    let networks = state.networks.values().filter(|network| network.uses_shim());
+    let numbered =
+        networks.flat_map(|network| &network.subnets).filter(|subnet| subnet.aux.contains_key(HOST_AUX));
+    let single = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+    numbered.flat_map(numbered_range).filter(single).map(|net| net.addr())
+}
+
 fn single(ip: IpAddr) -> IpNet {
     IpNet::new(ip, Family::of(ip).full_prefix()).expect("a full prefix fits its family")
 }
