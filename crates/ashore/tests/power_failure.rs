@@ -8,12 +8,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use home::booted::{Booted, with_a_disk_for_the_state};
-use home::{eventually_within, ip, reaches};
+use home::{comes_true, eventually_within, ip};
 
 /// The time for a boot, and for an engine that boots.
 const PATIENCE: Duration = Duration::from_secs(120);
 const FIRST: &str = "192.168.88.192";
-const NEXT: &str = "192.168.88.193";
 
 /// Waits until a call of this kind has been noted and answered.
 #[track_caller]
@@ -64,12 +63,19 @@ fn whatever_was_answered_last_the_name_keeps_its_address_and_nobody_else_gets_it
                 booted.run("docker start web").code == Some(0)
             });
             booted.ok("docker run -d --init --name db --network lan box sleep 1000");
-            // An engine that shows the container with the address of before the failure has it wait for another.
-            eventually_within(PATIENCE, "each has its own address", || {
-                [address_of(booted, "web"), address_of(booted, "db")] == [FIRST, NEXT]
-            });
-            reaches(&booted.laptop, ip(FIRST));
-            reaches(&booted.laptop, ip(NEXT));
+            let other = address_of(booted, "db");
+            assert_ne!(other, FIRST, "{method}");
+            // The engine may not have told yet who asked. Then the container gets its address back once the engine's
+            // list has not had the endpoint of before the failure for half a minute.
+            if !comes_true(PATIENCE, || address_of(booted, "web") == FIRST) {
+                let journal = booted.nas.journal("ashore.service");
+                panic!("{method}:\n{}\n{journal}", booted.ok("/root/ashore status"));
+            }
+            for address in [FIRST, &other] {
+                eventually_within(PATIENCE, "the laptop reaches it", || {
+                    booted.laptop.ping(ip(address)).is_some()
+                });
+            }
             eventually_within(PATIENCE, "all is in order", || {
                 let status = booted.ok("/root/ashore status --json");
                 let status: serde_json::Value = serde_json::from_str(&status).unwrap();
