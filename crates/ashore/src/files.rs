@@ -135,16 +135,24 @@ pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     with_mode(&File::options().read(true).custom_flags(flags.bits()).open(path)?, mode)
 }
 
-/// Opens the backlog of a state, in the run directory of its daemon. Without one everything works, and each change
-/// is written to the disk.
-pub(crate) fn backlog(run: &Path) -> Option<Backlog> {
-    let boot = this_boot()?;
+/// Opens the backlog of a state, in the run directory of its daemon. Where there can be none, everything works, and
+/// each change is written to the disk. Fails if there is one that cannot be opened: it has changes that are not on
+/// the disk, and a later start must not find it out of date.
+pub(crate) fn backlog(run: &Path) -> io::Result<Option<Backlog>> {
+    const NAME: &str = "backlog";
+    let Some(boot) = this_boot() else { return Ok(None) };
     let open = || {
         make_directories(run, 0o755)?;
-        Directory::at(run)?.kept_file("backlog".as_ref(), 0o600)
+        Directory::at(run)?.kept_file(NAME.as_ref(), 0o600)
     };
-    let file = open().inspect_err(|error| tracing::warn!("no backlog in {}: {error}", run.display()));
-    Some(Backlog::of(file.ok()?, boot))
+    match open() {
+        Ok(file) => Ok(Some(Backlog::of(file, boot))),
+        Err(error) if fs::symlink_metadata(run.join(NAME)).is_ok() => Err(error),
+        Err(error) => {
+            tracing::warn!("no backlog in {}: {error}", run.display());
+            Ok(None)
+        }
+    }
 }
 
 /// Creates or replaces a file atomically, with the given mode.

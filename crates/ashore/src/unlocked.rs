@@ -28,8 +28,8 @@ pub(crate) fn mark(taken: bool) {
 }
 
 impl Unlocked {
-    /// The proof of the calling thread. Called where a thread begins, or enters the controller, and nowhere else:
-    /// a thread that has two of them has none.
+    /// The proof of the calling thread. Called where a thread begins, or enters the controller, and nowhere else: with
+    /// a second one, a thread could hold the lock and still wait.
     pub(crate) fn of_this_thread() -> Self {
         Unlocked(PhantomData)
     }

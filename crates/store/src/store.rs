@@ -42,6 +42,9 @@ pub enum StoreError {
         /// The system error.
         source: io::Error,
     },
+    /// What a killed daemon left in the backlog cannot be read.
+    #[error("the state's backlog cannot be read: {0}")]
+    Backlog(#[source] io::Error),
     /// Another process has the file open.
     #[error("the state in {0} is in use by another daemon")]
     InUse(PathBuf),
@@ -70,8 +73,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             StoreError::InUse(_) => Some("stop that one first".into()),
-            // The message itself names the remedy.
+            // The message itself names the remedy, or there is none.
             StoreError::Directory { .. }
+            | StoreError::Backlog(_)
             | StoreError::Document { source: DocumentError::FromTheFuture { .. }, .. } => None,
             StoreError::Database { path, .. } | StoreError::Document { path, .. } => {
                 let file = Word(path.as_os_str().as_bytes()).to_string();
@@ -117,8 +121,10 @@ impl Store {
         }
         let database = open(&path)?;
         let mut document = read(&database).map_err(|source| database_error(&path, source))?;
-        // A backlog that cannot be read is as good as none: it would have been lost with the machine, too.
-        let replayed = backlog.as_ref().is_some_and(|left| left.replay(&mut document).unwrap_or(false));
+        let replayed = match &backlog {
+            Some(left) => left.replay(&mut document).map_err(StoreError::Backlog)?,
+            None => false,
+        };
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
         let document = document::migrated(document).map_err(document_fault)?;

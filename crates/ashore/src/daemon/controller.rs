@@ -100,7 +100,7 @@ pub(crate) struct Controller {
     wakers: Wakers,
 }
 
-/// The held lock. As long as it is held, nobody has the thread's proof that it is not.
+/// The held lock. It borrows the thread's proof that the lock is not held.
 struct Locked<'a> {
     guard: Guard<'a>,
     unlocked: &'a mut Unlocked,

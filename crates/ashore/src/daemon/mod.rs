@@ -91,20 +91,19 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         LockError::Permission => Failure::Privilege(error.to_string()),
         LockError::System(_) => Failure::Internal(error.into()),
     })?;
-    let store =
-        Store::open_with(&args.state, seed()?, files::backlog(&args.run)).map_err(|error| match error {
-            StoreError::Directory { ref source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                Failure::Privilege(error.to_string())
-            }
-            StoreError::Directory { .. } => Failure::Internal(error.into()),
-            _ => Failure::Refused(Refusal {
-                kind: RefusalKind::State,
-                message: error.to_string(),
-                hint: error.hint().map(Remedy::from),
-            }),
-        })?;
+    let backlog =
+        files::backlog(&args.run).with_context(|| format!("the backlog in {}", args.run.display()))?;
+    let store = Store::open_with(&args.state, seed()?, backlog).map_err(|error| match error {
+        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::Privilege(error.to_string())
+        }
+        StoreError::Directory { .. } => Failure::Internal(error.into()),
+        _ => Failure::Refused(Refusal {
+            kind: RefusalKind::State,
+            message: error.to_string(),
+            hint: error.hint().map(Remedy::from),
+        }),
+    })?;
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();

@@ -128,7 +128,7 @@ fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
         return Ok(InUse::default());
     }
     let run = host.at(RUN);
-    let backlog = if run.is_dir() { files::backlog(&run) } else { None };
+    let backlog = if run.is_dir() { files::backlog(&run).map_err(anyhow::Error::from)? } else { None };
     // The state exists, so the seed is not used.
     let store = Store::open_with(&directory, Seed([0; 16]), backlog).map_err(anyhow::Error::from)?;
     Ok(InUse::of_state(store.state()))
