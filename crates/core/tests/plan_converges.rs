@@ -201,7 +201,8 @@ impl World {
         }
     }
 
-    /// Plans and applies until `most` steps are done. The kernel must accept every step.
+    /// Plans and applies until `most` steps are done, and notes what links there are then, which a daemon that
+    /// dies before does not. The kernel must accept every step.
     fn carry_out(&mut self, most: usize) {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         self.assert_not_blocked(&plan);
@@ -213,6 +214,9 @@ impl World {
                 break;
             }
             self.model.apply(step).unwrap();
+        }
+        if most == usize::MAX {
+            self.commit(self.state.sightings(&self.model.observed));
         }
     }
 
@@ -250,7 +254,6 @@ impl World {
         }
         let before = self.links();
         self.carry_out(usize::MAX);
-        self.commit(self.state.sightings(&self.model.observed));
         for (endpoint, netns, link) in before {
             let stays = self.state.endpoints[&endpoint].stage == Stage::Attached;
             let there = self.model.observed.netns[&netns].link_at(link).is_some();
