@@ -22,9 +22,9 @@ use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::name::{EndpointKey, IfName};
 use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
-use ashore_core::plan::desired::{desired, singles_of_ranges};
+use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
-use ashore_kernel::{Kernel, Namespace, ObserveError, OnError, Outcome, StepError};
+use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
 use ashore_store::Store;
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -53,6 +53,7 @@ mod foreign_drivers;
 mod forget;
 mod given_back;
 mod inventory;
+mod lasting;
 mod leases;
 mod left_links;
 mod lookalikes;
@@ -61,6 +62,7 @@ mod missing_links;
 mod moved_links;
 mod moved_networks;
 mod network;
+mod observe;
 mod plans;
 mod pool;
 mod publish;
@@ -76,6 +78,7 @@ mod wrong_identity;
 pub(crate) use deferred::Wakers;
 use engines::Engines;
 use foreign_drivers::Strangers;
+use lasting::Lasting;
 use leases::Departed;
 use lost_namespaces::Lost;
 use missing_links::Unlinked;
@@ -90,6 +93,7 @@ pub(crate) struct Controller {
     inner: Mutex<Inner>,
     /// What requests read that change nothing.
     copies: Copies,
+    lasting: Lasting,
     lan: Lan,
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
@@ -201,7 +205,8 @@ impl Controller {
             inner.begin(kind);
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
-        Controller { inner, copies, lan, lists, trial, moves: AtomicU64::new(0), followers, wakers }
+        let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
+        Controller { inner, copies, lasting, lan, lists, trial, moves, followers, wakers }
     }
 
     /// Answers one request. All requests enter here.
@@ -377,67 +382,6 @@ impl Inner {
         written
     }
 
-    /// Observes the host and some containers' namespaces. A namespace that cannot be read is listed as such
-    /// in the result, and is left alone.
-    fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        self.sees(self.kernel.observe(netns))
-    }
-
-    /// Does the same, but of the host's routes to endpoints it looks only at those to the given addresses. A
-    /// plan for what was observed so is about these addresses alone.
-    fn observe_about(&self, netns: &[Netns], mut about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
-        about.extend(singles_of_ranges(self.state()));
-        self.sees(self.kernel.observe_about(netns, about))
-    }
-
-    /// Observes the host without its routes to endpoints.
-    fn observe_host(&self) -> Result<Observed, Refusal> {
-        self.observe_about(&[], BTreeSet::new())
-    }
-
-    fn sees(&self, observed: Result<Observed, ObserveError>) -> Result<Observed, Refusal> {
-        let mut observed = observed.map_err(|error| refusal::kernel(&error))?;
-        self.note(&mut observed);
-        Ok(observed)
-    }
-
-    /// Like `observe`, for a request about these very namespaces. Fails if one of them cannot be read,
-    /// because nothing may be decided about it.
-    fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        readable(self.sees(self.kernel.observe_closely(netns))?)
-    }
-
-    /// Like `observe_about`, for a request about these very namespaces.
-    fn observe_these_about(&self, netns: &[Netns], about: BTreeSet<IpAddr>) -> Result<Observed, Refusal> {
-        readable(self.observe_about(netns, about)?)
-    }
-
-    /// Notes what was observed of the host, and adds what only the controller knows.
-    fn note(&self, observed: &mut Observed) {
-        observed.host.links.retain(|link| !self.removing.contains(&link.name));
-        self.publication.sees(&observed.host);
-        self.ask_parents(observed);
-        observed.unlinked = self.unlinked.lasting();
-    }
-
-    /// Asks the parents whether links that are missing in their containers are still on the LAN.
-    fn ask_parents(&self, observed: &mut Observed) {
-        if observed.netns.is_empty() {
-            return;
-        }
-        for (parent, missing) in self.state().parents_to_ask(observed) {
-            let Some(index) = observed.host.link(&parent).map(|link| link.index) else { continue };
-            let children = self.kernel.taken_in(index).unwrap_or_else(|error| {
-                tracing::warn!(%parent, "cannot read the parent's children: {error}");
-                // A link that is not known to be gone counts as still there.
-                Some(self.state().macs_on(&parent).collect())
-            });
-            let Some(mut children) = children else { continue };
-            children.retain(|mac| !missing.contains(mac) || self.was_child(&parent, *mac));
-            observed.children.insert(parent, children);
-        }
-    }
-
     /// Plans the steps for what the state asks for and the kernel does not have.
     fn plan(&self, observed: &Observed) -> Plan {
         self.plan_for(self.state(), observed)
@@ -560,14 +504,6 @@ impl Inner {
             None => self.observe(netns)?,
         };
         Ok((after, outcome.errors))
-    }
-}
-
-/// Fails if a namespace that was to be observed could not be read.
-fn readable(observed: Observed) -> Result<Observed, Refusal> {
-    match observed.unreadable.first_key_value() {
-        Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
-        None => Ok(observed),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `ashore status`.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -24,51 +23,21 @@ use super::plans::shown;
 use super::{Controller, Inner, all_netns};
 use crate::unlocked::Unlocked;
 
-/// How often the lock is at least taken or released between two looks, so that no single request explains a
-/// difference that both have seen.
-const TURNS: u64 = 2;
-
-/// The differences between the kernel and the state that each look has seen.
-#[derive(Default)]
-struct Lasting {
-    /// The turns of the lock at the first look and at the last.
-    turns: Option<(u64, u64)>,
-    differences: Vec<Trouble>,
-}
-
-impl Lasting {
-    fn sees(&mut self, turn: u64, differences: &[Trouble]) {
-        match &mut self.turns {
-            None => (self.turns, self.differences) = (Some((turn, turn)), differences.to_vec()),
-            Some((_, last)) => {
-                *last = turn;
-                self.differences.retain(|one| differences.contains(one));
-            }
-        }
-    }
-
-    /// Returns those that are not the work of a request.
-    fn told(self) -> Vec<Trouble> {
-        let lasts = self.turns.is_some_and(|(first, last)| last - first >= TURNS);
-        if lasts { self.differences } else { Vec::new() }
-    }
-}
-
 impl Controller {
     /// Reports what is so, also while a request holds the lock. Then the kernel is compared with a state that it
     /// is on its way to. The differences are no troubles: a link that is still to be made has not been taken away.
-    /// Only those are told that outlast the requests: a container can have the daemon look again all the time.
+    /// Only those are told that outlast the requests.
     pub(super) fn status(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
-        let lasting = RefCell::<Lasting>::default();
-        let ((mut status, differences), settled) = self.read(unlocked, |unlocked, reader| {
-            let answer = self.status_of(unlocked, reader)?;
-            lasting.borrow_mut().sees(reader.turn(), &answer.1);
-            Ok(answer)
+        let ((mut status, differences, lasting), settled) = self.read(unlocked, |unlocked, reader| {
+            let (status, differences) = self.status_of(unlocked, reader)?;
+            let lasting = self.lasting.sees(reader.turn(), &differences);
+            Ok((status, differences, lasting))
         })?;
         if settled {
+            self.lasting.hold(&differences);
             status.troubles.extend(differences);
         } else {
-            status.troubles.extend(lasting.take().told());
+            status.troubles.extend(lasting);
             let message = "requests are being carried out right now: what is pending may be their work, and what else the \
                            kernel has differently is told only if it lasts";
             let remedy = "try again in a moment".into();

@@ -1,0 +1,80 @@
+//! Which differences between the kernel and the state are no work of the request that is being carried out.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ashore_core::api::trouble::Trouble;
+
+/// How often the lock is at least taken or released between two looks, so that no single request explains a
+/// difference that both have seen.
+const TURNS: u64 = 2;
+/// How long a look counts. Requests some of which take a minute are no reason to forget what was so before.
+const COUNTS: Duration = Duration::from_mins(5);
+
+/// The differences that the last looks have all seen. A container that has the daemon reconcile all the time,
+/// and for a long time, leaves no moment at which no request is being carried out. So a look remembers what
+/// earlier ones have seen.
+#[derive(Default)]
+pub(super) struct Lasting(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    last: Option<Instant>,
+    /// Each difference with the turn of the lock at which it was first seen.
+    since: Vec<(u64, Trouble)>,
+}
+
+impl Lasting {
+    /// Notes the differences that were seen while no request was being carried out. No later request explains
+    /// them.
+    pub(super) fn hold(&self, differences: &[Trouble]) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.since = differences.iter().map(|one| (0, one.clone())).collect();
+        seen.last = Some(Instant::now());
+    }
+
+    /// Notes the differences that were seen at a turn of the lock. Returns those that are not the work of a
+    /// single request.
+    pub(super) fn sees(&self, turn: u64, differences: &[Trouble]) -> Vec<Trouble> {
+        self.sees_at(Instant::now(), turn, differences)
+    }
+
+    fn sees_at(&self, now: Instant, turn: u64, differences: &[Trouble]) -> Vec<Trouble> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = seen.last.is_some_and(|last| now.saturating_duration_since(last) < COUNTS);
+        let before = if counts { std::mem::take(&mut seen.since) } else { Vec::new() };
+        let known = |one: &Trouble| before.iter().find(|(_, known)| known == one);
+        let since = |one| known(one).map_or(turn, |(since, _)| *since);
+        seen.since = differences.iter().map(|one| (since(one), one.clone())).collect();
+        seen.last = Some(now);
+        let lasts = seen.since.iter().filter(|(since, _)| turn.saturating_sub(*since) >= TURNS);
+        lasts.map(|(_, one)| one.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ashore_core::api::trouble::{About, Code};
+
+    use super::*;
+
+    #[test]
+    fn a_difference_lasts_that_no_single_request_explains() {
+        let lasting = Lasting::default();
+        let one = |message: &str| Trouble::new(Code::MacChanged, About::default(), message, None);
+        let (web, db) = (one("web"), one("db"));
+        let start = Instant::now();
+        let sees = |seconds, turn, seen: &[&Trouble]| {
+            let seen: Vec<Trouble> = seen.iter().copied().cloned().collect();
+            lasting.sees_at(start + Duration::from_secs(seconds), turn, &seen)
+        };
+        assert_eq!(sees(0, 7, &[&web]), []);
+        assert_eq!(sees(1, 8, &[&web, &db]), [], "one request was at work all the time");
+        assert_eq!(sees(60, 9, &[&web, &db]), [web.clone()]);
+        assert_eq!(sees(61, 10, &[&db]), [db.clone()]);
+        assert_eq!(sees(62, 11, &[&web, &db]), [db.clone()], "it was gone meanwhile");
+        lasting.hold(&[web.clone()]);
+        assert_eq!(sees(63, 12, &[&web, &db]), [web.clone()]);
+        assert_eq!(sees(63 + 300, 14, &[&web, &db]), [], "nobody has looked for long");
+    }
+}
