@@ -124,6 +124,9 @@ fn on_each_of_two_networks_a_container_is_itself() {
     });
 }
 
+/// How many containers are connected anew while something dies.
+const PULLED: usize = 6;
+
 #[test]
 fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network() {
     on_every_engine("docker, killed while connecting anew", |site| {
@@ -133,16 +136,20 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
         site.start("mail", "--restart always --mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "db", "mail"]);
         let (mut pulled, mut died) = (0, 0);
-        for round in 1..=ROUNDS {
+        // Whether one is connected anew is a matter of chance.
+        for round in 1..=2 * ROUNDS {
+            if pulled >= PULLED && died > 0 {
+                break;
+            }
             site.ok("stop -t 0 web db mail");
             let anew = |site: &Site| site.home.daemon().log().matches("reconnecting it, to give it").count();
             let before = anew(site);
             let clients: Vec<_> =
                 ["web", "db", "mail"].map(|name| site.docker.begin(&["start", name]).unwrap()).into();
             // The kill falls between the two steps, or a moment before or after.
-            if comes_true(Duration::from_secs(5), || anew(site) > before) {
+            if comes_true(Duration::from_secs(30), || anew(site) > before) {
                 pulled += 1;
-                if round % 2 == 0 {
+                if pulled % 2 == 0 {
                     site.docker.kill_dockerd().unwrap();
                     site.docker.start_dockerd(&site.home.nas).unwrap();
                 } else {
@@ -158,10 +165,7 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
             all.are_as_at_first(site, &format!("death {round}"));
             eventually("nobody is off its network", || disconnected(site).is_empty());
         }
-        assert!(
-            pulled > ROUNDS / 2 && died > 0,
-            "{pulled} were connected anew, over which {died} daemons died"
-        );
+        assert!(pulled >= PULLED && died > 0, "{pulled} were connected anew, over which {died} daemons died");
     });
 }
 
