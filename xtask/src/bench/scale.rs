@@ -168,7 +168,8 @@ fn populate(
     for (n, namespace) in namespaces.iter().enumerate() {
         let mut row = row.clone();
         row["name"] = format!("c{n}").into();
-        row["mac"] = format!("02:00:00:00:{:02x}:{:02x}", n / 256, n % 256).into();
+        // `ip -batch` has a MAC of its own.
+        row["mac"] = format!("02:00:00:01:{:02x}:{:02x}", n / 256, n % 256).into();
         row["addresses"] = serde_json::json!([format!("10.66.{}.{}/16", 16 + n / 256, n % 256)]);
         row["home"]["netns"]["netns"] = serde_json::to_value(namespace.identity())?;
         rows.insert(format!("endpoint/big/c{n}"), row);
