@@ -32,7 +32,7 @@ use ipnet::IpNet;
 use super::follower::Follower;
 use super::lan::Lan;
 use super::refusal;
-use crate::front::docker::turns::Lists;
+use crate::engines::turns::Lists;
 use crate::supervise;
 use crate::trial::TrialFile;
 use crate::unlocked::{self, Unlocked};

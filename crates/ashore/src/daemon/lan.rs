@@ -29,7 +29,7 @@ use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
 use super::follower::Published;
-use crate::front::docker::turns::Lists;
+use crate::engines::turns::Lists;
 use crate::supervise::spawn_needed;
 
 /// How many frames are read from one socket before the other sockets and the timers get their turn.

@@ -27,9 +27,9 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::cli::DaemonArgs;
 use crate::client::{self, Failure};
+use crate::engines::turns::Lists;
 use crate::files;
 use crate::front::docker::server::Plugin;
-use crate::front::docker::turns::Lists;
 use crate::out::Log;
 use crate::sockets::{self, ListenFds};
 use crate::supervise::spawn_needed;

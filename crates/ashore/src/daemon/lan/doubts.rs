@@ -10,7 +10,7 @@ use ashore_core::net::name::IfName;
 use ashore_wire::{Heard, Mac};
 
 use super::{CONFLICT_SHOWN, OnLan};
-use crate::front::docker::turns::Lists;
+use crate::engines::turns::Lists;
 
 /// How often to check for the list. It takes milliseconds, unless the engine does not answer for long.
 const LOOK: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::options::nearest;
-use super::running::Version;
+use crate::engines::docker::running::Version;
 
 /// These labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes
 /// in base64.

@@ -8,10 +8,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
-use super::running::Version;
 use super::unanswered::{Note, Unanswered};
-use super::version;
+use crate::engines::docker::engine::Engine;
+use crate::engines::docker::running::Version;
+use crate::engines::docker::version;
 
 /// The first engine version that asks.
 const ASKS: Version = Version(28, 0);

@@ -10,26 +10,14 @@ use ashore_core::net::remedy::{Front, with_remedy};
 use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
-mod api;
 mod attachment;
-mod busy;
 mod creations;
 mod driver;
-mod engine;
-mod follow;
-mod handle;
 mod ipam;
-mod lists;
 mod options;
-pub(crate) mod owner;
-mod reconnect;
 mod reserved;
-mod running;
 pub(crate) mod server;
-mod silence;
-pub(crate) mod turns;
 mod unanswered;
-mod version;
 
 pub use attachment::KNOWN as ATTACHMENT_OPTIONS;
 

@@ -22,18 +22,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::creations::Creations;
-use super::engine::Engine;
-use super::follow::follow;
-use super::handle::{Handle, ask};
-use super::owner::{Asked, Found};
-use super::reconnect::Disconnected;
 use super::reserved::{Process, Reserved};
-use super::running::Running;
-use super::silence::Silence;
-use super::turns::Lists;
 use super::unanswered::{Note, Unanswered};
-use super::{answer, call, error, owner, version};
+use super::{answer, call, error};
 use crate::cli::DaemonArgs;
+use crate::engines::docker::engine::Engine;
+use crate::engines::docker::follow::follow;
+use crate::engines::docker::owner::{Asked, Found};
+use crate::engines::docker::reconnect::Disconnected;
+use crate::engines::docker::running::Running;
+use crate::engines::docker::silence::Silence;
+use crate::engines::docker::{owner, version};
+use crate::engines::turns::Lists;
+use crate::handle::{Handle, ask};
 use crate::sockets::{Access, ListenFds, Socket};
 use crate::supervise::{contained_async, fault, spawn_needed};
 

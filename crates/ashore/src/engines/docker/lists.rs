@@ -110,19 +110,19 @@ struct Sandbox {
 }
 
 /// The id of the engine.
-pub(super) async fn engine_id(api: &Api) -> anyhow::Result<String> {
+pub(crate) async fn engine_id(api: &Api) -> anyhow::Result<String> {
     Ok(api.get::<Info>("/info").await?.id)
 }
 
 /// Networks that the daemon knows, by the engine's ids.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    pub(super) own: BTreeSet<String>,
-    pub(super) adopted: BTreeSet<String>,
+pub(crate) struct Known {
+    pub(crate) own: BTreeSet<String>,
+    pub(crate) adopted: BTreeSet<String>,
 }
 
 /// Lists what the engine has. For containers on adopted networks, also asks where their namespaces are.
-pub(super) async fn inventory(
+pub(crate) async fn inventory(
     api: &Api,
     id: String,
     engine: &Engine,

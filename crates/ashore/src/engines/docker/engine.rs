@@ -7,23 +7,23 @@ use super::running::Running;
 use super::silence::Silence;
 
 /// An engine.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// The socket of its API.
-    pub(super) socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The root of its file system.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The name by which the engine knows the driver, without the registry and the tag of a managed plugin.
-    pub(super) driver: String,
-    pub(super) silence: Silence,
-    pub(super) version: Running,
+    pub(crate) driver: String,
+    pub(crate) silence: Silence,
+    pub(crate) version: Running,
     /// Containers that are being reconnected.
-    pub(super) disconnected: Disconnected,
+    pub(crate) disconnected: Disconnected,
 }
 
 impl Engine {
     /// Translates a path of the engine to a path of this process. A sandbox key begins with `/var/run`, a
     /// symbolic link to `/run` that would lead out of the engine's root.
-    pub(super) fn path(&self, key: &Path) -> PathBuf {
+    pub(crate) fn path(&self, key: &Path) -> PathBuf {
         let inside =
             key.strip_prefix("/var/run").map_or_else(|_| key.to_owned(), |rest| Path::new("/run").join(rest));
         self.root.join(inside.strip_prefix("/").unwrap_or(&inside))

@@ -6,18 +6,18 @@ use std::sync::{Mutex, PoisonError};
 
 /// An engine's major and minor version: 28.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) u32, pub(super) u32);
+pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
 
 /// The version of the running engine, once it is known.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<Option<Version>>);
+pub(crate) struct Running(Mutex<Option<Version>>);
 
 impl Running {
-    pub(super) fn get(&self) -> Option<Version> {
+    pub(crate) fn get(&self) -> Option<Version> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set(&self, version: Option<Version>) {
+    pub(crate) fn set(&self, version: Option<Version>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 }

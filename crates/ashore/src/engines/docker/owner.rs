@@ -56,7 +56,7 @@ struct Membership {
 /// The addresses that the user chose, as texts, which are empty if none was chosen.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     #[serde(rename = "IPv4Address")]
     v4: String,
     #[serde(rename = "IPv6Address")]
@@ -64,30 +64,30 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         [&self.v4, &self.v6].into_iter().filter_map(|text| text.parse().ok())
     }
 }
 
 /// What is known about the purpose of an address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Whether the address is IPv6.
-    pub(super) v6: bool,
+    pub(crate) v6: bool,
     /// The address, if the engine names it.
-    pub(super) ip: Option<IpAddr>,
+    pub(crate) ip: Option<IpAddr>,
     /// Whether it is certainly for a container of this network, and neither an auxiliary address nor for
     /// another network of the pool.
-    pub(super) is_sure: bool,
+    pub(crate) is_sure: bool,
 }
 
 /// What the engine's list tells about a requested address.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The container that the address is for.
-    pub(super) owner: Owner,
+    pub(crate) owner: Owner,
     /// The addresses that users chose for containers, whether these run or not.
-    pub(super) chosen: Vec<IpAddr>,
+    pub(crate) chosen: Vec<IpAddr>,
 }
 
 /// The containers that an address may be for.
@@ -149,7 +149,7 @@ impl Candidates {
 }
 
 /// Finds the container that the engine is starting on a network, as far as the engine answers at once.
-pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Found> {
+pub(crate) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Found> {
     let api = Api::at(&engine.socket);
     engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
 }
@@ -175,7 +175,7 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
 
 /// Completes a container that the engine has named: with the network that it is on and the MAC that its user
 /// chose.
-pub(super) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &Owner) -> Option<Owner> {
+pub(crate) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &Owner) -> Option<Owner> {
     let api = Api::at(&engine.socket);
     engine.silence.unless_it_lasts(&api, ask_by_name(&api, networks, told)).await?
 }

@@ -12,11 +12,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Whether the engine is known not to answer. Then it only gets a ping, and other questions are asked again
 /// once it has answered that.
 #[derive(Default)]
-pub(super) struct Silence(Arc<AtomicBool>);
+pub(crate) struct Silence(Arc<AtomicBool>);
 
 impl Silence {
     /// Returns the engine's answer to a question, or `None` if it does not answer at once.
-    pub(super) async fn unless_it_lasts<T>(
+    pub(crate) async fn unless_it_lasts<T>(
         &self,
         api: &Api,
         question: impl Future<Output = anyhow::Result<T>>,

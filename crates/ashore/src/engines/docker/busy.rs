@@ -16,7 +16,7 @@ const LEAST: Duration = Duration::from_millis(5);
 /// Returns the only one of these containers, by id, for which the engine does not answer. Once it has
 /// answered for all others, the time that it took tells how fast it is, and the wait ends after three times
 /// as long. There is no such wait for a container that `starts`, as known from another sign.
-pub(super) async fn only_busy<'a>(
+pub(crate) async fn only_busy<'a>(
     api: &Api,
     ids: &[&'a str],
     patience: Duration,

@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 
 use super::api::Api;
 use super::engine::Engine;
-use super::handle::{Handle, ask};
 use super::lists::{self, Known};
-use super::turns::Lists;
 use super::{reconnect, version};
+use crate::engines::turns::Lists;
+use crate::handle::{Handle, ask};
 
 /// How often to check whether the engine runs.
 const LOOK: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ const BESIDE: Duration = Duration::from_secs(10);
 type Work = Option<JoinHandle<()>>;
 
 /// Follows the engine for ever.
-pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
+pub(crate) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     let mut work = None;
     loop {
         if engine.socket.exists()

@@ -30,39 +30,39 @@ struct Refused {
 }
 
 /// Whether the engine has answered that the object does not exist.
-pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
+pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
 }
 
 /// Whether the engine has answered. Any other error leaves open what the engine did.
-pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
     error.is::<Refused>()
 }
 
 /// The engine's API at a socket.
 #[derive(Debug, Clone)]
-pub(super) struct Api {
+pub(crate) struct Api {
     socket: PathBuf,
 }
 
 impl Api {
-    pub(super) fn at(socket: &Path) -> Self {
+    pub(crate) fn at(socket: &Path) -> Self {
         Api { socket: socket.to_owned() }
     }
 
     /// Gets what is at a path.
-    pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(crate) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let bytes = self.call(Method::GET, path, None).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Waits for any answer.
-    pub(super) async fn ping(&self) -> anyhow::Result<()> {
+    pub(crate) async fn ping(&self) -> anyhow::Result<()> {
         self.call(Method::GET, "/_ping", None).await.map(|_| ())
     }
 
     /// Posts a request.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         self.call(Method::POST, path, Some(body)).await.map(|_| ())
     }
 
@@ -97,7 +97,7 @@ impl Api {
     }
 
     /// Subscribes to events.
-    pub(super) async fn events(&self, filters: &Value) -> anyhow::Result<Events> {
+    pub(crate) async fn events(&self, filters: &Value) -> anyhow::Result<Events> {
         let (mut sender, connection) = self.connect().await?;
         let path = format!("/events?filters={}", escaped(&filters.to_string()));
         let response = send(&mut sender, Method::GET, &path, None).await?;
@@ -123,7 +123,7 @@ async fn send(
 }
 
 /// The stream of events.
-pub(super) struct Events {
+pub(crate) struct Events {
     body: Incoming,
     /// Kept because dropping it would end the connection.
     _sender: SendRequest<Full<Bytes>>,
@@ -138,7 +138,7 @@ impl Events {
     ///
     /// If a caller stops waiting early, the next call reports the event. The engine reports some changes
     /// before its lists show them, so a list that is taken instead of waiting may lack the change.
-    pub(super) async fn wait(&mut self, settle: Duration) -> bool {
+    pub(crate) async fn wait(&mut self, settle: Duration) -> bool {
         if !self.news && !self.next().await {
             return false;
         }
@@ -164,7 +164,7 @@ impl Drop for Events {
 }
 
 /// Deserialises a value that the engine, written in Go, may send as `null` if it is empty.
-pub(super) fn or_null<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_null<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: serde::Deserialize<'de> + Default,
     D: serde::Deserializer<'de>,
@@ -173,7 +173,7 @@ where
 }
 
 /// Percent-encodes a text as part of a URI (RFC 3986, 2.1).
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

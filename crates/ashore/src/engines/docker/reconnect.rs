@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Api, escaped, is_not_found, is_refusal};
-use super::handle::{Handle, ask};
-use super::turns::Lists;
+use crate::engines::turns::Lists;
+use crate::handle::{Handle, ask};
 
 /// How many times in a row to try to connect. After that, each list causes another attempt.
 const TRIES: u32 = 3;
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Containers that were disconnected and must be connected again, each in a file.
-pub(super) struct Disconnected(PathBuf);
+pub(crate) struct Disconnected(PathBuf);
 
 /// The settings with which to connect a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ enum Place {
 
 impl Disconnected {
     /// Stores them in a directory.
-    pub(super) fn in_directory(directory: PathBuf) -> Self {
+    pub(crate) fn in_directory(directory: PathBuf) -> Self {
         Disconnected(directory)
     }
 
@@ -123,7 +123,7 @@ impl Disconnected {
 
 /// Reconnects a group of containers. One of them may have what another is to get, so all are disconnected
 /// first.
-pub(super) async fn connect_anew(
+pub(crate) async fn connect_anew(
     api: &Api,
     handle: &Handle,
     lists: &Lists,
@@ -143,7 +143,7 @@ pub(super) async fn connect_anew(
 }
 
 /// Connects the containers that were disconnected before and have not been connected since.
-pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnected: &Disconnected) {
+pub(crate) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnected: &Disconnected) {
     for note in disconnected.all() {
         connect(api, handle, lists, disconnected, note, 1).await;
     }
