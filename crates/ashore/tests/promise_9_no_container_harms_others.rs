@@ -5,6 +5,7 @@
 mod home;
 
 use std::net::IpAddr;
+use std::process::Stdio;
 use std::time::Duration;
 
 use ashore_core::model::identity::Seed;
@@ -14,6 +15,8 @@ use home::inside::Inside;
 use home::site::{Site, on_every_engine};
 use home::untouched::{is_untouched, untouched};
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// The MAC that the container gives its link.
 const OTHER_MAC: &str = "02:00:00:00:00:77";
@@ -202,14 +205,21 @@ fn a_link_that_is_down_goes_too_and_one_that_is_gone_is_said_to_be() {
     home.ok("detach lan web");
     assert!(inside.children().is_empty());
 
-    // Unless the daemon has created the link again, as the reconciliation that follows an attach does.
+    // The daemon creates the link again, unless the detach comes first: it stands still meanwhile.
     eventually("it is reported", || {
         address(&home, &web);
-        std::thread::sleep(Duration::from_secs(1));
+        let daemon = Pid::from_raw(home.daemon().pid().cast_signed());
+        kill(daemon, Signal::SIGSTOP).unwrap();
         inside.types("ip link del eth0");
-        let ran = home.run("detach lan web");
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        ran.stderr.contains("no link of `web` was left in")
+        let mut detach = home.daemon().client();
+        let detach = detach.args(["detach", "lan", "web"]).stderr(Stdio::piped()).spawn().unwrap();
+        // Time for it to ask.
+        std::thread::sleep(Duration::from_millis(500));
+        kill(daemon, Signal::SIGCONT).unwrap();
+        let ran = detach.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success(), "{told}");
+        told.contains("no link of `web` was left in")
     });
     does_not_reach(&home.laptop, at);
 }

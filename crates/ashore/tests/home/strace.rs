@@ -132,7 +132,7 @@ pub fn let_go(process: u32) {
 }
 
 fn wait_until(mut traced: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     while !traced() {
         assert!(Instant::now() < end, "strace does not attach or detach");
         std::thread::sleep(Duration::from_millis(1));
