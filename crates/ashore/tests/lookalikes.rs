@@ -79,8 +79,8 @@ fn a_link_that_was_hidden_while_it_was_down_goes_with_the_detach() {
         home.nudge();
         home.laptop.ping(at).is_some()
     });
-    home.ok("detach lan web");
-    assert!(Inside::of(&hidden).children().is_empty());
+    let detached = home.run("detach lan web");
+    assert!(Inside::of(&hidden).children().is_empty(), "{detached:?}");
     does_not_reach(&home.laptop, at);
     home.attach("lan", &web, "");
     reaches(&home.laptop, at);
@@ -197,6 +197,7 @@ fn of_two_that_have_swapped_their_macs_one_keeps_its_link_when_the_other_is_deta
     let mac = |container: &Machine| home.attach("lan", container, "")["mac"].as_str().unwrap().to_owned();
     let (mac_of_web, mac_of_db) = (mac(&web), mac(&db));
     let at_db = home::ip("192.168.88.193");
+    eventually("their links are noted", || ["web", "db"].iter().all(|name| home.has_seen("lan", name)));
     Inside::of(&web).types("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:77");
     Inside::of(&db).types(&format!("ip link set eth0 address {mac_of_web}"));
     Inside::of(&web).types(&format!("ip link set eth0 address {mac_of_db}; ip link set eth0 up"));
@@ -251,7 +252,9 @@ fn a_link_that_is_renamed_all_the_time_goes_with_the_detach() {
         renaming.kill().unwrap();
         renaming.wait().unwrap();
         assert!(Inside::of(&web).children().is_empty(), "{routes}: {detached:?}");
-        assert_eq!((detached.code, detached.stderr.as_str()), (Some(0), ""));
+        // On a busy machine the client says that it waits.
+        let told = detached.stderr.lines().find(|line| !line.contains("no answer at"));
+        assert_eq!((detached.code, told), (Some(0), None));
         does_not_reach(&home.laptop, at);
     }
 }

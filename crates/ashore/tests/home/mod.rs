@@ -131,6 +131,13 @@ impl Home {
         self.run(command).expect_success()
     }
 
+    /// Whether the daemon knows the kernel's index of an endpoint's link, which it notes a moment after the
+    /// attach. Before that it knows less about a link that its container changes.
+    pub fn has_seen(&self, network: &str, name: &str) -> bool {
+        let state: serde_json::Value = serde_json::from_str(&self.ok("state export")).unwrap();
+        !state["rows"][format!("endpoint/{network}/{name}")]["seen"].is_null()
+    }
+
     /// Attaches a container to a network and returns the daemon's report.
     pub fn attach(&self, network: &str, container: &Machine, options: &str) -> serde_json::Value {
         let netns = container.namespace().path().display().to_string();

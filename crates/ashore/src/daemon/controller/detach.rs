@@ -59,17 +59,33 @@ impl Controller {
             // Meanwhile nothing else may conclude that nothing is left of the endpoint.
             inner.lost.moved.insert(endpoint.key());
         }
-        drop(inner);
         if is_there && is_remade {
-            let elsewhere = self.take_off_elsewhere(unlocked, &endpoint.key())?;
+            // From now on no reconciliation makes it again, and none concludes that nothing is left.
+            inner.commit(vec![Change::PutEndpoint(Endpoint {
+                stage: Stage::Detaching,
+                ..endpoint.clone()
+            })])?;
+            inner.lost.moved.insert(endpoint.key());
+            drop(inner);
+            let elsewhere = self.take_off_elsewhere(unlocked, &endpoint.key());
             let mut inner = self.lock(unlocked);
+            inner.lost.moved.remove(&endpoint.key());
+            let elsewhere = elsewhere?;
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
                 return Ok(Reply::Done { warnings: Vec::new() });
             };
-            let before = inner.observe_where(&endpoint)?;
-            let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken);
             inner.remade.remove(&endpoint.key());
-            return reply;
+            let before = inner.observe_where(&endpoint)?;
+            if inner.has_link(&endpoint, &before) {
+                let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
+                if !is_moved(&inner, &endpoint, &reply) {
+                    return Ok(reply);
+                }
+            }
+            // The container has moved away what was made again, too.
+            inner.lost.moved.insert(endpoint.key());
+        } else {
+            drop(inner);
         }
         let elsewhere = self.bring_in_reach(unlocked, &endpoint.key(), true);
         let mut inner = self.lock(unlocked);
