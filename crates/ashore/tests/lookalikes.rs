@@ -213,8 +213,8 @@ fn of_two_that_have_swapped_their_macs_one_keeps_its_link_when_the_other_is_deta
     Inside::of(&web).types(&format!("ip link set eth0 netns {path}"));
     Inside::of(&hidden).types("ip link set eth0 up");
     let before = Inside::of(&db).children();
-    home.ok("detach lan web");
-    assert!(Inside::of(&hidden).children().is_empty());
+    let detached = home.run("detach lan web");
+    assert!(Inside::of(&hidden).children().is_empty(), "{detached:?}");
     assert_eq!(Inside::of(&db).children(), before);
     home::type_on(&home.laptop, "ip neigh flush dev eth0");
     reaches(&home.laptop, at_db);
