@@ -39,7 +39,6 @@ use crate::unlocked::{self, Unlocked};
 
 mod adopt;
 mod announce;
-mod ask;
 mod attach;
 mod away;
 mod bridge;
@@ -68,6 +67,7 @@ mod pool;
 mod publish;
 mod read;
 mod reconcile;
+mod reserve;
 mod restarted;
 mod routers;
 mod status;

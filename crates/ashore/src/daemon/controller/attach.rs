@@ -19,71 +19,45 @@ use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachError, AttachSpec, FromLan};
-use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::ask::Answers;
-use super::leases::as_v4;
+use super::leases::{Asked, as_v4};
 use super::moved_links::check_beside_children_elsewhere;
+use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
 use super::{Controller, Inner, Locked, addresses_in};
 use crate::clock::now;
-use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
-/// An endpoint that is written to disk, and its addresses, of which a last check is in progress.
-struct Reserved {
-    observed: Observed,
-    network: Network,
-    endpoint: Endpoint,
-    looked_for: Vec<Sought>,
-}
-
-/// What one attach has learned from the LAN so far.
-#[derive(Default)]
-struct Learnt<'a> {
-    lease: Asked<'a>,
+/// An attach, as one that seeks addresses.
+struct Attaching<'c, 's> {
+    spec: &'s AttachSpec,
+    netns: &'s Netns,
+    ground: &'s mut Ground,
+    lease: &'s mut Asked<'c>,
     /// A router was waited for.
     awaited: bool,
-    /// The parent was waited for, and has not come.
-    without_parent: bool,
-    answers: Answers,
-}
-
-/// The stage of the lease that an attach needs.
-#[derive(Default)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is passed on whole")]
-enum Asked<'a> {
-    #[default]
-    Not,
-    Got(Acquired<'a>),
-    InVain,
 }
 
 impl Controller {
     pub(super) fn attach(&self, unlocked: &mut Unlocked, spec: &AttachSpec) -> Result<Reply, Refusal> {
-        let mut shim = None;
-        let attached = self.attach_with(unlocked, spec, &mut shim);
-        attached.map_err(|refusal| {
-            self.lock(unlocked).take_shim_back(shim.as_ref());
-            self.name_lookalike_of_shim(unlocked, refusal, &spec.network)
-        })
+        let network = |_: &State| Some(spec.network.clone());
+        self.on_ground(unlocked, network, |unlocked, ground| self.attach_on(unlocked, spec, ground))
     }
 
-    /// The attach itself. If it has to make a shim, it notes the shim's parent in `shim`.
-    fn attach_with(
+    fn attach_on(
         &self,
         unlocked: &mut Unlocked,
         spec: &AttachSpec,
-        shim: &mut Option<IfName>,
+        ground: &mut Ground,
     ) -> Result<Reply, Refusal> {
         self.check_beside_others_children(unlocked, |state| state.networks.get(&spec.network))?;
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         // The thread of a lease is asked for other things under the lock. So the lock is released before the
         // lease is.
-        let mut learnt = Learnt::default();
+        let (mut lease, mut answers) = (Asked::default(), Answers::default());
         let mut inner = self.lock(unlocked);
         self.glance(&inner, spec);
         inner.check_not_host(&namespace)?;
@@ -98,14 +72,15 @@ impl Controller {
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
+        let mut seeker = Attaching { spec, netns: &netns, ground, lease: &mut lease, awaited: false };
         loop {
             let reserved;
-            (inner, reserved) = self.reserve(inner, spec, &netns, &mut learnt, shim)?;
-            let Reserved { observed, network, endpoint, looked_for } = reserved;
-            let keeps = || self.keeps(&network, &looked_for);
+            (inner, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
+            let Proposal { network, sought, draft: Drafted { observed, endpoint } } = reserved;
+            let keeps = || self.keeps(&network, &sought);
             let carried_out = inner.carry_out_if(keeps, &observed, std::slice::from_ref(&netns));
             if let Ok(Some(observed)) = carried_out {
-                let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
+                let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, seeker.lease);
                 drop(inner);
                 attached
                     .warnings
@@ -139,7 +114,7 @@ impl Controller {
         observed: &Observed,
         netns: &Netns,
         endpoint: Endpoint,
-        lease: Asked<'_>,
+        lease: &mut Asked<'_>,
     ) -> EndpointReport {
         let left_behind = inner.left_behind(&endpoint);
         let inside = observed.netns.get(netns);
@@ -147,7 +122,7 @@ impl Controller {
         let endpoint = Endpoint { seen, ..endpoint };
         let attached = inner.state().attached(&endpoint, now());
         inner.store.defer(attached);
-        if let Asked::Got(lease) = lease {
+        if let Asked::Got(lease) = std::mem::take(lease) {
             lease.keep(endpoint.name.clone());
         }
         self.schedule_deferred();
@@ -159,85 +134,6 @@ impl Controller {
         let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
         warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
-    }
-
-    /// Chooses addresses that conflict detection does not object to, and writes the endpoint to disk before
-    /// the kernel is changed: from then on the next start finds a crash. The lock is released while addresses
-    /// are probed on the LAN. Usually this is not needed, because the next candidates were probed ahead. They
-    /// only get a last check, in parallel with the write and the kernel's work.
-    fn reserve<'a, 'c: 'a>(
-        &'c self,
-        mut inner: Locked<'a>,
-        spec: &AttachSpec,
-        netns: &Netns,
-        learnt: &mut Learnt<'c>,
-        shim: &mut Option<IfName>,
-    ) -> Result<(Locked<'a>, Reserved), Refusal> {
-        loop {
-            let place = std::slice::from_ref(netns);
-            let about = addresses_in(inner.state(), place, None);
-            let mut observed = inner.observe_these_about(place, about)?;
-            let Some(inside) = observed.netns.get(netns) else {
-                return Err(refusal::namespace_gone(&spec.netns));
-            };
-            let network = inner.state().networks.get(&spec.network);
-            let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
-            let known = AddressesInUse {
-                host: &observed.host,
-                heard: &heard,
-                answered: learnt.answers.by(),
-                held: &inner.held,
-            };
-            let leased = match &learnt.lease {
-                Asked::Not => LeaseOutcome::NotYet,
-                Asked::Got(lease) => LeaseOutcome::Got(lease.record()),
-                Asked::InVain => LeaseOutcome::Instead,
-            };
-            let learned = network.and_then(|network| self.learn(&inner, network, &spec.name, &known));
-            let from_lan = FromLan { leased, learned };
-            let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
-            let endpoint = draft.map_err(|error| refusal::attach(&error))?;
-            let network =
-                inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
-            let network = network.clone();
-            let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
-            let looked = inner.kernel.observe_also(&mut observed, &addresses);
-            looked.map_err(|error| refusal::kernel(&error))?;
-            let waited;
-            (inner, waited) = self.brings_parent(inner, &network, &observed, &mut learnt.without_parent)?;
-            if waited || inner.clears_left(&endpoint, netns, &observed)? {
-                continue;
-            }
-            if inner.brings_shim(&network, &endpoint, &observed)? {
-                *shim = Some(network.parent);
-                continue;
-            }
-            // Without a router the attach goes on. The endpoint gets its IPv6 addresses when a router speaks.
-            if network.follows_routers() && !learnt.awaited {
-                inner = self.await_router(inner, &network);
-                learnt.awaited = true;
-                continue;
-            }
-            if network.addressing == Addressing::Dhcp && matches!(learnt.lease, Asked::Not) {
-                let requested = spec.ips.iter().copied().find_map(as_v4);
-                let (again, acquired) =
-                    self.acquire(inner, &network, &endpoint, requested, &observed.host)?;
-                (inner, learnt.lease) = (again, acquired.map_or(Asked::InVain, Asked::Got));
-                continue;
-            }
-            let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
-            let unclear = self.take(&inner, &network, &looked_for);
-            if unclear.is_empty() {
-                // The lock may have been released since the address was leased.
-                let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
-                if let Some(ip) = leased.filter(|ip| inner.another(&endpoint.key(), (*ip).into()).is_some()) {
-                    return Err(NoLease::Taken { parent: network.parent, ip }.into());
-                }
-                inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
-                return Ok((inner, Reserved { observed, network, endpoint, looked_for }));
-            }
-            inner = self.ask(inner, &network, &unclear, &mut learnt.answers)?;
-        }
     }
 
     /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without
@@ -295,6 +191,73 @@ impl Controller {
             network.clone()
         };
         check_beside_children_elsewhere(unlocked, self.copies.host(), &network)
+    }
+}
+
+impl<'c> Seeker<'c> for Attaching<'c, '_> {
+    type Draft = Drafted;
+
+    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Drafted> {
+        let (spec, netns) = (self.spec, self.netns);
+        let place = std::slice::from_ref(netns);
+        let about = addresses_in(inner.state(), place, None);
+        let mut observed = inner.observe_these_about(place, about)?;
+        let Some(inside) = observed.netns.get(netns) else {
+            return Err(refusal::namespace_gone(&spec.netns));
+        };
+        let network = inner.state().networks.get(&spec.network);
+        let heard = network.map(|network| on.heard_on(network)).unwrap_or_default();
+        let known =
+            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &inner.held };
+        let learned = network.and_then(|network| on.learn(inner, network, &spec.name, &known));
+        let from_lan = FromLan { leased: self.lease.outcome(), learned };
+        let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
+        let endpoint = draft.map_err(|error| refusal::attach(&error))?;
+        let network = inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
+        let network = network.clone();
+        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let looked = inner.kernel.observe_also(&mut observed, &addresses);
+        looked.map_err(|error| refusal::kernel(&error))?;
+        let sought = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
+        Ok(Proposal { network, sought, draft: Drafted { observed, endpoint } })
+    }
+
+    fn obtain<'a>(
+        &mut self,
+        on: &'c Controller,
+        inner: Locked<'a>,
+        proposal: &Proposal<Drafted>,
+    ) -> Obtained<'a>
+    where
+        'c: 'a,
+    {
+        let Proposal { network, draft, .. } = proposal;
+        let Drafted { observed, endpoint } = draft;
+        let (inner, brought) = on.brings(inner, network, draft, self.ground)?;
+        if brought || inner.clears_left(endpoint, self.netns, observed)? {
+            return Ok((inner, true));
+        }
+        // Without a router the attach goes on. The endpoint gets its IPv6 addresses when a router speaks.
+        if network.follows_routers() && !self.awaited {
+            self.awaited = true;
+            return Ok((on.await_router(inner, network), true));
+        }
+        if network.addressing != Addressing::Dhcp || !matches!(self.lease, Asked::Not) {
+            return Ok((inner, false));
+        }
+        let requested = self.spec.ips.iter().copied().find_map(as_v4);
+        let (inner, lease) = on.acquire(inner, network, endpoint, requested, &observed.host)?;
+        *self.lease = lease;
+        Ok((inner, true))
+    }
+
+    /// Writes the endpoint to disk before the kernel is changed: from then on the next start finds a crash. The
+    /// last look at the addresses goes on meanwhile.
+    fn take(&mut self, _: &'c Controller, inner: &mut Inner, proposal: &Proposal<Drafted>) -> Taken {
+        let endpoint = &proposal.draft.endpoint;
+        inner.check_lease_is_free(&proposal.network, endpoint)?;
+        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        Ok(true)
     }
 }
 

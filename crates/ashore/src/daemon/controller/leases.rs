@@ -6,9 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::engine_call::Reservation;
 use ashore_core::api::refusal::Refusal;
-use ashore_core::model::endpoint::{Endpoint, Source, Stage};
+use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Scope;
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::lease::{Fallback, LeaseRecord};
@@ -20,7 +19,6 @@ use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::allocate::AddressError;
-use ashore_core::rules::attach::Requested;
 use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::has_dhcp_server;
 use ashore_wire::conflict::Profile;
@@ -31,7 +29,7 @@ use ipnet::IpNet;
 use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
-use crate::daemon::{random, refusal};
+use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
 /// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s, a server that pings for 3 s
@@ -40,10 +38,31 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The same if an address of the range can take the lease's place: two DISCOVERs, and a server that pings.
 const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(8);
 
+/// The lease that a request needs.
+#[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is passed on whole")]
+pub(super) enum Asked<'c> {
+    /// The server was not asked yet.
+    #[default]
+    Not,
+    Got(Acquired<'c>),
+    /// No server gave one. An address of the network's range takes its place.
+    InVain,
+}
+
+impl Asked<'_> {
+    pub(super) fn outcome(&self) -> LeaseOutcome<'_> {
+        match self {
+            Asked::Not => LeaseOutcome::NotYet,
+            Asked::Got(lease) => LeaseOutcome::Got(lease.record()),
+            Asked::InVain => LeaseOutcome::Instead,
+        }
+    }
+}
+
 impl Controller {
-    /// Acquires a lease for an endpoint that is about to be attached, with the lock released. If no server
-    /// gives one and the network has a fallback, returns `None`: an address of the network's range takes the
-    /// lease's place.
+    /// Acquires a lease for an endpoint that is about to be attached, with the lock released. Fails if no server
+    /// gives one and the network has no fallback.
     pub(super) fn acquire<'a, 'c: 'a>(
         &'c self,
         inner: Locked<'a>,
@@ -51,7 +70,7 @@ impl Controller {
         endpoint: &Endpoint,
         requested: Option<Ipv4Addr>,
         host: &View,
-    ) -> Result<(Locked<'a>, Option<Acquired<'c>>), Refusal> {
+    ) -> Result<(Locked<'a>, Asked<'c>), Refusal> {
         let wanted = Wanted::of_draft(inner.state(), network, endpoint, requested, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         inner.publication.again();
@@ -80,7 +99,7 @@ impl Controller {
             ) if fallback => {
                 let name = &wanted.key.1;
                 tracing::warn!(network = network.label(), %name, "{error}; it gets an address of the range instead");
-                return Ok((self.lock(unlocked), None));
+                return Ok((self.lock(unlocked), Asked::InVain));
             }
             Err(error) => {
                 let is_silent = matches!(error, NoLease::Silent { .. });
@@ -95,78 +114,12 @@ impl Controller {
             return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
         }
         match requested.filter(|requested| *requested != got) {
-            None => Ok((inner, Some(acquired))),
+            None => Ok((inner, Asked::Got(acquired))),
             Some(ip) => {
                 let (got, mac) = (got.into(), wanted.mac);
                 Err(refusal::attach(&AddressError::NotLeased { ip: ip.into(), got, mac }.into()))
             }
         }
-    }
-
-    /// Reserves an address of the LAN's DHCP server for an engine's container. Returns `None` as
-    /// [`Controller::acquire`] does.
-    pub(super) fn reserve_lease<'a>(
-        &'a self,
-        mut inner: Locked<'a>,
-        requested: &Reservation,
-        network: &Network,
-        name: Option<EndpointName>,
-        shim: &mut Option<IfName>,
-    ) -> Result<(Locked<'a>, Option<IpNet>), Refusal> {
-        // If the container's name is not known, the server knows it by an identity of its own.
-        let nobody =
-            || format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name");
-        let guess = || {
-            let guess = inner.state().name_for_chosen(network, requested.ip?)?.clone();
-            let awaited = self.lan.awaits_lease(&(network.name.clone(), guess.clone()));
-            (!awaited).then_some(guess)
-        };
-        let asked_as = name.clone().or_else(guess).unwrap_or_else(nobody);
-        let mut without_parent = false;
-        let (draft, observed) = loop {
-            let observed = inner.observe_host()?;
-            let usable = inner.state().usable_network(&network.name, &observed.host);
-            usable.map_err(|error| refusal::attach(&error))?;
-            let waited;
-            (inner, waited) = self.brings_parent(inner, network, &observed, &mut without_parent)?;
-            if waited {
-                continue;
-            }
-            let mac = requested.owner.as_ref().and_then(|owner| owner.mac);
-            let mac = Requested { name: &asked_as, ips: &[], mac, lease: LeaseOutcome::NotYet };
-            let mac = inner.state().choose_mac(network, &mac, &observed.host);
-            let mac = mac.map_err(|error| refusal::attach(&error))?;
-            let draft = inner.reserved(network, Some(asked_as.clone()), requested.pool.net, false);
-            let draft = Endpoint { mac, ..draft };
-            if !inner.brings_shim(network, &draft, &observed)? {
-                break (draft, observed);
-            }
-            *shim = Some(network.parent.clone());
-        };
-        let asked = requested.ip.and_then(as_v4);
-        let (again, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
-        inner = again;
-        let Some(acquired) = acquired else { return Ok((inner, None)) };
-        // The network may have gone in the meantime.
-        inner
-            .state()
-            .usable_network(&network.name, &observed.host)
-            .map_err(|error| refusal::attach(&error))?;
-        // The name may have got an address by another call.
-        let name = inner.name_for(network, requested, name);
-        let record = acquired.record().clone();
-        let address = IpNet::from(record.lease.address);
-        let reserved = Endpoint {
-            mac: draft.mac,
-            source: Source::Lease,
-            lease: Some(Box::new(record)),
-            ..inner.reserved(network, name, address, asked.is_some())
-        };
-        let reserved = inner.beside(network, reserved);
-        let name = reserved.name.clone();
-        inner.commit(vec![Change::PutEndpoint(reserved)])?;
-        acquired.keep(name);
-        Ok((inner, Some(address)))
     }
 
     /// Whether an address that a server gave is free: it is not another endpoint's, the host's, a router's or
@@ -380,6 +333,15 @@ impl Inner {
     /// Another endpoint that has an address.
     pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
+    }
+
+    /// Refuses a leased address that another endpoint has got since it was leased: the lock may have been
+    /// released meanwhile.
+    pub(super) fn check_lease_is_free(&self, network: &Network, leased: &Endpoint) -> Result<(), Refusal> {
+        match leased.leased_address().filter(|ip| self.another(&leased.key(), (*ip).into()).is_some()) {
+            Some(ip) => Err(NoLease::Taken { parent: network.parent.clone(), ip }.into()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
-use super::ask::Answers;
+use super::reserve::{Answers, Proposal, Proposed, Seeker, Taken};
 use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Sought, Standing6, moment};
@@ -140,31 +140,9 @@ impl Controller {
         // An address that cannot be probed is not used until it can be. That is no reason not to follow the
         // routers.
         self.look_for_leased(unlocked, &self.lan.asked6(name));
-        let mut answers = Answers::default();
-        for _ in 0..LOOKS {
-            let mut inner = self.lock(unlocked);
-            let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
-            let observed = inner.observe(&[])?;
-            // An endpoint that a router has just told to ask a DHCPv6 server does so.
-            inner.publication.again();
-            self.publish(&inner);
-            let changed = self.learnt_anew(&inner, &network, &observed, &answers);
-            let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
-            let fresh: Vec<Sought> = fresh.collect();
-            let unclear = self.take(&inner, &network, &fresh);
-            if unclear.is_empty() {
-                if self.keeps(&network, &fresh) {
-                    return self.has_learnt(&mut inner, &changed);
-                }
-                continue;
-            }
-            // What ends need not wait for what begins.
-            let unclear_ips: Vec<IpAddr> = unclear.iter().map(|(ip, _)| *ip).collect();
-            let at_once: Vec<Learnt> = changed.iter().filter_map(|one| one.without(&unclear_ips)).collect();
-            self.has_learnt(&mut inner, &at_once)?;
-            drop(self.ask(inner, &network, &unclear, &mut answers)?);
-        }
-        tracing::warn!(network = %name, "no address was made from a prefix: {LOOKS} in a row belong to other machines");
+        let inner = self.lock(unlocked);
+        let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
+        self.reserve(inner, &mut Following { network, looks: 0 }, &mut Answers::default())?;
         Ok(())
     }
 
@@ -251,6 +229,60 @@ impl Controller {
             self.announce(inner, &observed, &wanted, &Endpoint { addresses, ..one.now.clone() });
         }
         written
+    }
+}
+
+/// The endpoints of a network that follow its routers.
+struct Following {
+    network: Network,
+    /// How many times something was proposed.
+    looks: usize,
+}
+
+impl<'c> Seeker<'c> for Following {
+    type Draft = Vec<Learnt>;
+
+    /// Proposes nothing once the network is gone, or the addresses were others' too often.
+    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Vec<Learnt>> {
+        let there = inner.state().networks.get(&self.network.name).cloned();
+        let Some(network) = there.filter(|_| self.looks < LOOKS) else {
+            if self.looks == LOOKS {
+                tracing::warn!(
+                    network = %self.network.name,
+                    "no address was made from a prefix: {LOOKS} in a row belong to other machines"
+                );
+            }
+            return Ok(Proposal { network: self.network.clone(), sought: Vec::new(), draft: Vec::new() });
+        };
+        self.looks += 1;
+        let observed = inner.observe(&[])?;
+        // An endpoint that a router has just told to ask a DHCPv6 server does so.
+        inner.publication.again();
+        on.publish(inner);
+        let changed = on.learnt_anew(inner, &network, &observed, answers);
+        let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
+        Ok(Proposal { network, sought: fresh.collect(), draft: changed })
+    }
+
+    /// What ends need not wait for what begins.
+    fn before_asking(
+        &mut self,
+        on: &'c Controller,
+        inner: &mut Inner,
+        proposal: &Proposal<Vec<Learnt>>,
+        unclear: &[Sought],
+    ) -> Result<(), Refusal> {
+        let unclear: Vec<IpAddr> = unclear.iter().map(|(ip, _)| *ip).collect();
+        let at_once: Vec<Learnt> = proposal.draft.iter().filter_map(|one| one.without(&unclear)).collect();
+        on.has_learnt(inner, &at_once)
+    }
+
+    fn take(&mut self, on: &'c Controller, inner: &mut Inner, proposal: &Proposal<Vec<Learnt>>) -> Taken {
+        let keeps = on.keeps(&proposal.network, &proposal.sought);
+        if keeps {
+            on.has_learnt(inner, &proposal.draft)?;
+        }
+        Ok(keeps)
     }
 }
 

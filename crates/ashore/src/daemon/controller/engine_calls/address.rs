@@ -10,18 +10,24 @@ use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, 
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::pool::{Pool, PoolKey};
-use ashore_core::model::state::Change;
+use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
 use ashore_core::net::link::engine_link_name;
-use ashore_core::net::name::{EndpointName, IfName};
+use ashore_core::net::name::EndpointName;
+use ashore_core::net::observed::View;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::attach::Requested;
+use ashore_core::rules::leases::LeaseOutcome;
+use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::super::ask::Answers;
-use super::super::{Controller, Inner};
+use super::super::leases::{Asked, as_v4};
+use super::super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
+use super::super::{Controller, Inner, Locked};
 use super::done;
 use crate::clock::now;
-use crate::daemon::refusal;
+use crate::daemon::lan::Sought;
+use crate::daemon::{random, refusal};
 use crate::unlocked::Unlocked;
 
 impl Controller {
@@ -55,29 +61,21 @@ impl Controller {
         unlocked: &mut Unlocked,
         requested: &Reservation,
     ) -> Result<Reply, Refusal> {
-        let mut shim = None;
-        let reserved = self.reserve_with(unlocked, requested, &mut shim);
-        reserved.map_err(|refusal| {
-            self.lock(unlocked).take_shim_back(shim.as_ref());
-            let network = {
-                let inner = self.lock(unlocked);
-                inner.state().networks_of(&requested.pool).map(|(network, _)| network.name.clone()).next()
-            };
-            network
-                .map_or(refusal.clone(), |network| self.name_lookalike_of_shim(unlocked, refusal, &network))
-        })
+        let network = |state: &State| Some(state.networks_of(&requested.pool).next()?.0.name.clone());
+        self.on_ground(unlocked, network, |unlocked, ground| self.reserve_on(unlocked, requested, ground))
     }
 
-    /// The reservation itself. If it has to make a shim, it notes the shim's parent in `shim`.
-    fn reserve_with(
+    fn reserve_on(
         &self,
         unlocked: &mut Unlocked,
         requested: &Reservation,
-        shim: &mut Option<IfName>,
+        ground: &mut Ground,
     ) -> Result<Reply, Refusal> {
         self.check_beside_others_children(unlocked, |state| {
             state.networks.values().find(|network| requested.pool.find_in(network).is_some())
         })?;
+        // The lock is released before the lease is.
+        let (mut lease, mut answers) = (Asked::default(), Answers::default());
         let mut inner = self.lock(unlocked);
         if let Some(address) = inner.reserved_before(requested) {
             return Ok(Reply::Address(address));
@@ -91,76 +89,10 @@ impl Controller {
         inner.give_way(&network.name, |there| {
             named == Some(&there.name) || requested.ip.is_some_and(|ip| there.holds(ip))
         })?;
-        if network.leases(Family::of(requested.pool.net.addr())) {
-            let name = inner.name_for(&network, requested, expected.clone());
-            let (again, leased) = self.reserve_lease(inner, requested, &network, name, shim)?;
-            if let Some(address) = leased {
-                return Ok(Reply::Address(address));
-            }
-            inner = again;
-        }
-        let (mut answers, mut without_parent) = (Answers::default(), false);
-        loop {
-            // While the LAN was asked, the network may have gone, and another call may have given the name an
-            // address.
-            let network = inner.network_for(requested)?;
-            let name = inner.name_for(&network, requested, expected.clone());
-            let observed = inner.observe_host()?;
-            let heard = self.heard_on(&network);
-            let known = AddressesInUse {
-                host: &observed.host,
-                heard: &heard,
-                answered: answers.by(),
-                held: &inner.held,
-            };
-            let subnet = requested.pool.find_in(&network).expect("the network was found by this subnet");
-            let placeholder = placeholder(&requested.pool);
-            let named = name.as_ref().unwrap_or(&placeholder);
-            let state = inner.state();
-            let chosen = match requested.ip {
-                // An engine that told the name was not asked for a list now. The last list has the chosen
-                // addresses.
-                None => {
-                    let listed = inner.engines.inventories().flat_map(Inventory::chosen);
-                    let chosen: Vec<IpAddr> = listed.chain(requested.chosen.iter().copied()).collect();
-                    state.choose_address_beside(&network, subnet, named, &known, &chosen)
-                }
-                ip => state.choose_address(&network, subnet, named, ip, &known),
-            };
-            let address = chosen.map_err(|error| refusal::attach(&error))?;
-            let stands_in =
-                requested.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
-            let waited;
-            (inner, waited) = self.brings_parent(inner, &network, &observed, &mut without_parent)?;
-            if waited {
-                continue;
-            }
-            let mut reserved = inner.reserved(&network, name.clone(), address, requested.ip.is_some());
-            reserved.stand_ins.extend(stands_in.then_some(address.addr()));
-            let reserved = inner.beside(&network, reserved);
-            if inner.brings_shim(&network, &reserved, &observed)? {
-                *shim = Some(network.parent.clone());
-                continue;
-            }
-            let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
-            let mac = chosen.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
-            let sought = [(address.addr(), mac)];
-            let unclear = self.take(&inner, &network, &sought);
-            if unclear.is_empty() {
-                let key = (reserved.network.clone(), reserved.name.clone());
-                let before = inner.state().endpoints.get(&key).cloned();
-                inner.left_behind(&reserved);
-                inner.commit(vec![Change::PutEndpoint(reserved)])?;
-                if !self.keeps(&network, &sought) {
-                    inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
-                    continue;
-                }
-                return Ok(Reply::Address(address));
-            }
-            let usable = inner.state().usable_network(&network.name, &observed.host);
-            usable.map_err(|error| refusal::attach(&error))?;
-            inner = self.ask(inner, &network, &unclear, &mut answers)?;
-        }
+        let mut seeker = Reserving { requested, ground, lease: &mut lease, expected, client: None };
+        let (_, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
+        let address = reserved.draft.endpoint.addresses.last();
+        Ok(Reply::Address(*address.expect("the address that was reserved comes last")))
     }
 
     /// Gives an address back. It is no error if the engine never had the address, or gave it back before.
@@ -199,6 +131,184 @@ impl Controller {
         inner.leftovers.set(true);
         self.schedule_deferred();
         Ok(done())
+    }
+}
+
+/// An engine's request for the address of a container.
+struct Reserving<'c, 's> {
+    requested: &'s Reservation,
+    ground: &'s mut Ground,
+    lease: &'s mut Asked<'c>,
+    /// The container whose request was announced.
+    expected: Option<EndpointName>,
+    client: Option<LeaseClient>,
+}
+
+/// For whom a DHCP server is asked.
+struct LeaseClient {
+    /// The name by which the server knows the container.
+    known_as: EndpointName,
+    /// The container's own name.
+    name: Option<EndpointName>,
+    mac: Option<Mac>,
+}
+
+impl<'c> Seeker<'c> for Reserving<'c, '_> {
+    type Draft = Drafted;
+
+    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Drafted> {
+        let network = inner.network_for(self.requested)?;
+        let observed = inner.observe_host()?;
+        let (endpoint, sought) = if self.takes_lease(&network) {
+            (self.leased(on, inner, &network, &observed.host)?, Vec::new())
+        } else {
+            let (endpoint, sought) = self.of_range(on, inner, &network, &observed.host, answers)?;
+            (endpoint, vec![sought])
+        };
+        Ok(Proposal { network, sought, draft: Drafted { observed, endpoint } })
+    }
+
+    fn obtain<'a>(
+        &mut self,
+        on: &'c Controller,
+        inner: Locked<'a>,
+        proposal: &Proposal<Drafted>,
+    ) -> Obtained<'a>
+    where
+        'c: 'a,
+    {
+        let Proposal { network, draft, .. } = proposal;
+        let (inner, brought) = on.brings(inner, network, draft, self.ground)?;
+        if brought || !self.takes_lease(network) || !matches!(self.lease, Asked::Not) {
+            return Ok((inner, brought));
+        }
+        let asked = self.requested.ip.and_then(as_v4);
+        let (inner, lease) = on.acquire(inner, network, &draft.endpoint, asked, &draft.observed.host)?;
+        *self.lease = lease;
+        Ok((inner, true))
+    }
+
+    fn before_asking(
+        &mut self,
+        _: &'c Controller,
+        inner: &mut Inner,
+        proposal: &Proposal<Drafted>,
+        _: &[Sought],
+    ) -> Result<(), Refusal> {
+        inner.check_usable(&proposal.network, &proposal.draft.observed.host)
+    }
+
+    fn take(&mut self, on: &'c Controller, inner: &mut Inner, proposal: &Proposal<Drafted>) -> Taken {
+        let Proposal { network, sought, draft: Drafted { endpoint, .. } } = proposal;
+        inner.check_lease_is_free(network, endpoint)?;
+        let key = endpoint.key();
+        let before = inner.state().endpoints.get(&key).cloned();
+        if !sought.is_empty() {
+            inner.left_behind(endpoint);
+        }
+        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        if !on.keeps(network, sought) {
+            inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
+            return Ok(false);
+        }
+        if let Asked::Got(lease) = std::mem::take(self.lease) {
+            lease.keep(key.1);
+        }
+        Ok(true)
+    }
+}
+
+impl Reserving<'_, '_> {
+    fn takes_lease(&self, network: &Network) -> bool {
+        network.leases(Family::of(self.requested.pool.net.addr())) && !matches!(self.lease, Asked::InVain)
+    }
+
+    /// An endpoint with an address of the LAN's DHCP server. Until there is a lease, it has no address of its own.
+    fn leased(
+        &mut self,
+        on: &Controller,
+        inner: &Inner,
+        network: &Network,
+        host: &View,
+    ) -> Result<Endpoint, Refusal> {
+        // The network may have gone in the meantime.
+        inner.check_usable(network, host)?;
+        let requested = self.requested;
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let name = inner.name_for(network, requested, self.expected.clone());
+                // If the container's name is not known, the server knows it by an identity of its own.
+                let nobody = || {
+                    format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name")
+                };
+                let guess = || {
+                    let guess = inner.state().name_for_chosen(network, requested.ip?)?.clone();
+                    let awaited = on.lan.awaits_lease(&(network.name.clone(), guess.clone()));
+                    (!awaited).then_some(guess)
+                };
+                let known_as = name.clone().or_else(guess).unwrap_or_else(nobody);
+                none.insert(LeaseClient { known_as, name, mac: None })
+            }
+        };
+        if let Asked::Got(lease) = &self.lease {
+            // The name may have got an address by another call.
+            let name = inner.name_for(network, requested, client.name.clone());
+            let record = lease.record().clone();
+            let address = IpNet::from(record.lease.address);
+            let reserved = Endpoint {
+                mac: client.mac,
+                source: Source::Lease,
+                lease: Some(Box::new(record)),
+                ..inner.reserved(network, name, address, requested.ip.is_some())
+            };
+            return Ok(inner.beside(network, reserved));
+        }
+        let name = &client.known_as;
+        let mac = requested.owner.as_ref().and_then(|owner| owner.mac);
+        let mac = Requested { name, ips: &[], mac, lease: LeaseOutcome::NotYet };
+        let mac = inner.state().choose_mac(network, &mac, host);
+        client.mac = mac.map_err(|error| refusal::attach(&error))?;
+        let draft = inner.reserved(network, Some(name.clone()), requested.pool.net, false);
+        Ok(Endpoint { mac: client.mac, ..draft })
+    }
+
+    /// An endpoint with an address of the network's range, or with the address that the user chose.
+    fn of_range(
+        &self,
+        on: &Controller,
+        inner: &Inner,
+        network: &Network,
+        host: &View,
+        answers: &Answers,
+    ) -> Result<(Endpoint, Sought), Refusal> {
+        let requested = self.requested;
+        // While the LAN was asked, another call may have given the name an address.
+        let name = inner.name_for(network, requested, self.expected.clone());
+        let heard = on.heard_on(network);
+        let known = AddressesInUse { host, heard: &heard, answered: answers.by(), held: &inner.held };
+        let subnet = requested.pool.find_in(network).expect("the network was found by this subnet");
+        let placeholder = placeholder(&requested.pool);
+        let named = name.as_ref().unwrap_or(&placeholder);
+        let state = inner.state();
+        let chosen = match requested.ip {
+            // An engine that told the name was not asked for a list now. The last list has the chosen
+            // addresses.
+            None => {
+                let listed = inner.engines.inventories().flat_map(Inventory::chosen);
+                let chosen: Vec<IpAddr> = listed.chain(requested.chosen.iter().copied()).collect();
+                state.choose_address_beside(network, subnet, named, &known, &chosen)
+            }
+            ip => state.choose_address(network, subnet, named, ip, &known),
+        };
+        let address = chosen.map_err(|error| refusal::attach(&error))?;
+        let ip = address.addr();
+        let stands_in = requested.ip.is_none() && state.stands_in(network, named, ip, &known);
+        let mut reserved = inner.reserved(network, name.clone(), address, requested.ip.is_some());
+        reserved.stand_ins.extend(stands_in.then_some(ip));
+        let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
+        let mac = chosen.or_else(|| state.likely_mac(network, name.as_ref()?));
+        Ok((inner.beside(network, reserved), (ip, mac)))
     }
 }
 
@@ -311,6 +421,11 @@ impl Inner {
             tagged_as: None,
             seen: None,
         }
+    }
+
+    fn check_usable(&self, network: &Network, host: &View) -> Result<(), Refusal> {
+        let usable = self.state().usable_network(&network.name, host);
+        usable.map(drop).map_err(|error| refusal::attach(&error))
     }
 
     /// Returns the same endpoint, as a stand-in if another endpoint holds what its name remembers, or is

@@ -20,9 +20,8 @@ use ashore_core::rules::leases::LeaseOutcome;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::super::ask::Answers;
-use super::super::{Controller, Inner, Locked};
-use crate::daemon::lan::Sought;
+use super::super::reserve::{Answers, Proposal, Proposed, Seeker, Taken};
+use super::super::{Controller, Inner};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
@@ -59,7 +58,9 @@ impl Controller {
                 let network = inner.learn_name(network.clone(), owner.as_ref())?;
                 let name = inner.name_of(&network, owner.as_ref());
                 let mac = requested.mac.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
-                inner = self.look_for(inner, &network, name.as_ref(), &requested.addresses, mac)?;
+                let addresses = &requested.addresses;
+                let mut seeker = Foreign { network: &network, name: name.as_ref(), addresses, mac };
+                (inner, _) = self.reserve(inner, &mut seeker, &mut Answers::default())?;
                 let first = requested.addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
                 let reserved = inner.reserved(&network, name, first, false);
                 Endpoint { source: Source::Engine, ..reserved }
@@ -110,30 +111,27 @@ impl Controller {
         }
         Ok(Reply::Prepared { mac })
     }
+}
 
-    /// Probes addresses that another IPAM driver chose without asking the LAN, as Ashore's own addresses are
-    /// probed.
-    fn look_for<'a>(
-        &'a self,
-        mut inner: Locked<'a>,
-        network: &Network,
-        name: Option<&EndpointName>,
-        addresses: &[IpNet],
-        mac: Option<Mac>,
-    ) -> Result<Locked<'a>, Refusal> {
-        let mut answers = Answers::default();
-        let sought: Vec<Sought> = addresses.iter().map(|net| (net.addr(), mac)).collect();
-        loop {
-            inner.check_foreign(network, name, addresses, &answers)?;
-            let unclear = self.take(&inner, network, &sought);
-            if unclear.is_empty() {
-                if self.keeps(network, &sought) {
-                    return Ok(inner);
-                }
-                continue;
-            }
-            inner = self.ask(inner, network, &unclear, &mut answers)?;
-        }
+/// Addresses that another IPAM driver chose without asking the LAN. They are probed as Ashore's own are.
+struct Foreign<'s> {
+    network: &'s Network,
+    name: Option<&'s EndpointName>,
+    addresses: &'s [IpNet],
+    mac: Option<Mac>,
+}
+
+impl<'c> Seeker<'c> for Foreign<'_> {
+    type Draft = ();
+
+    fn propose(&mut self, _: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<()> {
+        inner.check_foreign(self.network, self.name, self.addresses, answers)?;
+        let sought = self.addresses.iter().map(|net| (net.addr(), self.mac)).collect();
+        Ok(Proposal { network: self.network.clone(), sought, draft: () })
+    }
+
+    fn take(&mut self, on: &'c Controller, _: &mut Inner, proposal: &Proposal<()>) -> Taken {
+        Ok(on.keeps(&proposal.network, &proposal.sought))
     }
 }
 
