@@ -30,6 +30,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::follower::Follower;
+use super::hosts::{Claims, Local};
 use super::lan::Lan;
 use super::refusal;
 use crate::engines::turns::Lists;
@@ -95,6 +96,7 @@ pub(crate) struct Controller {
     copies: Copies,
     lasting: Lasting,
     lan: Lan,
+    claims: Box<dyn Claims>,
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
     trial: TrialFile,
@@ -206,7 +208,8 @@ impl Controller {
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
-        Controller { inner, copies, lasting, lan, lists, trial, moves, followers, wakers }
+        let claims = Box::new(Local);
+        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers }
     }
 
     /// Answers one request. All requests enter here.

@@ -40,6 +40,7 @@ mod control;
 mod controller;
 mod follower;
 mod guard;
+mod hosts;
 mod lan;
 mod refusal;
 mod resolv;

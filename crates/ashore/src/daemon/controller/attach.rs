@@ -25,7 +25,7 @@ use ipnet::IpNet;
 
 use super::leases::{Asked, as_v4};
 use super::moved_links::check_beside_children_elsewhere;
-use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
+use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken, Wanted};
 use super::{Controller, Inner, Locked, addresses_in};
 use crate::clock::now;
 use crate::daemon::refusal;
@@ -76,20 +76,21 @@ impl Controller {
         loop {
             let reserved;
             (inner, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
-            let Proposal { network, sought, draft: Drafted { observed, endpoint } } = reserved;
-            let keeps = || self.keeps(&network, &sought);
-            let carried_out = inner.carry_out_if(keeps, &observed, std::slice::from_ref(&netns));
+            let Proposal { network, draft: Drafted { observed, endpoint }, .. } = &reserved;
+            let keeps = || self.keeps(&reserved);
+            let carried_out = inner.carry_out_if(keeps, observed, std::slice::from_ref(&netns));
             if let Ok(Some(observed)) = carried_out {
+                let endpoint = endpoint.clone();
                 let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, seeker.lease);
                 drop(inner);
                 attached
                     .warnings
-                    .extend(self.cut_by_firewall(unlocked, [&network]).iter().map(ToString::to_string));
+                    .extend(self.cut_by_firewall(unlocked, [network]).iter().map(ToString::to_string));
                 return Ok(Reply::Attached(attached));
             }
             // The endpoint never was on the LAN, so its name remembers nothing.
-            let key = (endpoint.network.clone(), endpoint.name.clone());
-            inner.take_back(&endpoint, Change::DelEndpoint(key));
+            inner.take_back(endpoint, Change::DelEndpoint(endpoint.key()));
+            self.gives_up(&reserved);
             if let Err(refusal) = carried_out {
                 drop(inner);
                 return Err(self.name_lookalike(unlocked, refusal, &network.parent, endpoint.mac));
@@ -197,7 +198,7 @@ impl Controller {
 impl<'c> Seeker<'c> for Attaching<'c, '_> {
     type Draft = Drafted;
 
-    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Drafted> {
+    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers<'_>) -> Proposed<Drafted> {
         let (spec, netns) = (self.spec, self.netns);
         let place = std::slice::from_ref(netns);
         let about = addresses_in(inner.state(), place, None);
@@ -207,8 +208,9 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
         };
         let network = inner.state().networks.get(&spec.network);
         let heard = network.map(|network| on.heard_on(network)).unwrap_or_default();
+        let held = answers.held(inner);
         let known =
-            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &inner.held };
+            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &held };
         let learned = network.and_then(|network| on.learn(inner, network, &spec.name, &known));
         let from_lan = FromLan { leased: self.lease.outcome(), learned };
         let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
@@ -218,8 +220,13 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
         let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
         let looked = inner.kernel.observe_also(&mut observed, &addresses);
         looked.map_err(|error| refusal::kernel(&error))?;
-        let sought = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
-        Ok(Proposal { network, sought, draft: Drafted { observed, endpoint } })
+        let wanted = endpoint.chosen_addresses().map(|ip| Wanted {
+            name: spec.name.clone(),
+            sought: (ip, endpoint.mac),
+            only: spec.ips.contains(&ip),
+        });
+        let wanted = wanted.collect();
+        Ok(Proposal { network, wanted, draft: Drafted { observed, endpoint } })
     }
 
     fn obtain<'a>(

@@ -1,20 +1,22 @@
 //! The way of every address: it is proposed under the lock, the LAN is asked for it without the lock, and it is
 //! taken under the lock if it is still free and wanted. Otherwise the way begins again.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
-use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::name::{EndpointName, IfName, NetworkName};
 use ashore_core::net::observed::Observed;
 use ashore_core::rules::addresses_in_use::Hearsay;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 
 use super::{Controller, Inner, Locked};
+use crate::daemon::hosts::{Claimed, Unclaimed};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 use crate::supervise;
@@ -66,8 +68,17 @@ pub(super) type Taken = Result<bool, Refusal>;
 pub(super) struct Proposal<D> {
     pub(super) network: Network,
     /// Those that the LAN is asked for.
-    pub(super) sought: Vec<Sought>,
+    pub(super) wanted: Vec<Wanted>,
     pub(super) draft: D,
+}
+
+/// An address that is proposed.
+pub(super) struct Wanted {
+    /// The name that is to have it.
+    pub(super) name: EndpointName,
+    pub(super) sought: Sought,
+    /// Whether no other address will do.
+    pub(super) only: bool,
 }
 
 /// An endpoint that is proposed, and the host by which it was.
@@ -76,18 +87,35 @@ pub(super) struct Drafted {
     pub(super) endpoint: Endpoint,
 }
 
-/// What one request has learned by asking the LAN.
+/// What one request has learned by asking the LAN and the other hosts.
 #[derive(Default)]
-pub(super) struct Answers {
+pub(super) struct Answers<'c> {
     /// Addresses that are in use, and the machines that answered for them.
     by: BTreeMap<IpAddr, Mac>,
     /// How many times each address was probed.
     looks: BTreeMap<IpAddr, u32>,
+    /// Addresses that other hosts have.
+    elsewhere: BTreeSet<IpAddr>,
+    claimed: BTreeMap<IpAddr, Claimed<'c>>,
 }
 
-impl Answers {
+impl Answers<'_> {
     pub(super) fn by(&self) -> &BTreeMap<IpAddr, Mac> {
         &self.by
+    }
+
+    /// The addresses that other requests and other hosts have.
+    pub(super) fn held<'a>(&'a self, inner: &'a Inner) -> Cow<'a, BTreeSet<IpAddr>> {
+        if self.elsewhere.is_empty() {
+            return Cow::Borrowed(&inner.held);
+        }
+        Cow::Owned(inner.held.union(&self.elsewhere).copied().collect())
+    }
+}
+
+impl<D> Proposal<D> {
+    fn sought(&self) -> Vec<Sought> {
+        self.wanted.iter().map(|one| one.sought).collect()
     }
 }
 
@@ -106,7 +134,7 @@ impl Controller {
         &'c self,
         mut inner: Locked<'a>,
         seeker: &mut S,
-        answers: &mut Answers,
+        answers: &mut Answers<'c>,
     ) -> Result<(Locked<'a>, Proposal<S::Draft>), Refusal> {
         loop {
             let proposal = seeker.propose(self, &mut inner, answers)?;
@@ -115,11 +143,13 @@ impl Controller {
             if again {
                 continue;
             }
-            let unclear = self.unclear(&inner, &proposal.network, &proposal.sought);
+            let unclear = self.unclear(&inner, &proposal, answers);
             if !unclear.is_empty() {
                 seeker.before_asking(self, &mut inner, &proposal, &unclear)?;
-                inner = self.ask(inner, &proposal.network, &unclear, answers)?;
+                inner = self.ask(inner, &proposal, &unclear, answers)?;
             } else if seeker.take(self, &mut inner, &proposal)? {
+                let taken = proposal.wanted.iter().filter_map(|one| answers.claimed.remove(&one.sought.0));
+                taken.for_each(Claimed::keep);
                 return Ok((inner, proposal));
             }
         }
@@ -131,41 +161,58 @@ impl Controller {
     }
 
     /// Has addresses kept for endpoints if all of them are clear. Otherwise keeps none, and returns the
-    /// addresses to probe first.
-    fn unclear(&self, inner: &Inner, network: &Network, sought: &[Sought]) -> Vec<Sought> {
+    /// addresses to ask for first.
+    fn unclear<D>(&self, inner: &Inner, proposal: &Proposal<D>, answers: &Answers<'_>) -> Vec<Sought> {
+        let Proposal { network, wanted, .. } = proposal;
+        let is_claimed = |one: &Wanted| answers.claimed.contains_key(&one.sought.0);
+        if self.claims.are_shared() && !wanted.iter().all(is_claimed) {
+            return proposal.sought();
+        }
         if network.conflict == Profile::Off {
             return Vec::new();
         }
         // What was found through another link does not count.
         self.publish(inner);
-        self.lan.take(&network.parent, sought, network.conflict)
+        self.lan.take(&network.parent, &proposal.sought(), network.conflict)
     }
 
     /// Whether no other machine has taken these addresses in the meantime.
-    pub(super) fn keeps(&self, network: &Network, taken: &[Sought]) -> bool {
-        network.conflict == Profile::Off || self.lan.are_still_clear(&network.parent, taken, network.conflict)
+    pub(super) fn keeps<D>(&self, taken: &Proposal<D>) -> bool {
+        let Network { conflict, parent, .. } = &taken.network;
+        *conflict == Profile::Off || self.lan.are_still_clear(parent, &taken.sought(), *conflict)
     }
 
-    /// Releases the lock and probes addresses on the LAN. Meanwhile no other request can take them.
-    fn ask<'a>(
-        &'a self,
+    /// Gives up the claims on addresses that were taken and then not used.
+    pub(super) fn gives_up<D>(&self, taken: &Proposal<D>) {
+        taken.wanted.iter().for_each(|one| self.claims.release(one.sought.0));
+    }
+
+    /// Releases the lock, claims addresses and probes them on the LAN. Meanwhile no other request can take them.
+    fn ask<'a, 'c: 'a, D>(
+        &'c self,
         mut inner: Locked<'a>,
-        network: &Network,
+        proposal: &Proposal<D>,
         sought: &[Sought],
-        answers: &mut Answers,
+        answers: &mut Answers<'c>,
     ) -> Result<Locked<'a>, Refusal> {
+        let network = &proposal.network;
         // The parent may have come back a moment ago.
         inner.observe_host()?;
         inner.publication.again();
         let ips: Vec<IpAddr> = sought.iter().map(|(ip, _)| *ip).collect();
         inner.held.extend(&ips);
         let unlocked = inner.release();
-        let probed =
-            supervise::contained(|| self.lan.probe(unlocked, &network.parent, sought, network.conflict));
+        let probed = supervise::contained(|| {
+            if !self.claim(unlocked, proposal, sought, answers)? || network.conflict == Profile::Off {
+                return Ok(None);
+            }
+            let probed = self.lan.probe(unlocked, &network.parent, sought, network.conflict);
+            probed.map(Some).map_err(|why| refusal::unreachable(&ips, &why, refusal::conflict_off()))
+        });
         let mut inner = self.lock(unlocked);
         inner.held.retain(|ip| !ips.contains(ip));
-        let probed = probed?;
-        answers.by.extend(probed.map_err(|why| refusal::unreachable(&ips, &why, refusal::conflict_off()))?);
+        let Some(probed) = probed.flatten()? else { return Ok(inner) };
+        answers.by.extend(probed);
         for ip in ips {
             let looks = answers.looks.entry(ip).or_default();
             *looks += 1;
@@ -175,6 +222,32 @@ impl Controller {
             }
         }
         Ok(inner)
+    }
+
+    /// Claims addresses. Returns whether no other host has one of them.
+    fn claim<'c, D>(
+        &'c self,
+        unlocked: &Unlocked,
+        Proposal { network, wanted, .. }: &Proposal<D>,
+        sought: &[Sought],
+        answers: &mut Answers<'c>,
+    ) -> Result<bool, Refusal> {
+        let mut is_all = true;
+        for Wanted { name, sought: (ip, _), only } in wanted.iter().filter(|one| sought.contains(&one.sought))
+        {
+            if answers.claimed.contains_key(ip) {
+                continue;
+            }
+            match self.claims.claim(unlocked, name, &network.name, *ip) {
+                Ok(()) => _ = answers.claimed.insert(*ip, Claimed::new(&*self.claims, *ip)),
+                Err(Unclaimed::HeldBy { .. }) if !only => {
+                    answers.elsewhere.insert(*ip);
+                    is_all = false;
+                }
+                Err(unclaimed) => return Err(unclaimed.into()),
+            }
+        }
+        Ok(is_all)
     }
 
     /// Makes what is missing for the LAN to be asked: the parent, if it is a VLAN, and the shim. Returns whether
@@ -217,3 +290,6 @@ impl Controller {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
-use super::reserve::{Answers, Proposal, Proposed, Seeker, Taken};
+use super::reserve::{Answers, Proposal, Proposed, Seeker, Taken, Wanted};
 use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Sought, Standing6, moment};
@@ -166,10 +166,10 @@ impl Controller {
         inner: &Inner,
         network: &Network,
         observed: &Observed,
-        answers: &Answers,
+        answers: &Answers<'_>,
     ) -> Vec<Learnt> {
-        let (none, answered) = (BTreeMap::new(), answers.by());
-        let known = AddressesInUse { host: &observed.host, heard: &none, answered, held: &inner.held };
+        let (none, answered, held) = (BTreeMap::new(), answers.by(), answers.held(inner));
+        let known = AddressesInUse { host: &observed.host, heard: &none, answered, held: &held };
         let (offer, at) = (self.lan.offer(&network.parent), moment());
         let is_anothers = |key: &EndpointKey, ip: IpAddr| {
             inner.another(key, ip).is_some() || observed.host.has_address(ip) || answered.contains_key(&ip)
@@ -243,7 +243,12 @@ impl<'c> Seeker<'c> for Following {
     type Draft = Vec<Learnt>;
 
     /// Proposes nothing once the network is gone, or the addresses were others' too often.
-    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Vec<Learnt>> {
+    fn propose(
+        &mut self,
+        on: &'c Controller,
+        inner: &mut Inner,
+        answers: &Answers<'_>,
+    ) -> Proposed<Vec<Learnt>> {
         let there = inner.state().networks.get(&self.network.name).cloned();
         let Some(network) = there.filter(|_| self.looks < LOOKS) else {
             if self.looks == LOOKS {
@@ -252,7 +257,7 @@ impl<'c> Seeker<'c> for Following {
                     "no address was made from a prefix: {LOOKS} in a row belong to other machines"
                 );
             }
-            return Ok(Proposal { network: self.network.clone(), sought: Vec::new(), draft: Vec::new() });
+            return Ok(Proposal { network: self.network.clone(), wanted: Vec::new(), draft: Vec::new() });
         };
         self.looks += 1;
         let observed = inner.observe(&[])?;
@@ -260,8 +265,10 @@ impl<'c> Seeker<'c> for Following {
         inner.publication.again();
         on.publish(inner);
         let changed = on.learnt_anew(inner, &network, &observed, answers);
-        let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
-        Ok(Proposal { network, sought: fresh.collect(), draft: changed })
+        let wanted =
+            |one: &Learnt, ip| Wanted { name: one.now.name.clone(), sought: (ip, one.now.mac), only: false };
+        let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| wanted(one, net.addr())));
+        Ok(Proposal { network, wanted: fresh.collect(), draft: changed })
     }
 
     /// What ends need not wait for what begins.
@@ -278,7 +285,7 @@ impl<'c> Seeker<'c> for Following {
     }
 
     fn take(&mut self, on: &'c Controller, inner: &mut Inner, proposal: &Proposal<Vec<Learnt>>) -> Taken {
-        let keeps = on.keeps(&proposal.network, &proposal.sought);
+        let keeps = on.keeps(proposal);
         if keeps {
             on.has_learnt(inner, &proposal.draft)?;
         }

@@ -22,7 +22,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::super::leases::{Asked, as_v4};
-use super::super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
+use super::super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken, Wanted};
 use super::super::{Controller, Inner, Locked};
 use super::done;
 use crate::clock::now;
@@ -156,16 +156,16 @@ struct LeaseClient {
 impl<'c> Seeker<'c> for Reserving<'c, '_> {
     type Draft = Drafted;
 
-    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Drafted> {
+    fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers<'_>) -> Proposed<Drafted> {
         let network = inner.network_for(self.requested)?;
         let observed = inner.observe_host()?;
-        let (endpoint, sought) = if self.takes_lease(&network) {
+        let (endpoint, wanted) = if self.takes_lease(&network) {
             (self.leased(on, inner, &network, &observed.host)?, Vec::new())
         } else {
-            let (endpoint, sought) = self.of_range(on, inner, &network, &observed.host, answers)?;
-            (endpoint, vec![sought])
+            let (endpoint, wanted) = self.of_range(on, inner, &network, &observed.host, answers)?;
+            (endpoint, vec![wanted])
         };
-        Ok(Proposal { network, sought, draft: Drafted { observed, endpoint } })
+        Ok(Proposal { network, wanted, draft: Drafted { observed, endpoint } })
     }
 
     fn obtain<'a>(
@@ -199,15 +199,15 @@ impl<'c> Seeker<'c> for Reserving<'c, '_> {
     }
 
     fn take(&mut self, on: &'c Controller, inner: &mut Inner, proposal: &Proposal<Drafted>) -> Taken {
-        let Proposal { network, sought, draft: Drafted { endpoint, .. } } = proposal;
+        let Proposal { network, wanted, draft: Drafted { endpoint, .. } } = proposal;
         inner.check_lease_is_free(network, endpoint)?;
         let key = endpoint.key();
         let before = inner.state().endpoints.get(&key).cloned();
-        if !sought.is_empty() {
+        if !wanted.is_empty() {
             inner.left_behind(endpoint);
         }
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
-        if !on.keeps(network, sought) {
+        if !on.keeps(proposal) {
             inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
             return Ok(false);
         }
@@ -280,13 +280,14 @@ impl Reserving<'_, '_> {
         inner: &Inner,
         network: &Network,
         host: &View,
-        answers: &Answers,
-    ) -> Result<(Endpoint, Sought), Refusal> {
+        answers: &Answers<'_>,
+    ) -> Result<(Endpoint, Wanted), Refusal> {
         let requested = self.requested;
         // While the LAN was asked, another call may have given the name an address.
         let name = inner.name_for(network, requested, self.expected.clone());
         let heard = on.heard_on(network);
-        let known = AddressesInUse { host, heard: &heard, answered: answers.by(), held: &inner.held };
+        let held = answers.held(inner);
+        let known = AddressesInUse { host, heard: &heard, answered: answers.by(), held: &held };
         let subnet = requested.pool.find_in(network).expect("the network was found by this subnet");
         let placeholder = placeholder(&requested.pool);
         let named = name.as_ref().unwrap_or(&placeholder);
@@ -308,7 +309,9 @@ impl Reserving<'_, '_> {
         reserved.stand_ins.extend(stands_in.then_some(ip));
         let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
         let mac = chosen.or_else(|| state.likely_mac(network, name.as_ref()?));
-        Ok((inner.beside(network, reserved), (ip, mac)))
+        let name = reserved.name.clone();
+        let wanted = Wanted { name, sought: (ip, mac), only: requested.ip.is_some() };
+        Ok((inner.beside(network, reserved), wanted))
     }
 }
 

@@ -20,7 +20,7 @@ use ashore_core::rules::leases::LeaseOutcome;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::super::reserve::{Answers, Proposal, Proposed, Seeker, Taken};
+use super::super::reserve::{Answers, Proposal, Proposed, Seeker, Taken, Wanted};
 use super::super::{Controller, Inner};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
@@ -124,14 +124,18 @@ struct Foreign<'s> {
 impl<'c> Seeker<'c> for Foreign<'_> {
     type Draft = ();
 
-    fn propose(&mut self, _: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<()> {
+    fn propose(&mut self, _: &'c Controller, inner: &mut Inner, answers: &Answers<'_>) -> Proposed<()> {
         inner.check_foreign(self.network, self.name, self.addresses, answers)?;
-        let sought = self.addresses.iter().map(|net| (net.addr(), self.mac)).collect();
-        Ok(Proposal { network: self.network.clone(), sought, draft: () })
+        let wanted = self.addresses.iter().map(IpNet::addr).map(|ip| Wanted {
+            name: self.name.cloned().unwrap_or_else(|| EndpointName::of_unnamed(ip)),
+            sought: (ip, self.mac),
+            only: true,
+        });
+        Ok(Proposal { network: self.network.clone(), wanted: wanted.collect(), draft: () })
     }
 
     fn take(&mut self, on: &'c Controller, _: &mut Inner, proposal: &Proposal<()>) -> Taken {
-        Ok(on.keeps(&proposal.network, &proposal.sought))
+        Ok(on.keeps(proposal))
     }
 }
 
@@ -141,11 +145,11 @@ impl Inner {
         network: &Network,
         name: Option<&EndpointName>,
         addresses: &[IpNet],
-        answers: &Answers,
+        answers: &Answers<'_>,
     ) -> Result<(), Refusal> {
-        let (observed, none) = (self.observe_host()?, BTreeMap::new());
+        let (observed, none, held) = (self.observe_host()?, BTreeMap::new(), answers.held(self));
         let known =
-            AddressesInUse { host: &observed.host, heard: &none, answered: answers.by(), held: &self.held };
+            AddressesInUse { host: &observed.host, heard: &none, answered: answers.by(), held: &held };
         for net in addresses {
             let checked = self.state().check_address(network, name, net.addr(), &known);
             checked.map_err(|error| {
