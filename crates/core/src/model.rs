@@ -1,5 +1,6 @@
 //! The data that Ashore remembers, and the queries on it.
 
+pub mod assigned;
 pub mod endpoint;
 pub mod identity;
 pub mod indexed;

@@ -27,7 +27,6 @@ use ashore_core::plan::diff::{Blocked, Plan, plan};
 use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
 use ashore_store::Store;
 use ashore_wire::Mac;
-use ipnet::IpNet;
 
 use super::follower::Follower;
 use super::hosts::{Claims, Local};
@@ -517,7 +516,7 @@ fn addresses_in<'a>(
     endpoint: Option<&'a Endpoint>,
 ) -> BTreeSet<IpAddr> {
     let here = netns.iter().flat_map(|netns| state.endpoints_in(netns)).chain(endpoint);
-    here.flat_map(|one| one.addresses.iter().chain(&one.lost)).map(IpNet::addr).collect()
+    here.flat_map(Endpoint::ever_assigned).collect()
 }
 
 /// Whether a request changes nothing.

@@ -1,7 +1,7 @@
 //! An endpoint: one container's attachment to one network.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
@@ -10,16 +10,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::indexed::Marked;
-use crate::model::learned::{Learned, LearnedAddress};
+use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::ownership::Ownership;
-use crate::net::family::Family;
 use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, Set, View};
-
-/// The maximum number of lost IPv6 addresses that are kept off an endpoint's link.
-const MOST_LOST: usize = 16;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +27,7 @@ pub struct Endpoint {
     /// Its MAC. `None` if the link shares the parent's MAC (ipvlan).
     pub mac: Option<Mac>,
     /// Its addresses, each with its subnet's prefix length: at most one of each family that was chosen or
-    /// leased, and the learned IPv6 addresses.
+    /// leased, and the learned IPv6 addresses. [`Endpoint::assigned`] tells where each comes from.
     pub addresses: Vec<IpNet>,
     /// Its stand-in addresses: it has them only because a machine on the LAN uses the name's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -299,12 +295,6 @@ impl Endpoint {
         Tag::Port(self.network.clone(), self.tag_name().clone())
     }
 
-    /// Its addresses other than the leased IPv4 address.
-    pub fn chosen_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let leased = self.lease.as_ref().map(|record| IpAddr::V4(record.lease.address.addr()));
-        self.addresses.iter().map(IpNet::addr).filter(move |ip| Some(*ip) != leased)
-    }
-
     /// The name in the tags of its links.
     pub fn tag_name(&self) -> &EndpointName {
         self.tagged_as.as_ref().unwrap_or(&self.name)
@@ -350,11 +340,6 @@ impl Endpoint {
         self.chosen == Chosen::Unnamed
     }
 
-    /// Whether the user chose this address for it.
-    pub(crate) fn was_given(&self, ip: IpAddr) -> bool {
-        self.by_user.addresses.contains(&ip)
-    }
-
     /// The engine's id of the endpoint.
     pub fn engine_id(&self) -> Option<&str> {
         match &self.placement {
@@ -385,55 +370,6 @@ impl Endpoint {
     /// Whether the kernel should have its link and routes.
     pub fn is_wanted(&self) -> bool {
         matches!(self.stage, Stage::Attaching | Stage::Attached)
-    }
-
-    /// Its addresses other than the learned ones.
-    pub fn given(&self) -> impl Iterator<Item = &IpNet> {
-        self.addresses.iter().filter(|net| self.learned_address(net.addr()).is_none())
-    }
-
-    /// The lifetimes and prefix of a learned address.
-    pub fn learned_address(&self, ip: IpAddr) -> Option<&LearnedAddress> {
-        let mut learned = self.learned.iter().flat_map(|learned| &learned.addresses);
-        learned.find(|there| IpAddr::V6(there.ip) == ip)
-    }
-
-    /// Returns the same endpoint with new advertised information. Addresses that it had and no longer has are
-    /// added to the lost ones, which must not stay on its link.
-    #[must_use]
-    pub fn with_learned(self, learned: Option<Box<Learned>>) -> Self {
-        let mut addresses: Vec<IpNet> = self.given().copied().collect();
-        addresses.extend(learned.iter().flat_map(|learned| &learned.addresses).map(LearnedAddress::net));
-        let gone = self.addresses.iter().filter(|net| !addresses.contains(net));
-        let mut lost: Vec<IpNet> = gone.chain(&self.lost).copied().collect();
-        lost.retain(|net| !addresses.contains(net));
-        let mut v6 = 0;
-        lost.retain(|net| {
-            v6 += usize::from(net.addr().is_ipv6());
-            net.addr().is_ipv4() || v6 <= MOST_LOST
-        });
-        Endpoint { addresses, learned, lost, ..self }
-    }
-
-    /// Returns the same endpoint without advertised information, for a link that is removed. When the
-    /// endpoint comes back, it learns the information again.
-    #[must_use]
-    pub fn without_learned(self) -> Self {
-        let addresses = self.given().copied().collect();
-        let lost = self.lost.iter().copied().filter(|net| net.addr().is_ipv4()).collect();
-        Endpoint { addresses, learned: None, lost, ..self }
-    }
-
-    /// The address of its DHCPv4 lease.
-    pub fn leased_address(&self) -> Option<Ipv4Addr> {
-        self.lease.as_ref().map(|record| record.lease.address.addr())
-    }
-
-    /// Its address of a family that Ashore, the user or the engine chose, rather than a server or a router.
-    pub(crate) fn given_address(&self, family: Family) -> Option<IpAddr> {
-        let leased = self.leased_address().map(IpAddr::V4);
-        let mut given = self.given().map(IpNet::addr);
-        given.find(|ip| Family::of(*ip) == family && Some(*ip) != leased)
     }
 }
 

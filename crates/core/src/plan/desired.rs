@@ -335,7 +335,7 @@ fn engines_link(
     let mut link = endpoint_link(network, endpoint, ifname, host);
     let leased = endpoint.source == Source::Lease;
     if !leased {
-        link.addresses.retain(|address| endpoint.learned_address(address.net.addr()).is_some());
+        link.addresses.retain(|address| endpoint.origin(address.net.addr()).learned().is_some());
     }
     // The engine brings the link up before it sets its default routes, and fails if there already is one. A
     // lease's default route goes with a lost address, and is set again once there is a new address. The
@@ -528,8 +528,8 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
     let mut way = WayToHost::default();
     let Some(parent) = host.link(&network.parent).filter(|_| network.uses_shim()) else { return way };
     let Some(parent_mac) = parent.mac else { return way };
-    let nets = endpoint.addresses.iter().filter_map(|net| {
-        let prefix = || endpoint.learned_address(net.addr()).map(|there| there.prefix.into());
+    let nets = endpoint.assigned().filter_map(|(net, origin)| {
+        let prefix = || origin.learned().map(|there| there.prefix.into());
         let leased = || network.other_lan_of(endpoint).filter(|leased| leased.contains(&net.addr()));
         network.subnet_of(net.addr()).map(|subnet| subnet.net).or_else(prefix).or_else(leased)
     });

@@ -59,8 +59,7 @@ impl State {
         let addresses = addresses.filter(|ip| leased.is_none_or(|leased| *ip != leased));
         let addresses: Vec<IpAddr> = addresses.collect();
         let asked_before = |ip: &IpAddr| before.is_some_and(|before| before.asked.contains(ip));
-        // Older versions recorded only that the user chose addresses, not which ones.
-        let untold = endpoint.source == Source::Fixed && endpoint.by_user.addresses.is_empty();
+        let untold = endpoint.is_of_untold_choice();
         let is_asked = |ip: &&IpAddr| endpoint.was_given(**ip) || untold || asked_before(ip);
         let asked = addresses.iter().filter(is_asked).copied().collect();
         let (has, had) = (endpoint.mac, before.and_then(|before| before.mac));

@@ -24,7 +24,6 @@ use ashore_kernel::has_dhcp_server;
 use ashore_wire::conflict::Profile;
 use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::Part;
-use ipnet::IpNet;
 
 use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
@@ -256,7 +255,7 @@ impl Controller {
             self.lan.settle(key, ip, false);
             return Ok(());
         }
-        let endpoint = with_lease(&before, lease);
+        let endpoint = before.clone().with_lease(lease);
         let change = Change::PutEndpoint(endpoint.clone());
         let written = inner.commit(vec![change.clone()]);
         let on_link = |part: &Part| matches!(part, Part::Address | Part::Routes | Part::Mtu);
@@ -367,19 +366,4 @@ pub(super) fn as_v4(ip: IpAddr) -> Option<Ipv4Addr> {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
     }
-}
-
-/// The endpoint with another lease than before, or with none any more.
-fn with_lease(before: &Endpoint, record: Option<LeaseRecord>) -> Endpoint {
-    let (mut lost, mut addresses): (Vec<IpNet>, Vec<IpNet>) =
-        before.addresses.iter().partition(|net| net.addr().is_ipv4());
-    lost.extend(&before.lost);
-    if let Some(record) = &record {
-        let own = IpNet::from(record.lease.address);
-        lost.retain(|net| *net != own);
-        addresses.insert(0, own);
-    }
-    lost.sort_unstable();
-    lost.dedup();
-    Endpoint { addresses, lost, lease: record.map(Box::new), ..before.clone() }
 }

@@ -42,8 +42,8 @@ impl Inner {
     pub(super) fn begin(&mut self, kind: EngineKind) {
         let its = |there: &&Endpoint| there.engine_id().is_some() && there.ownership == kind.into();
         let of_engine = self.state().endpoints.values().filter(its);
-        let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
-        let (unconfirmed, pools) = (addresses.map(IpNet::addr).collect(), self.state().chosen_pools(kind));
+        let unconfirmed = of_engine.flat_map(Endpoint::ever_assigned).collect();
+        let pools = self.state().chosen_pools(kind);
         self.engines.restarts(kind);
         let calls = self.engines.calls_mut(kind);
         (calls.unconfirmed, calls.unconfirmed_pools) = (unconfirmed, pools);
@@ -130,7 +130,7 @@ impl Inner {
     /// Whether a restarted engine reserves an address again that its containers have. Each address counts
     /// once.
     pub(super) fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
-        let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
+        let had = |there: &Endpoint| there.ever_assigned().any(|its| its == ip);
         let held = self.state().endpoints_on(&network.name).any(had);
         let kind = network.engine.as_ref().map(|engine| engine.kind);
         held && kind.is_some_and(|kind| self.engines.calls_mut(kind).unconfirmed.remove(&ip))

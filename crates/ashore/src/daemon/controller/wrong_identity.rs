@@ -13,7 +13,6 @@ use ashore_core::net::name::{IfName, NetworkName};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::wrong_identity::{Lack, Obstacle, WrongIdentity};
 use ashore_wire::Mac;
-use ipnet::IpNet;
 
 use super::{Controller, Inner};
 use crate::daemon::controller::inventory::GRACE;
@@ -146,7 +145,7 @@ fn trouble_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obst
     let name = &endpoint.name;
     let own: Vec<String> =
         lack.addresses.iter().map(ToString::to_string).chain(lack.mac.map(|mac| mac.to_string())).collect();
-    let addresses = endpoint.given().map(IpNet::addr).map(|ip| ip.to_string());
+    let addresses = endpoint.without_advertised().map(|net| net.addr().to_string());
     let addresses = addresses.filter(|_| !lack.addresses.is_empty() || lack.mac.is_none());
     let mac = endpoint.mac.filter(|_| lack.mac.is_some()).map(|mac| mac.to_string());
     let has: Vec<String> = addresses.chain(mac).collect();

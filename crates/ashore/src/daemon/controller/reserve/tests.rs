@@ -19,7 +19,7 @@ use super::*;
 use crate::daemon::controller::Wakers;
 use crate::daemon::hosts::Claims;
 use crate::daemon::lan::Lan;
-use crate::front::docker::turns::Lists;
+use crate::engines::turns::Lists;
 use crate::trial::TrialFile;
 
 /// Other hosts that have some addresses, or cannot be asked, and what was claimed.
