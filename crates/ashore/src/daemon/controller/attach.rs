@@ -80,6 +80,7 @@ impl Controller {
             let keeps = || self.keeps(&reserved);
             let carried_out = inner.carry_out_if(keeps, observed, std::slice::from_ref(&netns));
             if let Ok(Some(observed)) = carried_out {
+                answers.keep();
                 let endpoint = endpoint.clone();
                 let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, seeker.lease);
                 drop(inner);
@@ -90,7 +91,7 @@ impl Controller {
             }
             // The endpoint never was on the LAN, so its name remembers nothing.
             inner.take_back(endpoint, Change::DelEndpoint(endpoint.key()));
-            self.gives_up(&reserved);
+            answers.give_up();
             if let Err(refusal) = carried_out {
                 drop(inner);
                 return Err(self.name_lookalike(unlocked, refusal, &network.parent, endpoint.mac));

@@ -111,6 +111,16 @@ impl Answers<'_> {
         }
         Cow::Owned(inner.held.union(&self.elsewhere).copied().collect())
     }
+
+    /// The addresses that were taken are in use: the claims on them last.
+    pub(super) fn keep(&mut self) {
+        std::mem::take(&mut self.claimed).into_values().for_each(Claimed::keep);
+    }
+
+    /// The addresses that were taken are not used.
+    pub(super) fn give_up(&mut self) {
+        self.claimed.clear();
+    }
 }
 
 impl<D> Proposal<D> {
@@ -129,7 +139,8 @@ pub(super) struct Ground {
 }
 
 impl Controller {
-    /// Takes the addresses that a seeker proposes, once the LAN has no objection.
+    /// Takes the addresses that a seeker proposes, once the LAN has no objection. The claims on them are given up
+    /// with `answers`, unless [`Answers::keep`] says that they are used.
     pub(super) fn reserve<'a, 'c: 'a, S: Seeker<'c>>(
         &'c self,
         mut inner: Locked<'a>,
@@ -148,8 +159,8 @@ impl Controller {
                 seeker.before_asking(self, &mut inner, &proposal, &unclear)?;
                 inner = self.ask(inner, &proposal, &unclear, answers)?;
             } else if seeker.take(self, &mut inner, &proposal)? {
-                let taken = proposal.wanted.iter().filter_map(|one| answers.claimed.remove(&one.sought.0));
-                taken.for_each(Claimed::keep);
+                let is_taken = |ip: &IpAddr| proposal.wanted.iter().any(|one| one.sought.0 == *ip);
+                answers.claimed.retain(|ip, _| is_taken(ip));
                 return Ok((inner, proposal));
             }
         }
@@ -180,11 +191,6 @@ impl Controller {
     pub(super) fn keeps<D>(&self, taken: &Proposal<D>) -> bool {
         let Network { conflict, parent, .. } = &taken.network;
         *conflict == Profile::Off || self.lan.are_still_clear(parent, &taken.sought(), *conflict)
-    }
-
-    /// Gives up the claims on addresses that were taken and then not used.
-    pub(super) fn gives_up<D>(&self, taken: &Proposal<D>) {
-        taken.wanted.iter().for_each(|one| self.claims.release(one.sought.0));
     }
 
     /// Releases the lock, claims addresses and probes them on the LAN. Meanwhile no other request can take them.

@@ -140,9 +140,11 @@ impl Controller {
         // An address that cannot be probed is not used until it can be. That is no reason not to follow the
         // routers.
         self.look_for_leased(unlocked, &self.lan.asked6(name));
+        let mut answers = Answers::default();
         let inner = self.lock(unlocked);
         let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
-        self.reserve(inner, &mut Following { network, looks: 0 }, &mut Answers::default())?;
+        drop(self.reserve(inner, &mut Following { network, looks: 0 }, &mut answers)?);
+        answers.keep();
         Ok(())
     }
 

@@ -91,6 +91,7 @@ impl Controller {
         })?;
         let mut seeker = Reserving { requested, ground, lease: &mut lease, expected, client: None };
         let (_, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
+        answers.keep();
         let address = reserved.draft.endpoint.addresses.last();
         Ok(Reply::Address(*address.expect("the address that was reserved comes last")))
     }

@@ -27,6 +27,7 @@ use crate::unlocked::Unlocked;
 
 impl Controller {
     pub(super) fn prepare(&self, unlocked: &mut Unlocked, requested: &Preparation) -> Result<Reply, Refusal> {
+        let mut answers = Answers::default();
         let mut inner = self.lock(unlocked);
         if let Some(there) = inner.state().endpoint_of_engine(&requested.id) {
             return Ok(Reply::Prepared { mac: there.mac });
@@ -60,7 +61,7 @@ impl Controller {
                 let mac = requested.mac.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
                 let addresses = &requested.addresses;
                 let mut seeker = Foreign { network: &network, name: name.as_ref(), addresses, mac };
-                (inner, _) = self.reserve(inner, &mut seeker, &mut Answers::default())?;
+                (inner, _) = self.reserve(inner, &mut seeker, &mut answers)?;
                 let first = requested.addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
                 let reserved = inner.reserved(&network, name, first, false);
                 Endpoint { source: Source::Engine, ..reserved }
@@ -109,6 +110,7 @@ impl Controller {
         } else {
             inner.commit(changes)?;
         }
+        answers.keep();
         Ok(Reply::Prepared { mac })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use ashore_core::api::engine_call::{EngineCall, Reservation};
+use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
 use ashore_core::api::refusal::RefusalKind;
 use ashore_core::api::reply::Reply;
 use ashore_core::model::identity::Seed;
@@ -57,8 +57,11 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 168, 88, last])
 }
 
-/// Asks for an address as an engine does, and returns the answer, and which addresses endpoints hold then.
-fn reserve(hosts: &'static Hosts, wanted: Option<IpAddr>) -> (Result<IpAddr, Refusal>, Vec<IpAddr>) {
+/// Calls as an engine does, and returns the answer, and which addresses endpoints hold then.
+fn call(
+    hosts: &'static Hosts,
+    call: impl FnOnce(PoolKey) -> EngineCall,
+) -> (Result<Reply, Refusal>, Vec<IpAddr>) {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), Seed([3; 16])).unwrap();
     let spec = r#"{"name":"lan","parent":"lo","subnets":["192.168.88.0/24"],"ranges":["192.168.88.32/30"],"conflict":"off"}"#;
@@ -73,25 +76,31 @@ fn reserve(hosts: &'static Hosts, wanted: Option<IpAddr>) -> (Result<IpAddr, Ref
     let wakers = Wakers { deferred: channel().0, search: channel().0 };
     let controller = Controller::new(store, kernel, lan, Lists::default(), trial, Vec::new(), wakers);
     let controller = Controller { claims: Box::new(hosts), ..controller };
-    let requested = Reservation {
+    let unlocked = &mut Unlocked::of_this_thread();
+    let reply = controller.engine_call(unlocked, call(pool));
+    let inner = controller.lock(unlocked);
+    assert!(inner.held.is_empty());
+    let held = inner.state().endpoints.values().flat_map(|one| one.addresses.iter().map(ipnet::IpNet::addr));
+    (reply, held.collect())
+}
+
+/// Asks for an address.
+fn reserve(hosts: &'static Hosts, ip: Option<IpAddr>) -> (Result<IpAddr, Refusal>, Vec<IpAddr>) {
+    let requested = |pool| Reservation {
         engine: EngineKind::Docker,
         asked_before: None,
         pool,
-        ip: wanted,
+        ip,
         gateway: false,
         owner: None,
         chosen: Vec::new(),
     };
-    let unlocked = &mut Unlocked::of_this_thread();
-    let reply = controller.engine_call(unlocked, EngineCall::Reserve(requested));
-    let inner = controller.lock(unlocked);
-    assert!(inner.held.is_empty());
-    let held = inner.state().endpoints.values().flat_map(|one| one.addresses.iter().map(ipnet::IpNet::addr));
+    let (reply, held) = call(hosts, |pool| EngineCall::Reserve(requested(pool)));
     let reply = reply.map(|reply| match reply {
         Reply::Address(net) => net.addr(),
         other => panic!("{other:?}"),
     });
-    (reply, held.collect())
+    (reply, held)
 }
 
 fn hosts(hosts: Hosts) -> &'static Hosts {
@@ -134,4 +143,24 @@ fn a_claim_is_given_up_if_no_address_is_left() {
     let (reply, held) = reserve(hosts, None);
     assert_eq!((reply.unwrap_err().kind, held), (RefusalKind::Taken, vec![]));
     assert_eq!(*hosts.claimed.lock().unwrap(), BTreeSet::new());
+}
+
+#[test]
+fn a_claim_is_given_up_if_the_endpoint_is_refused_for_something_else() {
+    let prepare = |mac: Mac| {
+        let hosts = hosts(Hosts::default());
+        let requested = Preparation {
+            network: "n1".into(),
+            id: "e1".into(),
+            addresses: vec!["192.168.88.40/24".parse().unwrap()],
+            mac: Some(mac),
+            ifname: None,
+            owner: Some(Owner::default()),
+        };
+        let (reply, held) = call(hosts, |_| EngineCall::Prepare(requested));
+        let claimed: Vec<IpAddr> = hosts.claimed.lock().unwrap().iter().copied().collect();
+        (reply.is_ok(), held, claimed)
+    };
+    assert_eq!(prepare(Mac([2, 0, 0, 0, 0, 9])), (true, vec![ip(40)], vec![ip(40)]));
+    assert_eq!(prepare(Mac::BROADCAST), (false, vec![], vec![]));
 }
