@@ -9,7 +9,7 @@ use ashore_core::api::trouble::Trouble;
 /// difference that both have seen.
 const TURNS: u64 = 2;
 /// How long a look counts. Requests some of which take a minute are no reason to forget what was so before.
-const COUNTS: Duration = Duration::from_mins(5);
+const COUNTS: Duration = Duration::from_secs(5 * 60);
 
 /// The differences that the last looks have all seen. A container that has the daemon reconcile all the time,
 /// and for a long time, leaves no moment at which no request is being carried out. So a look remembers what
