@@ -2,9 +2,13 @@
 
 mod home;
 
+use std::collections::BTreeSet;
+
+use ashore_core::api::document::Document;
 use ashore_lab::Daemon;
 use home::engine::{Engine, Running};
 use home::{Home, PROGRAM, addresses, eventually, reaches};
+use serde_json::json;
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range \
                       192.168.88.192/27 --gateway 192.168.88.1";
@@ -76,19 +80,98 @@ fn over_a_move_of_the_state_to_a_new_machine() {
     home.ok(CREATE);
     let web = attach(&home, "web");
     let exported = home.ok("state export");
-    let file = home.directory.path().join("exported.json");
-    std::fs::write(&file, exported).unwrap();
 
     home.daemon = None;
     let elsewhere = tempfile::tempdir().unwrap();
     home.daemon = Some(Daemon::start(PROGRAM.as_ref(), &home.nas, elsewhere.path()).unwrap());
+    import(&home, &exported);
+    assert_eq!(attach(&home, "web"), web);
+}
+
+/// Replaces the state by an exported one.
+fn import(home: &Home, exported: &str) {
+    let file = home.directory.path().join("exported.json");
+    std::fs::write(&file, exported).unwrap();
     let import = std::process::Command::new(PROGRAM)
         .args(["state", "import"])
         .env("ASHORE_SOCKET", home.daemon().socket())
         .stdin(std::fs::File::open(file).unwrap())
         .status();
     assert!(import.unwrap().success());
-    assert_eq!(attach(&home, "web"), web);
+}
+
+/// The names that are remembered.
+fn remembered(home: &Home) -> BTreeSet<String> {
+    let exported: Document = serde_json::from_str(&home.ok("state export")).unwrap();
+    exported.rows.keys().filter_map(|key| key.strip_prefix("identity/lan/")).map(str::to_owned).collect()
+}
+
+/// Adds 4,096 names to what is remembered, as if they had been used one after the other.
+fn remember(home: &Home, stem: &str, bearer: &str) {
+    let mut document: Document = serde_json::from_str(&home.ok("state export")).unwrap();
+    for number in 1..=4096 {
+        let name = format!("{stem}{number}");
+        let row = json!({
+            "scope": "lan", "name": name, "mac": null, "addresses": [], "last_used": 1, "used": number, "bearer": bearer,
+        });
+        document.rows.insert(format!("identity/lan/{name}"), row);
+    }
+    import(home, &serde_json::to_string(&document).unwrap());
+}
+
+#[test]
+fn above_4096_names_those_are_forgotten_that_nobody_will_ask_for_again() {
+    let mut home = Home::new();
+    home.ok(CREATE);
+    let web = attach(&home, "web");
+    remember(&home, "pid-", "made-up");
+    for name in ["db", "mail"] {
+        attach(&home, name);
+    }
+    let names = remembered(&home);
+    assert_eq!(names.len(), 4096);
+    // `web` was used before the others, and stays.
+    assert!(["web", "db", "mail", "pid-4", "pid-4096"].iter().all(|name| names.contains(*name)));
+    assert!(["pid-1", "pid-2", "pid-3"].iter().all(|name| !names.contains(*name)));
+    assert_eq!(home.codes(), [""; 0]);
+    home.restart();
+    assert_eq!((attach(&home, "web"), remembered(&home).len()), (web, 4096));
+}
+
+#[test]
+fn that_there_are_too_many_names_and_none_may_be_forgotten_is_told() {
+    let home = Home::new();
+    home.ok(CREATE);
+    remember(&home, "chosen-", "user");
+    assert_eq!(home.codes(), [""; 0]);
+    attach(&home, "web");
+    assert_eq!((remembered(&home).len(), home.codes()), (4097, vec!["too-many-names".to_owned()]));
+    home.ok("forget chosen-7");
+    assert_eq!((remembered(&home).len(), home.codes()), (4096, Vec::new()));
+}
+
+#[test]
+fn a_container_that_its_engine_has_is_not_forgotten() {
+    let home = Home::new();
+    let engine = Engine::begin(&home, "192.168.88.192/27");
+    remember(&home, "brave_turing", "container");
+    let web = engine.start("web");
+    assert_eq!(remembered(&home).len(), 4097);
+    engine.stop(&web);
+    // The engine has removed all but one.
+    engine.list_created("brave_turing1", home::ip("192.168.88.193"));
+    let db = engine.start("db");
+    let names = remembered(&home);
+    assert_eq!(names.len(), 4096);
+    assert!(names.contains("brave_turing1") && !names.contains("brave_turing2"));
+    // What was removed and is made again is not forgotten either.
+    engine.list_created("brave_turing4", home::ip("192.168.88.194"));
+    let more = ["mail", "files"].map(|name| engine.start(name));
+    let names = remembered(&home);
+    assert_eq!(names.len(), 4096);
+    assert!(names.contains("brave_turing4"));
+    assert!(["brave_turing1", "brave_turing5"].iter().all(|name| !names.contains(*name)));
+    engine.stop_all(more.iter().chain([&db]));
 }
 
 #[test]

@@ -15,4 +15,5 @@ pub mod pools;
 #[cfg(test)]
 mod remedies;
 pub mod remember;
+pub mod spare;
 pub mod wrong_identity;

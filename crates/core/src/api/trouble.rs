@@ -159,6 +159,8 @@ codes! {
     NotReconciled = Broken;
     /// The state cannot be written.
     NotWritten = Broken;
+    /// More names are remembered than should be, and none of them may be forgotten.
+    TooManyNames = Warning;
     /// Requests are being carried out, and the kernel is not compared with the state.
     Busy = Warning;
 }

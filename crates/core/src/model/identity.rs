@@ -24,8 +24,52 @@ use crate::net::name::{EndpointName, IfName};
 #[serde(into = "String", try_from = "String")]
 pub struct Seed(pub [u8; 16]);
 
+/// What is known of whoever bears a name. It decides whether the name may be forgotten when too many are
+/// remembered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bearer {
+    /// Earlier versions did not record it.
+    #[default]
+    Unknown,
+    /// The user of the command line chose the name, and no list says whether it will be asked for again.
+    User,
+    /// A container that its engine has, as far as is known.
+    Container,
+    /// A container that its engine no longer has. One of the same name may be made.
+    Removed,
+    /// Nobody chose the name, and what bore it is gone.
+    MadeUp,
+}
+
+impl Bearer {
+    /// Whether it is the default, which is not serialised.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_unknown(&self) -> bool {
+        *self == Bearer::Unknown
+    }
+
+    /// In which order names may be forgotten, if they may be.
+    fn rank(self) -> Option<Rank> {
+        match self {
+            Bearer::MadeUp => Some(Rank::MadeUp),
+            Bearer::Removed => Some(Rank::Removed),
+            Bearer::Unknown | Bearer::User | Bearer::Container => None,
+        }
+    }
+}
+
+/// The names that may be forgotten, in the order in which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Nobody will ask for the name again.
+    MadeUp,
+    /// Somebody may.
+    Removed,
+}
+
 /// What is remembered for a name on a network, even while nothing is attached under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Its last MAC.
     pub mac: Option<Mac>,
@@ -54,6 +98,18 @@ pub struct Identity {
     pub lease6: Option<Box<LeaseRecord6>>,
     /// When it was last used, in seconds since 1970.
     pub last_used: u64,
+    /// Its place in the order in which all names were last used: the higher, the later. Clocks jump, and this does
+    /// not. Zero in the rows of versions that did not count.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub used: u64,
+    /// Who bears the name.
+    #[serde(default, skip_serializing_if = "Bearer::is_unknown")]
+    pub bearer: Bearer,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What an identity can be found by.
@@ -71,6 +127,14 @@ pub enum Mark {
     Client(ClientId),
     /// It has a lease of either protocol.
     Leased,
+    /// An engine has a container of this name, as far as is known.
+    Container,
+    /// It may be forgotten. With its place in the order of uses.
+    Spare(Rank, u64),
+    /// It may be forgotten once its leases have ended. With the time, in seconds since 1970.
+    SpareAfter(Rank, u64),
+    /// Its place in the order of uses. The last of all marks is that of the name that was used last.
+    Used(u64),
 }
 
 impl Marked for Identity {
@@ -86,6 +150,11 @@ impl Marked for Identity {
         if self.client_ids().next().is_some() {
             marks.insert(Mark::Leased);
         }
+        if self.bearer == Bearer::Container {
+            marks.insert(Mark::Container);
+        }
+        marks.extend(self.spare());
+        marks.insert(Mark::Used(self.used));
         marks
     }
 }
@@ -210,6 +279,22 @@ impl Identity {
     /// The chosen address of a family that is kept for the name.
     pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
+    }
+
+    /// When it was last used, to be compared with other identities. The time counts among those that were last
+    /// used by a version that did not count.
+    pub fn last_use(&self) -> (u64, u64) {
+        (self.used, self.last_used)
+    }
+
+    /// The mark of a name that may be forgotten. A name keeps an address that its user chose, and one whose lease
+    /// never ends.
+    fn spare(&self) -> Option<Mark> {
+        let rank = self.bearer.rank().filter(|_| self.asked.is_empty())?;
+        let leases = [self.lease.as_ref().map(|one| one.ends()), self.lease6.as_ref().map(|one| one.ends())];
+        let mut ends = leases.into_iter().flatten();
+        let Some(first) = ends.next() else { return Some(Mark::Spare(rank, self.used)) };
+        Some(Mark::SpareAfter(rank, ends.fold(first, |last, end| Some(last?.max(end?)))?))
     }
 
     /// The client identifiers under which DHCP servers know the name.

@@ -84,6 +84,11 @@ impl<K: Ord + Clone, V: Marked + Clone> Indexed<K, V> {
         with.filter_map(|((_, key), ())| Some((key, self.all.get(key)?)))
     }
 
+    /// The last of all marks.
+    pub fn last_mark(&self) -> Option<&V::Mark> {
+        self.marks.last().map(|((mark, _), ())| mark)
+    }
+
     /// All marks from one on, in their order. A mark that several values have comes several times.
     pub fn marks_from(
         &self,

@@ -195,6 +195,11 @@ impl<Lease> LeaseRecord<Lease> {
 }
 
 impl LeaseRecord6 {
+    /// When the lease ends, in seconds since 1970. Returns `None` if it never ends.
+    pub fn ends(&self) -> Option<u64> {
+        self.lease.end().map(|end| self.after(end))
+    }
+
     /// The lease on the clock by which lifetimes run. Returns `None` if its start cannot be expressed on that
     /// clock.
     pub fn held(&self, at: Moment) -> Option<dhcp6::Held> {

@@ -51,6 +51,12 @@ impl<K, V> Sorted<K, V> {
         Entries { head: [].iter(), tail: self.chunks.iter() }
     }
 
+    /// The last entry.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        let last = self.chunks.last()?.last()?;
+        Some((&last.0, &last.1))
+    }
+
     /// All keys.
     pub fn keys(&self) -> Keys<'_, K, V> {
         Keys(self.iter())
@@ -357,6 +363,7 @@ mod tests {
             prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
             prop_assert!((0..500).all(|key| map.get(&key) == model.get(&key)));
             prop_assert!(map.from(|key| key.cmp(&bound)).eq(model.range(bound..)));
+            prop_assert_eq!(map.last(), model.last_key_value());
             prop_assert!(before.iter().eq(first.iter()), "a copy stays as it is");
             prop_assert_eq!(map == before, model == first);
 

@@ -10,7 +10,7 @@ use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::model::endpoint::{Endpoint, Mark};
-use crate::model::identity::{Identity, Scope, Seed};
+use crate::model::identity::{self, Identity, Scope, Seed};
 use crate::model::indexed::Indexed;
 use crate::model::network::Network;
 use crate::model::ownership::EngineKind;
@@ -149,9 +149,23 @@ impl State {
         let from = self.identities.from(|(of, _)| of.cmp(&scope));
         let here = from.take_while(|((of, _), _)| *of == scope);
         let away = here.filter(|((_, name), _)| !self.endpoints.contains_key(&(on.clone(), name.clone())));
-        let mut names: Vec<_> = away.map(|((_, name), identity)| (identity.last_used, name)).collect();
-        names.sort_by_key(|(last_used, _)| std::cmp::Reverse(*last_used));
+        let mut names: Vec<_> = away.map(|((_, name), identity)| (identity.last_use(), name)).collect();
+        names.sort_by_key(|(last_use, _)| std::cmp::Reverse(*last_use));
         names.into_iter().map(|(_, name)| name)
+    }
+
+    /// The place of the next use of a name in the order of all uses.
+    pub(crate) fn next_use(&self) -> u64 {
+        match self.identities.last_mark() {
+            Some(identity::Mark::Used(last)) => last.saturating_add(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether an endpoint has a name of a scope.
+    pub(crate) fn is_attached(&self, scope: &Scope, name: &EndpointName) -> bool {
+        let mut networks = self.networks.values().filter(|network| State::scope(network) == *scope);
+        networks.any(|network| self.endpoints.contains_key(&(network.name.clone(), name.clone())))
     }
 
     /// The endpoint that holds an address, on any network, because networks may share the LAN's subnet.

@@ -484,19 +484,19 @@ impl Open<'_> {
     /// The addresses of a range that names have released, each with whether a machine was heard to have it.
     fn let_go(&self, pool: &Range, heard: &BTreeMap<IpAddr, Hearsay>) -> Vec<(bool, IpAddr)> {
         let Some(first) = pool.from_offset(0).next() else { return Vec::new() };
-        let mut used: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        let mut used: BTreeMap<IpAddr, (u64, u64)> = BTreeMap::new();
         let mut leased = BTreeSet::new();
         for (ip, key) in self.state.remembered_from(first).take_while(|(ip, _)| pool.contains(*ip)) {
             let Some(identity) = self.state.identities.get(key) else { continue };
             let last = used.entry(ip).or_default();
-            *last = identity.last_used.max(*last);
+            *last = identity.last_use().max(*last);
             // An address that a DHCP server leased is left to that server.
             if identity.leased.map(IpAddr::V4) == Some(ip) {
                 leased.insert(ip);
             }
         }
         let let_go = used.into_iter().filter(|(ip, _)| self.has(*ip) && !leased.contains(ip));
-        let mut let_go: Vec<(bool, u64, IpAddr)> =
+        let mut let_go: Vec<(bool, (u64, u64), IpAddr)> =
             let_go.map(|(ip, used)| (heard.contains_key(&ip), used, ip)).collect();
         let_go.sort_unstable();
         let_go.into_iter().map(|(is_heard, _, ip)| (is_heard, ip)).collect()

@@ -468,7 +468,7 @@ impl State {
 
     /// The changes to the state when nothing of an endpoint is left in the kernel.
     pub fn detached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
-        let mut changes = self.remember(endpoint, now);
+        let mut changes = self.remember_gone(endpoint, now);
         changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
         changes
     }

@@ -54,7 +54,7 @@ fn hashed(name: &str) -> EndpointName {
 }
 
 /// Whether a name is one that Ashore gives to a container of unknown name at some address.
-fn is_placeholder(name: &str) -> bool {
+pub(super) fn is_placeholder(name: &str) -> bool {
     name.strip_prefix("at-")
         .is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok() || ip.replace('-', ":").parse::<Ipv6Addr>().is_ok())
 }
@@ -194,6 +194,7 @@ mod tests {
             lease: None,
             lease6: None,
             last_used: 1,
+            ..Identity::default()
         };
         let scope = Scope("lan".into());
         let mut state = State::new(Seed([7; 16]));
@@ -256,6 +257,6 @@ mod tests {
         assert_eq!((&endpoint.name, &endpoint.tagged_as), (&name, &Some(cut)));
         let identities: Vec<_> = after.identities.iter().collect();
         let of_name = (Scope("lan".into()), name);
-        assert_eq!(identities, [(&of_name, &Identity { last_used: 2, ..identity })]);
+        assert_eq!(identities, [(&of_name, &Identity { last_used: 2, used: 2, ..identity })]);
     }
 }

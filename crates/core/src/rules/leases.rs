@@ -77,10 +77,6 @@ impl State {
         &'a self,
         lists: &'a [&'a Inventory],
     ) -> impl Iterator<Item = (&'a (Scope, EndpointName), u32)> {
-        let is_attached = |scope: &Scope, name: &EndpointName| {
-            let mut networks = self.networks.values().filter(|network| State::scope(network) == *scope);
-            networks.any(|network| self.endpoints.contains_key(&(network.name.clone(), name.clone())))
-        };
         self.identities.with(identity::Mark::Leased).filter_map(move |(key, identity)| {
             let release = identity.lease.as_ref().map(|record| record.release);
             let release = release.or(identity.lease6.as_ref().map(|record| record.release));
@@ -94,13 +90,13 @@ impl State {
             // An endpoint whose name is not known yet may have the lease.
             let has = |id: &ClientId| self.endpoints.with(Mark::Lease(id.clone())).next().is_some();
             let in_use = identity.client_ids().any(has);
-            (!stopped && !in_use && !is_attached(scope, name)).then_some((key, after))
+            (!stopped && !in_use && !self.is_attached(scope, name)).then_some((key, after))
         })
     }
 
     /// Whether an engine may still have a container that is not running: one that an engine lists, or any of
     /// an engine whose list is not known.
-    fn may_be_stopped(&self, scope: &Scope, name: &EndpointName, lists: &[&Inventory]) -> bool {
+    pub(crate) fn may_be_stopped(&self, scope: &Scope, name: &EndpointName, lists: &[&Inventory]) -> bool {
         let mut of_kind = lists.iter().filter(|list| list.kind == scope.kind());
         let is_listed = of_kind.any(|list| list.containers.iter().any(|container| container.name == *name));
         let mut engines = self

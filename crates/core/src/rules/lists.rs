@@ -67,7 +67,7 @@ impl State {
             }
             let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
                 Some(kept) => {
-                    let kept = Identity { last_used: now, ..kept.clone() };
+                    let kept = Identity { last_used: now, used: state.next_use(), ..kept.clone() };
                     vec![Change::PutIdentity(State::scope(network), name.clone(), kept)]
                 }
                 None => state.remember(&named, now),

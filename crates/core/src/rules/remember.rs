@@ -15,23 +15,34 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
 
 use crate::model::endpoint::{Chosen, Endpoint, Source};
-use crate::model::identity::{Identity, Mark, Scope, Seed};
+use crate::model::identity::{Bearer, Identity, Mark, Scope, Seed};
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::Network;
 use crate::model::state::{Change, State};
 use crate::net::family::Family;
 use crate::net::name::EndpointName;
+use crate::rules::spare::MOST_NAMES;
 
 impl State {
-    /// The changes to the identities when an endpoint comes or goes. Nothing is remembered of an unnamed
+    /// The changes to the identities when an endpoint comes or changes. Nothing is remembered of an unnamed
     /// endpoint.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        self.remember_of(endpoint, Bearer::of(endpoint), now, MOST_NAMES)
+    }
+
+    /// The same when an endpoint goes.
+    pub(crate) fn remember_gone(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        self.remember_of(endpoint, Bearer::of_gone(endpoint), now, MOST_NAMES)
+    }
+
+    /// The same. If more than `most` names are remembered then, others are forgotten.
+    fn remember_of(&self, endpoint: &Endpoint, bearer: Bearer, now: u64, most: usize) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
         if network.adopted || endpoint.is_unnamed() {
             return Vec::new();
         }
-        let identity = self.kept_of(network, endpoint, now);
+        let identity = self.kept_of(network, endpoint, bearer, now);
         let others = self.others_like(network, &endpoint.name, &identity).into_iter();
         let lost = others.filter_map(|((scope, name), other)| {
             let left = other.without(&identity)?;
@@ -43,12 +54,13 @@ impl State {
         });
         let mut changes: Vec<Change> = lost.collect();
         changes.push(Change::PutIdentity(State::scope(network), endpoint.name.clone(), identity));
+        changes.extend(self.forget_for(&changes, now, most));
         changes
     }
 
     /// The identity of an endpoint's name from now on. What the endpoint has comes first, and what the name
     /// had before fills the gaps. For a stand-in it is the other way round.
-    fn kept_of(&self, network: &Network, endpoint: &Endpoint, now: u64) -> Identity {
+    fn kept_of(&self, network: &Network, endpoint: &Endpoint, bearer: Bearer, now: u64) -> Identity {
         let before = self.identity_of(network, &endpoint.name);
         let stands_in = endpoint.chosen == Chosen::StandIn;
         let leased = self.leased_to_keep(network, endpoint);
@@ -78,6 +90,8 @@ impl State {
             lease: self.lease_to_keep(network, endpoint),
             lease6: self.lease6_to_keep(network, endpoint),
             last_used: now,
+            used: self.next_use(),
+            bearer,
         }
     }
 
@@ -246,6 +260,8 @@ impl Identity {
             lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
             lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
             last_used: self.last_used,
+            used: self.used,
+            bearer: self.bearer,
         };
         (left != *self).then_some(left)
     }
@@ -258,5 +274,7 @@ impl Identity {
     }
 }
 
+#[cfg(test)]
+mod bounded;
 #[cfg(test)]
 pub(crate) mod tests;

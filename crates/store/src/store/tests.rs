@@ -1,5 +1,5 @@
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
-use ashore_core::model::identity::{Identity, Scope};
+use ashore_core::model::identity::{Bearer, Identity, Scope};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::{Network, Subnet};
@@ -83,6 +83,8 @@ fn changes() -> Vec<Change> {
         lease: None,
         lease6: None,
         last_used: 17,
+        used: 3,
+        bearer: Bearer::Container,
     };
     vec![
         Change::PutNetwork(network),

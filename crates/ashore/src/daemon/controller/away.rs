@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ashore_core::model::identity::Identity;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointName, NetworkName};
@@ -15,7 +16,7 @@ pub(super) struct Away {
     /// The state that they are of.
     of: Option<Arc<State>>,
     /// By network, with when each was last used. The name that left last comes first.
-    names: BTreeMap<NetworkName, BTreeSet<(Reverse<u64>, EndpointName)>>,
+    names: BTreeMap<NetworkName, BTreeSet<(Reverse<(u64, u64)>, EndpointName)>>,
 }
 
 impl Away {
@@ -55,8 +56,8 @@ impl Away {
 }
 
 /// When a name was last used.
-fn used(state: &State, network: &Network, name: &EndpointName) -> Reverse<u64> {
-    Reverse(state.identity_of(network, name).map(|identity| identity.last_used).unwrap_or_default())
+fn used(state: &State, network: &Network, name: &EndpointName) -> Reverse<(u64, u64)> {
+    Reverse(state.identity_of(network, name).map(Identity::last_use).unwrap_or_default())
 }
 
 #[cfg(test)]

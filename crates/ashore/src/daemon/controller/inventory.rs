@@ -99,6 +99,7 @@ impl Controller {
         }
         let waiting = postponed || !inner.engines.view(engine).missing.since.is_empty();
         inner.note_strangers(&inventory);
+        inner.note_bearers(&inventory, false);
         inner.engines.keep(inventory);
         if inner.vlans.spare() {
             // The network for which the interface stayed may be gone.
@@ -194,6 +195,20 @@ impl Inner {
             Trouble::new(Code::AdoptionLost, About::network(gone), message, Some(remedy))
         });
         told.collect()
+    }
+
+    /// Records which of the remembered names the engine has containers of. This needs no write of its own: what is
+    /// lost by a power failure follows from the next list. `anew` says whether the previous list tells nothing about
+    /// what is remembered now.
+    pub(super) fn note_bearers(&mut self, inventory: &Inventory, anew: bool) {
+        let engine = inventory.engine_id();
+        let last = self.engines.last_of(&engine).filter(|_| !anew);
+        let others = self.engines.inventories().filter(|other| other.engine_id() != engine);
+        let lists: Vec<&Inventory> = others.chain([inventory]).collect();
+        let changes = self.state().bearers(inventory, last, &lists);
+        if !changes.is_empty() {
+            self.store.defer(changes);
+        }
     }
 
     /// Gives up what the engine has forgotten. An engine says nothing about it if it was killed in between,

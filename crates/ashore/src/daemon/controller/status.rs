@@ -15,12 +15,14 @@ use ashore_core::net::remedy::Remedy;
 use ashore_core::plan::desired::{Desired, Waiting, desired};
 use ashore_core::plan::diff::{Blocked, plan};
 use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::spare::MOST_NAMES;
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
 
 use super::lost_namespaces::Says;
 use super::plans::shown;
 use super::{Controller, Inner, all_netns};
+use crate::clock::now;
 use crate::unlocked::Unlocked;
 
 impl Controller {
@@ -105,6 +107,7 @@ impl Controller {
             .chain(inner.unlinked_troubles())
             .chain(inner.removed_troubles())
             .chain(inner.stranger_troubles())
+            .chain(inner.too_many_names())
             .chain(unleased)
             .chain(self.not_themselves(inner))
             .chain(self.lists.troubles())
@@ -240,6 +243,22 @@ const MOST_SHOWN: usize = 4;
 impl Inner {
     fn about(&self, endpoint: &Endpoint) -> About {
         About::endpoint(endpoint, self.state())
+    }
+
+    /// Reports that more names are remembered than should be, and that none of them goes by itself.
+    fn too_many_names(&self) -> Option<Trouble> {
+        let state = self.state();
+        state.remembers_too_many(now()).then(|| {
+            let message = format!(
+                "{} names are remembered, more than {MOST_NAMES}, and of none it is known that nobody will ask for it again",
+                state.identities.len()
+            );
+            let remedy = Remedy::from("find those that are no longer needed, under identity/, with ")
+                .and_run("ashore state export")
+                .and(", and drop each with ")
+                .and_run("ashore forget NAME");
+            Trouble::new(Code::TooManyNames, About::default(), message, Some(remedy))
+        })
     }
 
     /// Reports what is in the way of a change.

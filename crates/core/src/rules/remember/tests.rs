@@ -42,17 +42,7 @@ impl Words {
     fn remember(&mut self, text: &str) {
         let mut words = text.split(' ');
         let name = words.next().unwrap().parse().unwrap();
-        let mut identity = Identity {
-            mac: None,
-            asked: Vec::new(),
-            meanwhile: Vec::new(),
-            addresses: Vec::new(),
-            leased: None,
-            made: Vec::new(),
-            lease: None,
-            lease6: None,
-            last_used: 1,
-        };
+        let mut identity = Identity { last_used: 1, ..Identity::default() };
         for word in words {
             match word.split_at(1) {
                 ("l", ip) => identity.leased = Some(v4(ip)),
