@@ -78,6 +78,51 @@ pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
             detach / cni.1
         );
     }
+    burst(&world, &daemon)
+}
+
+/// How many containers start in a burst.
+const BURST: usize = 20;
+/// How many of them start before the addresses of the others are probed ahead.
+const FIRST: usize = 4;
+/// How often a burst is measured.
+const BURSTS: usize = 3;
+/// After this time without an attach, no more addresses are probed ahead than at rest.
+const REST: Duration = Duration::from_secs(62);
+
+/// Measures new containers that are attached one after the other, with conflict detection.
+fn burst(world: &World, daemon: &Daemon) -> anyhow::Result<()> {
+    let (mut all, mut later) = (Vec::new(), Vec::new());
+    for round in 0..BURSTS {
+        let network = format!("burst{round}");
+        let create = ["network", "create", &network, "--parent", "eth0", "--subnet", "192.168.88.0/24"];
+        let options = ["--ip-range", "192.168.88.64/26", "--gateway", "192.168.88.1"];
+        daemon.run(&[&create[..], &options[..]].concat())?.expect_success();
+        let through = Through { network: &network, daemon, name: "" };
+        let names = (0..=BURST).map(|number| format!("{network}-{number}"));
+        let containers = names.map(|name| world.container(&name)).collect::<Result<Vec<_>, _>>()?;
+        let put = |container: &Machine| through.put(container.name(), container.namespace().path());
+        // The first one of a network waits for its address.
+        put(&containers[0])?;
+        std::thread::sleep(REST);
+        let mut times = Vec::new();
+        for container in &containers[1..] {
+            let begun = Instant::now();
+            put(container)?;
+            times.push(begun.elapsed());
+        }
+        let mean = |times: &[Duration]| times.iter().sum::<Duration>().div_f64(times.len() as f64);
+        all.push(mean(&times));
+        later.push(mean(&times[FIRST..]));
+        for container in &containers {
+            for command in [&["detach", &network, container.name()][..], &["forget", container.name()][..]] {
+                daemon.run(command)?.expect_success();
+            }
+        }
+        daemon.run(&["network", "rm", &network])?.expect_success();
+    }
+    println!("\n{BURST} in a row, quick, mean for each, median of {BURSTS}: {:.2} ms;", median(all));
+    println!("of those after the first {FIRST}: {:.2} ms", median(later));
     Ok(())
 }
 

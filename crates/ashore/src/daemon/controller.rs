@@ -44,6 +44,7 @@ mod away;
 mod bridge;
 mod claims;
 mod deferred;
+mod demand;
 mod detach;
 mod engine_calls;
 mod engines;

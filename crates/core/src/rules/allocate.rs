@@ -25,7 +25,7 @@ use crate::rules::addresses_in_use::{AddressesInUse, Claimant, Hearsay, MOST_ANS
 
 /// A range with more addresses than this is searched from an offset that follows from the name, not from its
 /// first address. In an IPv6 subnet the search for the first free address would take too long.
-const SMALL: u128 = 1 << 16;
+pub const SMALL: u128 = 1 << 16;
 
 /// How many addresses of a large range are tried. If all of them are taken, the fault is most likely
 /// elsewhere.

@@ -5,16 +5,20 @@
 //! or announces one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ashore_core::model::state::State;
+use ashore_core::net::name::NetworkName;
 use ashore_core::net::observed::View;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::allocate::SMALL;
 use ashore_wire::conflict::Profile;
 
 use super::away::Away;
+use super::demand::Demand;
 use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::follower::Published;
@@ -31,6 +35,8 @@ pub(super) struct Publication {
     seen: RefCell<Seen>,
     /// The names that may come back next.
     away: RefCell<Away>,
+    /// How many new names may come next.
+    demand: RefCell<Demand>,
 }
 
 /// The host as it was seen last.
@@ -84,6 +90,13 @@ impl Publication {
         self.seen.borrow_mut().due = Due::Anew;
     }
 
+    /// Notes that addresses are taken, and whether the request has to wait for their probing.
+    pub(super) fn takes(&self, network: &NetworkName, ips: impl Iterator<Item = IpAddr>, waits: bool) {
+        if self.demand.borrow_mut().takes(network, ips, waits, Instant::now()) {
+            self.anew();
+        }
+    }
+
     /// Returns what is to be published, if anything is, and whether to look for the next candidates.
     fn take(&self, inner: &Inner) -> Option<(Published, bool)> {
         if !self.has_begun.get() {
@@ -116,10 +129,11 @@ impl Controller {
     }
 
     /// Returns the addresses that the next attaches will get, so that conflict detection can probe them
-    /// ahead: three of each subnet for new names, and those of the names that left last, including leased
-    /// ones.
+    /// ahead: some of each subnet for new names, as many as the demand asks for, and those of the names that left
+    /// last, including leased ones.
     fn next_candidates(&self, inner: &Inner, host: &View, away: &Away) -> Vec<Prefetch> {
-        const AHEAD: usize = 3;
+        /// In so large a range an address follows from the name, so few of a new name's can be told.
+        const OF_LARGE: usize = 3;
         const LEFT_LAST: usize = 8;
         /// How many of these are likely to be taken next: one for a new name, and two for the names that left
         /// last.
@@ -127,10 +141,12 @@ impl Controller {
         /// When a host starts, its containers come back together.
         const LEASED: usize = 32;
         let (state, none) = (inner.state(), BTreeMap::new());
-        let mut ahead = Vec::new();
+        let (mut ahead, mut for_new) = (Vec::new(), BTreeMap::new());
         for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
             let hearsay = self.lan.hearsay(&network.parent);
             let known = AddressesInUse { host, heard: &hearsay, answered: &none, held: &inner.held };
+            let demand = inner.publication.demand.borrow().of(&network.name, Instant::now());
+            let for_new: &mut BTreeSet<IpAddr> = for_new.entry(network.name.clone()).or_default();
             let mut say = |ips: Vec<IpAddr>, next: Vec<IpAddr>| {
                 let (parent, profile) = (network.parent.clone(), network.conflict);
                 ahead.push(Prefetch { parent, profile, ips, next });
@@ -138,7 +154,9 @@ impl Controller {
             let names = away.from(network).take(LEFT_LAST).collect::<Vec<_>>();
             for subnet in network.handed_out() {
                 let candidates = |name| state.candidates(network, subnet, name, &known);
-                let new: Vec<IpAddr> = candidates(None).take(AHEAD).collect();
+                let most = if subnet.pool().len() > SMALL { OF_LARGE } else { demand };
+                let new: Vec<IpAddr> = candidates(None).take(most).collect();
+                for_new.extend(&new);
                 let returning: Vec<IpAddr> =
                     names.iter().filter_map(|name| candidates(Some(*name)).next()).collect();
                 let [of_new, of_returning] = NEXT;
@@ -149,6 +167,7 @@ impl Controller {
             say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect(), Vec::new());
             say(self.likely(state, network, names.into_iter()), Vec::new());
         }
+        inner.publication.demand.borrow_mut().probes(for_new);
         ahead
     }
 }

@@ -184,7 +184,10 @@ impl Controller {
         }
         // What was found through another link does not count.
         self.publish(inner);
-        self.lan.take(&network.parent, &proposal.sought(), network.conflict)
+        let unclear = self.lan.take(&network.parent, &proposal.sought(), network.conflict);
+        let ips = wanted.iter().map(|one| one.sought.0);
+        inner.publication.takes(&network.name, ips, !unclear.is_empty());
+        unclear
     }
 
     /// Whether no other machine has taken these addresses in the meantime.
