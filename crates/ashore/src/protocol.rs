@@ -49,6 +49,8 @@ pub(crate) fn request_line(request: &Request) -> serde_json::Result<Vec<u8>> {
 pub(crate) fn reply_line(form: Form, reply: &Reply) -> serde_json::Result<Vec<u8>> {
     match (form, reply) {
         (Form::Bare, Reply::Status(status)) => line(&in_sentences(status)),
+        // Such a client knows no other kind of plan.
+        (Form::Bare, Reply::PlanMeanwhile { steps, .. }) => line(&BTreeMap::from([("plan", steps)])),
         (Form::Bare, _) => line(reply),
         (Form::Enveloped, _) => line(&Envelope::new(own(), reply)),
     }
@@ -236,6 +238,14 @@ mod tests {
         earlier["body"]["status"]["troubles"] = json!(["`eth0` is down"]);
         let failure = read_reply(&serde_json::to_vec(&earlier).unwrap()).unwrap_err();
         assert!(failure.to_string().contains("does not understand the answer"), "{failure}");
+    }
+
+    #[test]
+    fn a_client_without_envelopes_is_told_the_plan_alone() {
+        let trouble = Trouble::new(Code::Busy, About::default(), "busy", None);
+        let plan = Reply::PlanMeanwhile { steps: Vec::new(), trouble };
+        assert_eq!(reply_line(Form::Bare, &plan).unwrap(), b"{\"plan\":[]}\n");
+        assert_eq!(read_reply(&reply_line(Form::Enveloped, &plan).unwrap()).unwrap(), plan);
     }
 
     #[test]

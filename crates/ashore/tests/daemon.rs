@@ -285,11 +285,16 @@ fn what_changes_nothing_is_answered_while_a_request_waits_for_the_disk() {
         let [(status, ..), ..] = &said;
         assert!(status.contains("web") && !status.contains("db"), "{status}");
         assert!(status.contains("requests are being carried out"), "{status}");
+        // The shim is there. The route to `db` and its link are the work of the attach.
+        let (plan, ..) = said.iter().find(|(.., line)| *line == "plan").unwrap();
+        assert!(plan.starts_with("# requests are being carried out right now: "), "{plan}");
+        assert!(plan.lines().next().unwrap().contains("; try: try again in a moment"), "{plan}");
         drop(faults);
         attach.join().unwrap().expect_success();
     });
     reaches(&home.laptop, ip("192.168.88.193"));
-    // Whoever has an answer sees what it says.
+    // Whoever has an answer sees what it says, and nothing else.
+    eventually("no request is being carried out", || home.ok("plan") == "# nothing to change\n");
     let status = home.status();
     assert_eq!(status["endpoints"].as_array().unwrap().len(), 2, "{status}");
     eventually("all is in order", || home.troubles().as_array().unwrap().is_empty());

@@ -6,10 +6,10 @@ use ashore_core::api::request::Request;
 use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
 use super::bridge::move_request;
-use super::network::create_request;
+use super::network::{create_request, warn};
 use crate::cli::{PlanArgs, PlanBridgeCommand, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::say;
+use crate::out::{one_line, say};
 
 pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
     let (client, change) = match args.change {
@@ -26,18 +26,19 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         }
         Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
     };
-    match ask(&client, &Request::Plan(change.map(Box::new)))? {
-        Reply::Plan(steps) if client.json => print_json(&steps),
-        Reply::Plan(steps) if steps.is_empty() => {
-            say!("# nothing to change");
-            Ok(())
-        }
-        Reply::Plan(steps) => {
-            for step in steps {
-                say!("{}", step.command);
-            }
-            Ok(())
-        }
-        other => Err(unexpected(&other)),
+    let (steps, trouble) = match ask(&client, &Request::Plan(change.map(Box::new)))? {
+        Reply::Plan(steps) => (steps, None),
+        Reply::PlanMeanwhile { steps, trouble } => (steps, Some(trouble.to_string())),
+        other => return Err(unexpected(&other)),
+    };
+    if client.json {
+        trouble.iter().for_each(|trouble| warn(std::slice::from_ref(trouble)));
+        return print_json(&steps);
     }
+    trouble.iter().for_each(|trouble| say!("# {}", one_line(trouble)));
+    if steps.is_empty() {
+        say!("# nothing to change");
+    }
+    steps.iter().for_each(|step| say!("{}", step.command));
+    Ok(())
 }

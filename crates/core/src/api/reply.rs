@@ -115,6 +115,13 @@ pub enum Reply {
     },
     /// The steps that would be taken.
     Plan(Vec<PlannedStep>),
+    /// The same while other requests are being carried out: some of the steps may be theirs.
+    PlanMeanwhile {
+        /// The steps.
+        steps: Vec<PlannedStep>,
+        /// Says so.
+        trouble: Trouble,
+    },
     /// What DHCP servers offered, for each range that was checked.
     Pools(Vec<PoolReport>),
     /// The status of the daemon, its networks and its endpoints.

@@ -15,19 +15,26 @@ use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::Namespace;
 
+use super::status::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
 impl Controller {
-    /// Plans what the next reconciliation will do.
+    /// Plans what the next reconciliation will do, also while a request holds the lock. Then the steps may be those
+    /// of the request, which is said.
     pub(super) fn plan_of_nothing(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
-        self.read(unlocked, |_, inner| {
+        let (reply, settled) = self.read(unlocked, |_, inner| {
             let observed = inner.observe(&all_netns(inner.state()))?;
             inner.planned(&inner.state_to_come(&observed), &observed)
+        })?;
+        Ok(match reply {
+            Reply::Plan(steps) if !settled => {
+                Reply::PlanMeanwhile { steps, trouble: busy("what is planned may be their work") }
+            }
+            reply => reply,
         })
-        .map(|(reply, _)| reply)
     }
 
     pub(super) fn plan(&self, unlocked: &mut Unlocked, change: Request) -> Result<Reply, Refusal> {

@@ -40,10 +40,9 @@ impl Controller {
             status.troubles.extend(differences);
         } else {
             status.troubles.extend(lasting);
-            let message = "requests are being carried out right now: what is pending may be their work, and what else the \
-                           kernel has differently is told only if it lasts";
-            let remedy = "try again in a moment".into();
-            status.troubles.push(Trouble::new(Code::Busy, About::default(), message, Some(remedy)));
+            let message = "what is pending may be their work, and what else the kernel has differently is told only if it \
+                           lasts";
+            status.troubles.push(busy(message));
         }
         Ok(Reply::Status(status))
     }
@@ -235,6 +234,12 @@ impl Controller {
             warnings: Vec::new(),
         }
     }
+}
+
+/// Says that requests are being carried out, and what follows for the answer.
+pub(super) fn busy(so: &str) -> Trouble {
+    let message = format!("requests are being carried out right now: {so}");
+    Trouble::new(Code::Busy, About::default(), message, Some("try again in a moment".into()))
 }
 
 /// The maximum number of addresses of others that are reported for one container.
