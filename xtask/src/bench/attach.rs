@@ -111,7 +111,10 @@ fn burst(world: &World, daemon: &Daemon) -> anyhow::Result<()> {
             put(container)?;
             times.push(begun.elapsed());
         }
-        let mean = |times: &[Duration]| times.iter().sum::<Duration>().div_f64(times.len() as f64);
+        let mean = |times: &[Duration]| {
+            let count = u32::try_from(times.len()).expect("a burst is short");
+            times.iter().sum::<Duration>() / count
+        };
         all.push(mean(&times));
         later.push(mean(&times[FIRST..]));
         for container in &containers {

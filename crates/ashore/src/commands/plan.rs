@@ -32,13 +32,17 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         other => return Err(unexpected(&other)),
     };
     if client.json {
-        trouble.iter().for_each(|trouble| warn(std::slice::from_ref(trouble)));
+        warn(trouble.as_slice());
         return print_json(&steps);
     }
-    trouble.iter().for_each(|trouble| say!("# {}", one_line(trouble)));
+    if let Some(trouble) = &trouble {
+        say!("# {}", one_line(trouble));
+    }
     if steps.is_empty() {
         say!("# nothing to change");
     }
-    steps.iter().for_each(|step| say!("{}", step.command));
+    for step in &steps {
+        say!("{}", step.command);
+    }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl State {
 
     /// The changes that go with others to identities, so that no more than `most` names are remembered.
     pub(crate) fn forget_for(&self, changes: &[Change], now: u64, most: usize) -> Vec<Change> {
-        let mut changed = BTreeSet::new();
+        let mut touched = BTreeSet::new();
         let mut count = self.identities.len();
         for change in changes {
             let (key, comes) = match change {
@@ -95,9 +95,9 @@ impl State {
                 (true, false) => count -= 1,
                 _ => {}
             }
-            changed.insert(key);
+            touched.insert(key);
         }
-        let spare = self.spare(now).filter(|key| !changed.contains(*key));
+        let spare = self.spare(now).filter(|key| !touched.contains(*key));
         let spare = spare.take(count.saturating_sub(most).min(AT_ONCE));
         spare.map(|(scope, name)| Change::DelIdentity(scope.clone(), name.clone())).collect()
     }

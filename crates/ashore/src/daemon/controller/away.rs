@@ -16,8 +16,11 @@ pub(super) struct Away {
     /// The state that they are of.
     of: Option<Arc<State>>,
     /// By network, with when each was last used. The name that left last comes first.
-    names: BTreeMap<NetworkName, BTreeSet<(Reverse<(u64, u64)>, EndpointName)>>,
+    names: BTreeMap<NetworkName, BTreeSet<(LastUse, EndpointName)>>,
 }
+
+/// When a name was last used. The latest comes first.
+type LastUse = Reverse<(u64, u64)>;
 
 impl Away {
     /// Takes over what has changed.
@@ -56,7 +59,7 @@ impl Away {
 }
 
 /// When a name was last used.
-fn used(state: &State, network: &Network, name: &EndpointName) -> Reverse<(u64, u64)> {
+fn used(state: &State, network: &Network, name: &EndpointName) -> LastUse {
     Reverse(state.identity_of(network, name).map(Identity::last_use).unwrap_or_default())
 }
 

@@ -252,7 +252,9 @@ impl Controller {
         }
         inner.store.import(document).map_err(|error| refusal::import(&error))?;
         let lists: Vec<_> = inner.engines.inventories().cloned().collect();
-        lists.iter().for_each(|list| inner.note_bearers(list, true));
+        for list in &lists {
+            inner.note_bearers(list, true);
+        }
         let (_, errors) = inner.sweep(&[])?;
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
     }
