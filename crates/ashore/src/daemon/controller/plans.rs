@@ -15,7 +15,7 @@ use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::Namespace;
 
-use super::status::busy;
+use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 use crate::daemon::refusal;

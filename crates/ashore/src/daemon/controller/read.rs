@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
+use ashore_core::api::trouble::{About, Code, Trouble};
 use ashore_core::model::state::State;
 use ashore_kernel::{Kernel, Namespace};
 use ashore_store::Store;
@@ -206,6 +207,12 @@ impl Controller {
             unlocked.sleep(AGAIN);
         }
     }
+}
+
+/// Says that requests are being carried out, and what follows for the answer.
+pub(super) fn busy(so: &str) -> Trouble {
+    let message = format!("requests are being carried out right now: {so}");
+    Trouble::new(Code::Busy, About::default(), message, Some("try again in a moment".into()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use ipnet::IpNet;
 
 use super::lost_namespaces::Says;
 use super::plans::shown;
+use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 use crate::unlocked::Unlocked;
@@ -234,12 +235,6 @@ impl Controller {
             warnings: Vec::new(),
         }
     }
-}
-
-/// Says that requests are being carried out, and what follows for the answer.
-pub(super) fn busy(so: &str) -> Trouble {
-    let message = format!("requests are being carried out right now: {so}");
-    Trouble::new(Code::Busy, About::default(), message, Some("try again in a moment".into()))
 }
 
 /// The maximum number of addresses of others that are reported for one container.
