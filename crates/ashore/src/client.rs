@@ -1,18 +1,21 @@
 //! The client's side of the control socket, and the errors of commands.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::net::remedy::Remedy;
 use ashore_kernel::wait_readable;
 use clap::Args;
 
-use crate::out::{complain, escaped_json, say};
+use crate::out::{complain, escaped_json, line_if_read, say};
 use crate::protocol::{self, OtherVersion};
 
 /// The file name of the read socket, in the directory of the control socket.
@@ -90,7 +93,7 @@ impl Failure {
     /// The remedy.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Failure::Refused(refusal) => refusal.hint.as_ref().map(ToString::to_string),
+            Failure::Refused(refusal) => refusal.remedy.as_ref().map(ToString::to_string),
             Failure::Unreachable { .. } => Some(
                 "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
                     .into(),
@@ -177,6 +180,23 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     say!("{}", escaped_json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?));
     Ok(())
+}
+
+/// Prints a refusal as JSON. The exit code tells programs that it is one, so a reader that is gone is no error.
+pub(crate) fn print_refusal(refusal: &Refusal) {
+    #[derive(serde::Serialize)]
+    struct Shown<'a> {
+        code: Code,
+        kind: RefusalKind,
+        about: &'a About,
+        message: &'a str,
+        remedy: &'a Option<Remedy>,
+    }
+    let Refusal { kind, code, about, message, remedy } = refusal;
+    let shown = Shown { code: *code, kind: *kind, about, message, remedy };
+    if let Ok(json) = serde_json::to_string_pretty(&BTreeMap::from([("refused", shown)])) {
+        line_if_read(&escaped_json(&json));
+    }
 }
 
 /// How a client command reaches the daemon, and how it prints.

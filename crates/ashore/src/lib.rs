@@ -21,15 +21,17 @@ mod unlocked;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
-use crate::client::Failure;
+use crate::client::{Failure, print_refusal};
 use crate::out::{complain, one_line};
 
 /// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match cli.command {
         Command::Lab(args) => commands::lab::run(&args),
         Command::Network(command) => commands::network::run(command),
         Command::Attach(args) => commands::attach::attach(args),
@@ -50,9 +52,20 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if let (Failure::Refused(refusal), true) = (&failure, wants_json(&matches)) {
+                print_refusal(refusal);
+            }
             report(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Whether the command was to print JSON.
+fn wants_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, of_command)) => wants_json(of_command),
+        None => matches.try_get_one::<bool>("json").ok().flatten().is_some_and(|json| *json),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use ashore_core::api::envelope::{Envelope, Head, PROTOCOL};
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{self, Refusal};
 use ashore_core::api::reply::{EndpointReport, NetworkReport, PlannedStep, Reply, Status};
 use ashore_core::api::request::Request;
 use serde::Serialize;
@@ -82,8 +82,7 @@ fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// Reads the line of a request.
 pub(crate) fn read_request(line: &[u8]) -> (Form, Result<Request, Refusal>) {
-    let invalid =
-        |message, hint: &str| Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.into()) };
+    let invalid = |message: String, hint: &str| Refusal::of(refusal::Code::OtherVersion, message, hint);
     let Some(client) = head(line) else {
         let request = serde_json::from_slice(line).map_err(|error| {
             let message = format!("cannot parse the request: {}", quoted(&error.to_string()));
@@ -109,11 +108,11 @@ pub(crate) fn read_request(line: &[u8]) -> (Form, Result<Request, Refusal>) {
 /// Refuses the line of a request that is longer than it may be, of which only the beginning was read.
 pub(crate) fn too_long(begin: &[u8], longest: u64) -> (Form, Result<Request, Refusal>) {
     let form = if begin.starts_with(BEGIN) { Form::Enveloped } else { Form::Bare };
-    let refusal = Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!("the request is longer than {longest} bytes"),
-        hint: Some("the largest request is a state to be imported; `ashore forget` makes it smaller".into()),
-    };
+    let refusal = Refusal::of(
+        refusal::Code::RequestTooLong,
+        format!("the request is longer than {longest} bytes"),
+        "the largest request is a state to be imported; `ashore forget` makes it smaller",
+    );
     (form, Err(refusal))
 }
 
@@ -189,7 +188,8 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::api::trouble::{About, Code, Trouble};
+    use ashore_core::api::about::About;
+    use ashore_core::api::trouble::{Code, Trouble};
     use serde_json::{Value, json};
 
     use super::*;
@@ -259,7 +259,7 @@ mod tests {
             let (form, refusal) = refused(line);
             assert_eq!(form, Form::Enveloped);
             assert!(refusal.message.contains(&format!("Ashore {own} (protocol 1)")), "{refusal}");
-            assert!(refusal.hint.unwrap().to_string().contains(hint), "{line}");
+            assert!(refusal.remedy.unwrap().to_string().contains(hint), "{line}");
         }
         for (line, hint) in [
             (r#"{"protocol":2,"version":"99.1","body":{"refused":1}}"#, "upgrade the client"),

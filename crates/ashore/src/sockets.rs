@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_kernel::inherited_listeners;
 use nix::unistd::Group;
 
@@ -74,16 +74,11 @@ fn same(one: &Path, other: &Path) -> bool {
 fn not_wanted(path: Option<&Path>, ours: [&Path; 3]) -> Refusal {
     let path = path.map_or("a socket without a path".to_owned(), |path| path.display().to_string());
     let [control, read, plugin] = ours.map(Path::display);
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!(
-            "the init system passed {path}, but this daemon answers at {control}, {read} and {plugin}"
-        ),
-        hint: Some(
-            "set ListenStream= in the socket unit to one of these, or --run or --docker-plugin to that one"
-                .into(),
-        ),
-    }
+    Refusal::of(
+        Code::PlaceUnfit,
+        format!("the init system passed {path}, but this daemon answers at {control}, {read} and {plugin}"),
+        "set ListenStream= in the socket unit to one of these, or --run or --docker-plugin to that one",
+    )
 }
 
 /// Creates the socket and its directory, and replaces a socket on which nothing listens any more. The socket

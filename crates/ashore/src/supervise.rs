@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::thread::Builder;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 
 /// Starts a thread that must run as long as the process. If it ends, the process ends.
 pub(crate) fn spawn_needed(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -36,10 +36,12 @@ pub(crate) fn needed<T>(run: impl FnOnce() -> T) -> T {
 /// Runs the handler of a request, and turns a panic into a refusal. The shared state is as good as after any
 /// failed request: memory changes after the disk, and the next reconciliation corrects the kernel.
 pub(crate) fn contained<T>(answer: impl FnOnce() -> T) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| Refusal {
-        kind: RefusalKind::Internal,
-        message: format!("internal error of the daemon: {}", message(&*panic)),
-        hint: Some("check the result with `ashore status`, and report it with the daemon's log".into()),
+    catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| {
+        Refusal::of(
+            Code::Internal,
+            format!("internal error of the daemon: {}", message(&*panic)),
+            "check the result with `ashore status`, and report it with the daemon's log",
+        )
     })
 }
 

@@ -152,7 +152,7 @@ fn a_client_from_before_the_envelope_is_answered_without_one() {
     assert!(answer_to(&socket, b"\"status\"").starts_with("{\"status\":{\"version\""));
     assert!(answer_to(&socket, b"\"list-networks\"").starts_with("{\"networks\":[{"));
     let refused = answer_to(&socket, br#"{"inspect-network":{"network":"x"}}"#);
-    assert!(refused.starts_with("{\"refused\":{\"kind\":\"not-found\""), "{refused}");
+    assert!(refused.starts_with("{\"refused\":{\"kind\":\"not-found\",\"code\":\"no-network\""), "{refused}");
     assert!(answer_to(&socket, b"\"dance\"").contains("cannot parse the request"));
 }
 

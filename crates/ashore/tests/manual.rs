@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use ashore_core::api::trouble::Code;
+use ashore_core::api::{refusal, trouble};
 use ashore_core::net::option;
 use ashore_program::front::docker;
 use serde_json::json;
@@ -113,21 +113,34 @@ fn every_exit_code_is_in_the_manual() {
     }
 }
 
-#[test]
-fn the_table_of_troubles_has_every_code_with_its_severity() {
+/// The codes of a chapter's table, each with the second column. The third one says something.
+fn coded(chapter: &str) -> Vec<(String, String)> {
     let manual = std::fs::read_to_string(MANUAL).unwrap();
-    let chapter = manual.split("\n## ").find(|chapter| chapter.starts_with("Troubles")).unwrap();
+    let chapter = manual.split("\n## ").find(|text| text.starts_with(chapter)).unwrap();
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let rows = chapter.lines().filter(|line| line.starts_with("| `")).map(cells);
-    let rows: Vec<(String, String)> = rows
-        .map(|row| {
-            assert!(row.len() == 6 && !row[3].is_empty(), "{row:?}");
-            (row[1].trim_matches('`').to_owned(), row[2].clone())
-        })
-        .collect();
-    let text = |value: serde_json::Value| value.as_str().unwrap().to_owned();
-    let codes = Code::ALL.iter().map(|code| (text(json!(code)), text(json!(code.severity()))));
-    assert_eq!(rows, codes.collect::<Vec<_>>());
+    let row = |row: Vec<String>| {
+        assert!(row.len() == 6 && !row[3].is_empty(), "{row:?}");
+        (row[1].trim_matches('`').to_owned(), row[2].clone())
+    };
+    rows.map(row).collect()
+}
+
+/// How a code or what goes with it is written.
+fn written(value: impl serde::Serialize) -> String {
+    json!(value).as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_table_of_troubles_has_every_code_with_its_severity() {
+    let codes = trouble::Code::ALL.iter().map(|code| (written(code), written(code.severity())));
+    assert_eq!(coded("Troubles"), codes.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_of_refusals_has_every_code_with_its_kind() {
+    let codes = refusal::Code::ALL.iter().map(|code| (written(code), written(code.kind())));
+    assert_eq!(coded("Refusals"), codes.collect::<Vec<_>>());
 }
 
 #[test]

@@ -534,3 +534,23 @@ fn an_engine_is_told_what_helps_in_its_own_words() {
         assert_eq!(removed, "{}");
     }
 }
+
+#[test]
+fn a_program_reads_a_refusal_as_json() {
+    let home = Home::new();
+    let ran = home.run("network inspect nolan --json");
+    assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
+    let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let refused = &printed["refused"];
+    assert_eq!(
+        (&refused["code"], &refused["kind"]),
+        (&"no-network".into(), &"not-found".into()),
+        "{printed}"
+    );
+    assert_eq!(refused["about"]["network"], "nolan", "{printed}");
+    // The sentence and what helps are on standard error as ever.
+    assert_eq!(ran.stderr.lines().next().unwrap(), "ashore: there is no network `nolan`");
+    let remedy = refused["remedy"].as_str().unwrap();
+    assert_eq!(ran.stderr.lines().nth(1).unwrap(), format!("  try: {remedy}"));
+    assert!(home.run("network inspect nolan").stdout.is_empty());
+}

@@ -1,5 +1,6 @@
 //! The requests to the daemon, and its replies, with the troubles that it reports.
 
+pub mod about;
 pub mod document;
 pub mod engine_call;
 pub mod envelope;

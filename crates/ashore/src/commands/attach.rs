@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::net::name::EndpointName;
+use ashore_core::net::option;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::attach::AttachSpec;
 
 use super::network::{done, warn};
@@ -54,10 +56,12 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
     };
     let name = match args.name {
         Some(name) => name,
-        None => own_name.and_then(|name| name.parse::<EndpointName>().ok()).ok_or_else(|| Refusal {
-            kind: RefusalKind::Invalid,
-            message: format!("no endpoint name can be derived from {}", netns.display()),
-            hint: Some("set one with --name".into()),
+        None => own_name.and_then(|name| name.parse::<EndpointName>().ok()).ok_or_else(|| {
+            Refusal::of(
+                Code::NameUnderivable,
+                format!("no endpoint name can be derived from {}", netns.display()),
+                Remedy::from("set one with ").and_give(&option::NAME),
+            )
         })?,
     };
     Ok(Request::Attach(AttachSpec {

@@ -50,8 +50,8 @@ fn foretell(root: &Path, moved: &Move) {
         Ok(None) => say!("  {}", until_next_start(moved)),
         Err(refusal) => {
             warn(&[refusal.message]);
-            if let Some(hint) = refusal.hint {
-                complain!("  try: {}", one_line(&hint.to_string()));
+            if let Some(remedy) = refusal.remedy {
+                complain!("  try: {}", one_line(&remedy.to_string()));
             }
         }
     }

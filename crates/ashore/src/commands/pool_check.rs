@@ -1,6 +1,6 @@
 //! `ashore pool-check`: shows what the LAN's DHCP servers offer.
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::survey::PoolReport;
@@ -60,10 +60,5 @@ fn print(report: &PoolReport, judged: bool) {
 }
 
 fn verdict(report: &PoolReport) -> Result<(), Failure> {
-    let taken = |error: ashore_core::rules::create::NetworkError| Refusal {
-        kind: RefusalKind::Taken,
-        message: error.to_string(),
-        hint: error.remedy(),
-    };
-    report.check().map_err(|error| taken(error).into())
+    report.check().map_err(|error| Refusal::from(&error).into())
 }

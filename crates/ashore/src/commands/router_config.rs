@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::survey::PoolReport;
@@ -101,5 +102,23 @@ fn addresses_of(host: &View) -> Vec<HostAddress> {
 }
 
 fn refusal(error: &RouterError) -> Refusal {
-    Refusal { kind: RefusalKind::Invalid, message: error.to_string(), hint: error.remedy() }
+    let code = match error {
+        RouterError::Network(error) => return error.into(),
+        RouterError::NothingGiven => Code::SubnetUnknown,
+        RouterError::UnknownSystem(_) | RouterError::UnknownPolicy(_) => Code::ValueUnknown,
+        RouterError::OtherVlan { .. }
+        | RouterError::OtherGateway { .. }
+        | RouterError::RouterInRange { .. } => Code::RouterPlanDiffers,
+        RouterError::LinkLocalRouter(_) => Code::AddressUnfit,
+        RouterError::PoolOfV6(_) => Code::NoPoolToCheck,
+        RouterError::NothingClear(_)
+        | RouterError::PoolOutside(_)
+        | RouterError::PoolsOverlap(..)
+        | RouterError::PoolInside { .. } => Code::RouterPoolUnfit,
+        RouterError::VlanOne | RouterError::LanInVlan { .. } | RouterError::LansOwnVlan { .. } => {
+            Code::VlanIdUnfit
+        }
+        RouterError::NothingBetween => Code::OptionsConflict,
+    };
+    Refusal::new(code, About::default(), error.to_string(), error.remedy())
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 
@@ -113,17 +113,15 @@ impl Passes {
                 let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(controller.handle(request))
             }
-            Passes::Reading { control, .. } => Err(Refusal {
-                kind: RefusalKind::Invalid,
-                message: format!(
+            Passes::Reading { control, .. } => Err(Refusal::of(
+                Code::ReadOnly,
+                format!(
                     "the read socket passes only status, lists and plans without a change; everything else goes to \
                      {}",
                     control.display()
                 ),
-                hint: Some(
-                    format!("run it as root, with sudo; members of the group {GROUP} may only read").into(),
-                ),
-            }),
+                format!("run it as root, with sudo; members of the group {GROUP} may only read"),
+            )),
         }
     }
 }

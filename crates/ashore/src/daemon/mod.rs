@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::model::identity::Seed;
 use ashore_core::net::remedy::Remedy;
 use ashore_kernel::{
@@ -84,11 +85,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     })?;
     check_privilege(&kernel)?;
     let _lock = NamespaceLock::take().map_err(|error| match error {
-        LockError::Held(_) => Failure::Refused(Refusal {
-            kind: RefusalKind::Taken,
-            message: error.to_string(),
-            hint: Some("stop that one first".into()),
-        }),
+        LockError::Held(_) => {
+            Failure::Refused(Refusal::of(Code::OtherDaemon, error.to_string(), "stop that one first"))
+        }
         LockError::Permission => Failure::Privilege(error.to_string()),
         LockError::System(_) => Failure::Internal(error.into()),
     })?;
@@ -99,11 +98,12 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
             Failure::Privilege(error.to_string())
         }
         StoreError::Directory { .. } => Failure::Internal(error.into()),
-        _ => Failure::Refused(Refusal {
-            kind: RefusalKind::State,
-            message: error.to_string(),
-            hint: error.hint().map(Remedy::from),
-        }),
+        _ => Failure::Refused(Refusal::new(
+            Code::StateUnreadable,
+            About::default(),
+            error.to_string(),
+            error.hint().map(Remedy::from),
+        )),
     })?;
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
@@ -192,13 +192,11 @@ fn check_run_directory(run: &Path) -> Result<(), Failure> {
         true if by_a_group => format!("the group {}", there.gid()),
         true => return Ok(()),
     };
-    Err(Failure::Refused(Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!("the run directory {} is writable by {others}", run.display()),
-        hint: Some(
-            "choose one with --run that only root may write; the daemon creates it if it is missing".into(),
-        ),
-    }))
+    Err(Failure::Refused(Refusal::of(
+        Code::PlaceUnfit,
+        format!("the run directory {} is writable by {others}", run.display()),
+        "choose one with --run that only root may write; the daemon creates it if it is missing",
+    )))
 }
 
 /// Checks the daemon's capabilities. A daemon that may change nothing must say so at its start, not at the

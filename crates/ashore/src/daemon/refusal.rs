@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::{EndpointName, IfName};
@@ -13,7 +14,6 @@ use ashore_core::net::step::Step;
 use ashore_core::plan::diff::Blocked;
 use ashore_core::plan::nic_move::BridgeError;
 use ashore_core::rules::adopt::AdoptError;
-use ashore_core::rules::allocate::AddressError;
 use ashore_core::rules::attach::AttachError;
 use ashore_core::rules::create::NetworkError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
@@ -23,99 +23,63 @@ use ipnet::IpNet;
 
 use super::lan::{NoLease, Unreachable};
 
-fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<Remedy>) -> Refusal {
-    Refusal { kind, message: message.to_string(), hint }
+fn refusal(code: Code, message: &(impl ToString + ?Sized), remedy: Option<Remedy>) -> Refusal {
+    Refusal::new(code, About::default(), message.to_string(), remedy)
 }
 
 pub(super) fn network(error: &NetworkError) -> Refusal {
-    let kind = match error {
-        NetworkError::Exists(_)
-        | NetworkError::ParentTaken { .. }
-        | NetworkError::RangesOverlap { .. }
-        | NetworkError::RangeInPool { .. }
-        | NetworkError::NoRangeBesidePool { .. }
-        | NetworkError::HostAddressOnLan { .. }
-        | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
-        _ => RefusalKind::Invalid,
-    };
-    refusal(kind, error, error.remedy())
+    error.into()
 }
 
 pub(super) fn adopt(error: &AdoptError) -> Refusal {
-    let kind = match error {
-        AdoptError::Network(error) => return network(error),
-        AdoptError::NoNetwork { .. } | AdoptError::NotAdopted(_) => RefusalKind::NotFound,
-        _ => RefusalKind::Invalid,
-    };
-    refusal(kind, error, error.remedy())
+    error.into()
 }
 
 pub(super) fn bridge(error: &BridgeError) -> Refusal {
-    let kind = match error {
-        BridgeError::NicIsPort { .. }
-        | BridgeError::Carries { .. }
-        | BridgeError::HasUpper { .. }
-        | BridgeError::BridgeExists(_)
-        | BridgeError::OtherPorts { .. } => RefusalKind::Taken,
-        _ => RefusalKind::Invalid,
-    };
-    refusal(kind, error, error.remedy())
+    error.into()
 }
 
 pub(super) fn attach(error: &AttachError) -> Refusal {
-    let kind = match error {
-        AttachError::NoNetwork(_) => RefusalKind::NotFound,
-        AttachError::NameTaken { .. }
-        | AttachError::PassthruTaken { .. }
-        | AttachError::DefaultRouteTaken { .. }
-        | AttachError::MacTaken { .. } => RefusalKind::Taken,
-        AttachError::Address(address) => match address {
-            AddressError::Outside { .. }
-            | AddressError::Unassignable { .. }
-            | AddressError::TwoOfFamily(..) => RefusalKind::Invalid,
-            AddressError::Held { .. }
-            | AddressError::NotLeased { .. }
-            | AddressError::Host(_)
-            | AddressError::OnLan { .. }
-            | AddressError::BeingTaken(_)
-            | AddressError::Exhausted { .. } => RefusalKind::Taken,
-        },
-        _ => RefusalKind::Invalid,
-    };
-    refusal(kind, error, error.remedy())
+    error.into()
 }
 
 pub(super) fn namespace(error: &NamespaceError) -> Refusal {
-    let kind =
-        if let NamespaceError::System { .. } = error { RefusalKind::Kernel } else { RefusalKind::Invalid };
-    let hint = match error {
-        NamespaceError::Missing(_) => {
-            Some("`ip netns` lists named namespaces; that of a process is /proc/PID/ns/net".into())
+    let (code, remedy) = match error {
+        NamespaceError::Missing(_) => (
+            Code::NoNamespace,
+            Some("`ip netns` lists named namespaces; that of a process is /proc/PID/ns/net".into()),
+        ),
+        NamespaceError::Other(_) => {
+            (Code::NoNamespace, Some("name a file such as /run/netns/NAME or /proc/PID/ns/net".into()))
         }
-        NamespaceError::Other(_) => Some("name a file such as /run/netns/NAME or /proc/PID/ns/net".into()),
-        NamespaceError::Permission(_) => Some("run the daemon as root".into()),
-        NamespaceError::System { .. } => None,
+        NamespaceError::Permission(_) => (Code::NamespaceForbidden, Some("run the daemon as root".into())),
+        NamespaceError::System { .. } => (Code::NamespaceUnreadable, None),
     };
-    refusal(kind, error, hint)
+    refusal(code, error, remedy)
 }
 
 /// Refuses a name whose endpoint is still on the LAN, left behind in another namespace.
 pub(super) fn left_behind(name: &EndpointName, says: &impl ToString) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Taken,
-        message: format!("`{name}` {}", says.to_string()),
-        hint: Some(
+    Refusal::new(
+        Code::LeftBehind,
+        About { endpoint: Some(name.clone()), ..About::default() },
+        format!("`{name}` {}", says.to_string()),
+        Some(
             Remedy::from("stop what was started in its namespace, or choose another ")
                 .and_give(&option::NAME),
         ),
-    }
+    )
 }
 
 /// Refuses a request about a namespace that may exist but cannot be read: it is not known what is in it, nor
 /// whether it is gone.
 pub(super) fn unreadable(path: &Path, why: &str) -> Refusal {
     let message = format!("cannot read the network namespace at {}: {why}", path.display());
-    refusal(RefusalKind::Kernel, &message, Some("it is left unchanged; try again when it can be read".into()))
+    refusal(
+        Code::NamespaceUnreadable,
+        &message,
+        Some("it is left unchanged; try again when it can be read".into()),
+    )
 }
 
 pub(super) fn namespace_gone(path: &Path) -> Refusal {
@@ -123,15 +87,15 @@ pub(super) fn namespace_gone(path: &Path) -> Refusal {
 }
 
 pub(super) fn blocked(blocked: &Blocked) -> Refusal {
-    refusal(RefusalKind::Taken, blocked, Some(blocked.remedy()))
+    blocked.into()
 }
 
 pub(super) fn step(error: &StepError) -> Refusal {
-    refusal(RefusalKind::Kernel, error, error.hint().map(Remedy::from))
+    refusal(Code::StepFailed, error, error.hint().map(Remedy::from))
 }
 
 pub(super) fn kernel(error: &ObserveError) -> Refusal {
-    refusal(RefusalKind::Kernel, error, None)
+    refusal(Code::KernelUnreadable, error, None)
 }
 
 pub(super) fn conflict_off() -> Remedy {
@@ -142,6 +106,7 @@ pub(super) fn conflict_off() -> Remedy {
 /// names a way that needs no probe.
 pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: Remedy) -> Refusal {
     let Unreachable { parent, why, errno } = unreachable;
+    let about = About { address: ips.first().copied(), ..About::parent(parent) };
     let ips = match ips {
         [ip] => ip.to_string(),
         [first, .., last] => format!("{first} to {last}"),
@@ -153,16 +118,13 @@ pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: Re
         Some(Errno::ENODEV | Errno::ENXIO) => "the interface is gone: `ip link` lists the interfaces".into(),
         _ => Remedy::from("try again; ").then(without),
     };
-    refusal(RefusalKind::Kernel, &message, Some(hint))
+    refusal(Code::ProbeFailed, &message, Some(hint)).about(about)
 }
 
 /// Refuses a parent that has no MAC, so that no endpoint on it can ask a DHCP server.
 pub(super) fn no_mac(parent: &IfName) -> Refusal {
-    refusal(
-        RefusalKind::Invalid,
-        &format!("`{parent}` is gone, or has no MAC to ask a DHCP server from"),
-        None,
-    )
+    let message = format!("`{parent}` is gone, or has no MAC to ask a DHCP server from");
+    refusal(Code::ParentWithoutMac, &message, None).about(About::parent(parent))
 }
 
 /// Refuses a lease from a server that cannot tell apart the endpoints that share their parent's MAC.
@@ -174,7 +136,8 @@ pub(super) fn by_mac_alone(ip: IpAddr, holder: &Endpoint) -> Refusal {
     let hint = Remedy::from("use ")
         .and_set(&option::KIND, "macvlan")
         .and(", or a DHCP server that uses client identifiers, such as dnsmasq or Kea");
-    refusal(RefusalKind::Invalid, &message, Some(hint))
+    let about = About { endpoint: Some(holder.name.clone()), ..About::address(ip) };
+    refusal(Code::KindUnfit, &message, Some(hint)).about(about)
 }
 
 impl From<NoLease> for Refusal {
@@ -182,30 +145,50 @@ impl From<NoLease> for Refusal {
         let without_dhcp = |what: &str| {
             Remedy::from(what).and("; a network without ").and_give(&option::DHCP).and(" needs no server")
         };
-        let hint = match &error {
-            NoLease::Silent { .. } => {
-                without_dhcp("check that the router's DHCP server is on and has free addresses")
-            }
-            NoLease::Unheeded { .. } => Remedy::from("check that the router's DHCP server is on; ")
-                .and_give(&option::DHCP_ALLOW)
-                .and(" and ")
-                .and_give(&option::DHCP_DENY)
-                .and(" say which servers count"),
-            NoLease::Unfit { why: Ignored::Named(..), .. } => Remedy::from(
-                "a container that is itself the LAN's router or DHCP server takes no lease: attach it to a network without ",
-            )
-            .and_give(&option::DHCP)
-            .and(", with ")
-            .and_give(&option::IP)
-            .and(" and that address"),
-            NoLease::Unfit { .. } => without_dhcp("correct it in the router's DHCP server"),
-            NoLease::Taken { .. } => {
-                "give that machine another address, or take it out of the router's pool; then try again".into()
-            }
-            NoLease::Busy(_) => "try again in a few seconds".into(),
+        let (code, about, remedy) = match &error {
+            NoLease::Silent { parent, .. } => (
+                Code::NoDhcpServer,
+                About::parent(parent),
+                without_dhcp("check that the router's DHCP server is on and has free addresses"),
+            ),
+            NoLease::Unheeded { parent, server } => (
+                Code::DhcpServerIgnored,
+                About::address((*server).into()).on(parent),
+                Remedy::from("check that the router's DHCP server is on; ")
+                    .and_give(&option::DHCP_ALLOW)
+                    .and(" and ")
+                    .and_give(&option::DHCP_DENY)
+                    .and(" say which servers count"),
+            ),
+            NoLease::Unfit { parent, server, why } => (
+                Code::LeaseUnfit,
+                About::address((*server).into()).on(parent),
+                if let Ignored::Named(..) = why {
+                    Remedy::from(
+                        "a container that is itself the LAN's router or DHCP server takes no lease: attach it to a network without ",
+                    )
+                    .and_give(&option::DHCP)
+                    .and(", with ")
+                    .and_give(&option::IP)
+                    .and(" and that address")
+                } else {
+                    without_dhcp("correct it in the router's DHCP server")
+                },
+            ),
+            NoLease::Taken { parent, ip } => (
+                Code::LeaseOnLan,
+                About::address((*ip).into()).on(parent),
+                "give that machine another address, or take it out of the router's pool; then try again"
+                    .into(),
+            ),
+            NoLease::Busy(name) => (
+                Code::LeaseBusy,
+                About { endpoint: Some(name.clone()), ..About::default() },
+                "try again in a few seconds".into(),
+            ),
             NoLease::Refused(refusal) => return refusal.clone(),
         };
-        refusal(RefusalKind::Kernel, &error, Some(hint))
+        Refusal::new(code, about, error.to_string(), Some(remedy))
     }
 }
 
@@ -216,17 +199,17 @@ pub(super) fn not_as_planned(step: &Step) -> Refusal {
         format!("the kernel accepted every step, but `{step}` is still to be done: something undoes it");
     let hint =
         "look for another program that manages these interfaces (NetworkManager, systemd-networkd)".into();
-    refusal(RefusalKind::Kernel, &message, Some(hint))
+    refusal(Code::StepUndone, &message, Some(hint))
 }
 
 pub(super) fn state(error: &StoreError) -> Refusal {
     let hint = "nothing was changed that is not on disk; free space on that disk and try again".into();
-    refusal(RefusalKind::State, error, Some(hint))
+    refusal(Code::NotWritten, error, Some(hint))
 }
 
 pub(super) fn import(error: &StoreError) -> Refusal {
     match error {
-        StoreError::Document { source, .. } => refusal(RefusalKind::Invalid, source, None),
+        StoreError::Document { source, .. } => refusal(Code::DocumentInvalid, source, None),
         other => state(other),
     }
 }
@@ -236,17 +219,20 @@ pub(super) fn address_in(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
     let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
     let message = format!("{ip} does not lie in the subnet {}", pool.net);
     let hint = "choose an address in that subnet, or give the network its subnet too".into();
-    address.ok_or_else(|| refusal(RefusalKind::Invalid, &message, Some(hint)))
+    address.ok_or_else(|| refusal(Code::AddressOutside, &message, Some(hint)).about(About::address(ip)))
 }
 
 /// Refuses a call about an engine's network that Ashore does not know.
 pub(super) fn no_network_of_engine(what: &str) -> Refusal {
-    let hint = "create it again: docker network rm NAME; docker network create -d ashore …".into();
-    refusal(RefusalKind::NotFound, &format!("Ashore knows no network {what}"), Some(hint))
+    let remedy = Remedy::from("create it again: ")
+        .and_engine("network rm NAME")
+        .and("; ")
+        .and_engine("network create -d ashore …");
+    refusal(Code::NoNetwork, &format!("Ashore knows no network {what}"), Some(remedy))
 }
 
 /// Refuses a network without a gateway on a host that has no default route in the network's subnet.
 pub(super) fn no_router_in(pool: &PoolKey) -> Refusal {
     let message = format!("this host has no default route in {}, so the LAN's router is unknown", pool.net);
-    refusal(RefusalKind::Invalid, &message, Some(Remedy::from("name it with ").and_give(&option::GATEWAY)))
+    refusal(Code::RouterUnknown, &message, Some(Remedy::from("name it with ").and_give(&option::GATEWAY)))
 }

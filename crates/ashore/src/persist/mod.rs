@@ -9,9 +9,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::net::link::LinkSpec;
 use ashore_core::net::name::IfName;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_wire::Mac;
@@ -160,15 +162,16 @@ pub(crate) fn check_release(root: &Path, nic: &IfName, bridge: &IfName) -> Resul
     if !network_manager::runs(root, bridge) {
         return Ok(());
     }
-    Err(Refusal {
-        kind: RefusalKind::Taken,
-        message: format!(
-            "NetworkManager manages `{bridge}`, and would remove the host's addresses along with it"
+    Err(Refusal::new(
+        Code::OtherManager,
+        About::parent(bridge),
+        format!("NetworkManager manages `{bridge}`, and would remove the host's addresses along with it"),
+        Some(
+            Remedy::from("let it do that: ")
+                .and_run(format!("nmcli connection delete ashore-{bridge} ashore-{nic}"))
+                .and(format!("; it then sets `{nic}` up as before")),
         ),
-        hint: Some(format!(
-            "let it do that: nmcli connection delete ashore-{bridge} ashore-{nic}; it then sets `{nic}` up as before"
-        ).into()),
-    })
+    ))
 }
 
 /// All files that have the mark of a move, in their state without it.
@@ -233,11 +236,11 @@ impl Configuration {
                         None => fs::remove_file(&path),
                     };
                 }
-                return Err(Refusal {
-                    kind: RefusalKind::State,
-                    message: format!("{}: {error}; nothing was written", path.display()),
-                    hint: Some("fix that, then run again: ashore bridge confirm".into()),
-                });
+                return Err(Refusal::of(
+                    Code::SettingsNotWritten,
+                    format!("{}: {error}; nothing was written", path.display()),
+                    Remedy::from("fix that, then run again: ").and_run("ashore bridge confirm"),
+                ));
             }
         }
         Ok(())
@@ -298,9 +301,10 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!("{}: {error}", path.display()),
-        hint: (error.kind() == io::ErrorKind::PermissionDenied).then(|| "run it as root, with sudo".into()),
-    }
+    Refusal::new(
+        Code::SettingsUnreadable,
+        About::default(),
+        format!("{}: {error}", path.display()),
+        (error.kind() == io::ErrorKind::PermissionDenied).then(|| "run it as root, with sudo".into()),
+    )
 }

@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 
 use super::{Configuration, Site, networkd};
 
@@ -130,16 +131,17 @@ fn parted(lines: &[&str]) -> (String, String) {
 }
 
 fn not_understood(site: &Site<'_>, why: &str) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!(
+    Refusal::new(
+        Code::SettingsUnreadable,
+        About::parent(site.nic),
+        format!(
             "netplan manages this host's network, and its settings for `{}` are not understood: {why}; the bridge stays until \
              the next boot",
             site.nic
         ),
-        hint: Some(format!(
+        Some(format!(
             "write it yourself: `{}` with dhcp4: false, and under bridges: `{}` with interfaces: [{}], macaddress: {} and the addresses",
             site.nic, site.bridge, site.nic, site.mac
         ).into()),
-    }
+    )
 }

@@ -361,7 +361,7 @@ fn yaml_that_is_not_understood_is_left_to_the_user() {
         let root = host(&[("/etc/netplan/01.yaml", text)]);
         let before = files(root.path());
         let refusal = configuration(root.path(), &moved(Direction::Adopt)).unwrap_err();
-        assert!(refusal.hint.unwrap().to_string().contains("interfaces: [eth0]"));
+        assert!(refusal.remedy.unwrap().to_string().contains("interfaces: [eth0]"));
         assert_eq!(files(root.path()), before);
     }
 }
@@ -383,7 +383,7 @@ fn what_cannot_be_written_leaves_all_as_it_was() {
     let before = files(root.path());
     let adopting = configuration(root.path(), &moved(Direction::Adopt)).unwrap().unwrap();
     let refusal = adopting.write(root.path(), &"br0".parse().unwrap()).unwrap_err();
-    assert_eq!(refusal.kind, RefusalKind::State);
+    assert_eq!(refusal.code, Code::SettingsNotWritten);
     let mut after = files(root.path());
     after.retain(|path, _| !path.ends_with('/') || before.contains_key(path));
     assert_eq!(after, before);

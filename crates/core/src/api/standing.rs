@@ -1,6 +1,8 @@
 //! What keeps an existing network off the LAN at present.
 
-use crate::api::trouble::{About, Code, Trouble};
+use crate::api::about::About;
+
+use crate::api::trouble::{Code, Trouble};
 use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::net::family::Family;
 use crate::net::kind::LinkKind;

@@ -5,11 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::endpoint::Endpoint;
-use crate::model::network::Network;
-use crate::model::ownership::EngineKind;
-use crate::model::state::State;
-use crate::net::name::{EndpointName, IfName};
+use crate::api::about::About;
 use crate::net::remedy::{Front, Remedy, with_remedy};
 
 /// Something that is wrong at present, or needs a look.
@@ -35,24 +31,6 @@ pub enum Severity {
     Broken,
     /// Something may break, or needs a look.
     Warning,
-}
-
-/// What a trouble concerns: each of these that it can name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct About {
-    /// The user's name for the network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<String>,
-    /// The endpoint, on that network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<EndpointName>,
-    /// The parent, or another link of the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<IfName>,
-    /// The kind of the engine that has the network. Networks of two engines may have the same name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine: Option<EngineKind>,
 }
 
 /// Declares the codes, each with its severity.
@@ -176,25 +154,6 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_remedy(&self.message, self.remedy.as_ref(), Front::CommandLine))
-    }
-}
-
-impl About {
-    /// About a network.
-    pub fn network(network: &Network) -> Self {
-        let engine = network.ownership().engine();
-        About { network: Some(network.label().to_owned()), engine, ..About::default() }
-    }
-
-    /// About an endpoint.
-    pub fn endpoint(endpoint: &Endpoint, state: &State) -> Self {
-        let network = state.network_of(endpoint).map(About::network).unwrap_or_default();
-        About { endpoint: Some(endpoint.name.clone()), ..network }
-    }
-
-    /// About a parent.
-    pub fn parent(parent: &IfName) -> Self {
-        About { parent: Some(parent.clone()), ..About::default() }
     }
 }
 

@@ -42,6 +42,14 @@ impl EngineKind {
     /// All kinds.
     pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
 
+    /// The program by which its users call it.
+    pub fn program(self) -> &'static str {
+        match self {
+            EngineKind::Docker => "docker",
+            EngineKind::Podman => "podman",
+        }
+    }
+
     /// Whether it is the default, which is not serialised.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub(crate) fn is_docker(&self) -> bool {

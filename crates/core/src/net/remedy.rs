@@ -16,6 +16,15 @@ pub enum Front {
     Docker,
 }
 
+impl Front {
+    /// The program of the engine whose words these are. The users of the command line have Docker's most often.
+    fn engine(self) -> &'static str {
+        match self {
+            Front::CommandLine | Front::Docker => "docker",
+        }
+    }
+}
+
 /// A remedy: a sentence with options and commands in it. On the control socket it is text, spelled for the
 /// command line.
 #[must_use]
@@ -34,6 +43,8 @@ enum Part {
     Unset(&'static NetworkOption),
     /// A command to run. It is the same whoever asked.
     Run(String),
+    /// A command of the engine that asked, without the name of its program.
+    Engine(String),
     /// Words for the users of one front only.
     Only(Front, String),
 }
@@ -84,6 +95,12 @@ impl Remedy {
         self.with(Part::Run(command.into()))
     }
 
+    /// Adds a command of the engine that asked, without the name of its program. What is known to be one engine's
+    /// is a command of that engine, with [`Remedy::and_run`].
+    pub fn and_engine(self, command: impl Into<String>) -> Self {
+        self.with(Part::Engine(command.into()))
+    }
+
     /// Adds words for the users of one front only.
     pub fn only(self, front: Front, words: impl Into<String>) -> Self {
         self.with(Part::Only(front, words.into()))
@@ -122,6 +139,7 @@ impl Remedy {
         };
         let part = |part: &Part| match part {
             Part::Text(words) | Part::Run(words) => words.clone(),
+            Part::Engine(command) => format!("{} {command}", front.engine()),
             Part::Set(name, value) => option(name, value.as_deref()),
             Part::Unset(name) => format!("leave {} out", option(name, None)),
             Part::Only(of, words) if *of == front => words.clone(),
@@ -133,7 +151,9 @@ impl Remedy {
     /// The remedy without its commands, to check the words of a front.
     #[cfg(test)]
     pub(crate) fn without_commands(&self) -> Self {
-        Remedy(self.0.iter().filter(|part| !matches!(part, Part::Run(_))).cloned().collect())
+        Remedy(
+            self.0.iter().filter(|part| !matches!(part, Part::Run(_) | Part::Engine(_))).cloned().collect(),
+        )
     }
 }
 

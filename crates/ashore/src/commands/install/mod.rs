@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_kernel::{LockError, NamespaceLock};
 
 use crate::cli::InstallArgs;
@@ -42,13 +42,15 @@ struct Host {
 impl Host {
     fn new(root: &Path, bin_dir: &Path) -> Result<Self, Failure> {
         if !bin_dir.is_absolute() {
-            return Err(invalid(
+            return Err(refused(
+                Code::PlaceUnfit,
                 format!("--bin-dir {} is not an absolute path", bin_dir.display()),
                 "use an absolute path, such as /usr/local/bin",
             ));
         }
         let root = root.canonicalize().map_err(|error| {
-            invalid(
+            refused(
+                Code::PlaceUnfit,
                 format!("--root {}: {error}", root.display()),
                 "name the directory that holds the other system",
             )
@@ -212,7 +214,8 @@ fn refuse_other_daemon(host: &Host) -> Result<(), Failure> {
         return Ok(());
     }
     match ruling_daemon() {
-        Some(pid) if systemctl::main_pid() != Some(pid) => Err(taken(
+        Some(pid) if systemctl::main_pid() != Some(pid) => Err(refused(
+            Code::OtherDaemon,
             format!(
                 "another ashore daemon (pid {pid}) holds this network namespace, and is not systemd's service"
             ),
@@ -223,16 +226,13 @@ fn refuse_other_daemon(host: &Host) -> Result<(), Failure> {
 }
 
 fn changed_by_hand(name: &str, path: &Path) -> Failure {
-    taken(
+    refused(
+        Code::UnitChanged,
         format!("{} was not written by `ashore install`, or was changed since", path.display()),
         &format!("keep what you need of it with `systemctl edit {name}`, remove the file, and install again"),
     )
 }
 
-fn invalid(message: String, hint: &str) -> Failure {
-    Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.into()) }.into()
-}
-
-fn taken(message: String, hint: &str) -> Failure {
-    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.into()) }.into()
+fn refused(code: Code, message: String, remedy: &str) -> Failure {
+    Refusal::of(code, message, remedy).into()
 }

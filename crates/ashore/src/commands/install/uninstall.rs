@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ashore_core::api::refusal::Code;
 use ashore_core::api::reply::{Reply, Status};
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::Stage;
@@ -17,7 +18,7 @@ use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;
-use super::{Host, NAME, group, is_same_file, ruling_daemon, systemctl, taken, unit};
+use super::{Host, NAME, group, is_same_file, refused, ruling_daemon, systemctl, unit};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::files;
@@ -90,9 +91,11 @@ fn bin_dir_of_unit(root: &Path) -> PathBuf {
 /// Fails if a daemon runs that is not the service, because it would continue without its program.
 fn refuse_foreign_daemon(host: &Host) -> Result<(), Failure> {
     match ruling_daemon() {
-        Some(pid) if host.units.is_none() || systemctl::main_pid() != Some(pid) => {
-            Err(taken(format!("the daemon (pid {pid}) is running"), &format!("stop it first: kill {pid}")))
-        }
+        Some(pid) if host.units.is_none() || systemctl::main_pid() != Some(pid) => Err(refused(
+            Code::OtherDaemon,
+            format!("the daemon (pid {pid}) is running"),
+            &format!("stop it first: kill {pid}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -100,13 +103,15 @@ fn refuse_foreign_daemon(host: &Host) -> Result<(), Failure> {
 fn refuse_in_use(host: &Host, socket: &Path) -> Result<(), Failure> {
     let InUse { endpoints, networks } = in_use(host, socket)?;
     if !endpoints.is_empty() {
-        return Err(taken(
+        return Err(refused(
+            Code::EndpointsAttached,
             format!("{} are attached", endpoints.join(", ")),
             "detach them first (a container of Docker's: docker rm -f NAME), or --force",
         ));
     }
     if !networks.is_empty() {
-        return Err(taken(
+        return Err(refused(
+            Code::NetworkOfEngine,
             format!("Docker cannot remove its networks {} without their driver", networks.join(", ")),
             &format!("docker network rm {}, or --force", networks.join(" ")),
         ));

@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Context;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
+use ashore_core::net::remedy::Remedy;
 use ashore_lab::{Machine, World, WorldError};
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -38,14 +39,12 @@ pub(super) struct Vlan {
 pub(super) fn check_kernel() -> Result<(), Failure> {
     let switch = World::new(None).context("a switch")?;
     match switch.switch().add_vlan("br0", ID, in_subnet(ROUTER)) {
-        Err(WorldError::Step(error)) if error.errno == Errno::EOPNOTSUPP => Err(Refusal {
-            kind: RefusalKind::Kernel,
-            message: format!("this kernel has no VLANs: module 8021q is missing or not loaded: {error}"),
-            hint: Some(
-                "sudo modprobe 8021q; without that module, use a kernel that has it, or run the lab without --vlan"
-                    .into(),
-            ),
-        }
+        Err(WorldError::Step(error)) if error.errno == Errno::EOPNOTSUPP => Err(Refusal::of(
+            Code::StepFailed,
+            format!("this kernel has no VLANs: module 8021q is missing or not loaded: {error}"),
+            Remedy::run("sudo modprobe 8021q")
+                .and("; without that module, use a kernel that has it, or run the lab without --vlan"),
+        )
         .into()),
         tried => Ok(tried.context("a VLAN")?),
     }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::AdoptSpec;
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::link::Netns;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::adopt::AdoptError;
 
 use super::{Controller, Inner, all_netns};
@@ -81,13 +84,14 @@ impl Controller {
         if self.lists.refresh(unlocked, PATIENCE) {
             return Ok(());
         }
-        Err(Refusal {
-            kind: RefusalKind::NotFound,
-            message: "Docker does not answer, so its networks and containers are unknown".into(),
-            hint: Some(
-                "start it, or tell the daemon where its API listens: ashore daemon --docker-host".into(),
-            ),
-        })
+        let engine = EngineKind::Docker;
+        Err(Refusal::of(
+            Code::EngineSilent,
+            format!("{engine} does not answer, so its networks and containers are unknown"),
+            Remedy::from("start it, or tell the daemon where its API listens: ")
+                .and_run("ashore daemon --docker-host"),
+        )
+        .about(About { engine: Some(engine), ..About::default() }))
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::MoveSpec;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_core::net::remedy::Remedy;
@@ -81,13 +82,14 @@ impl Controller {
         let (Some(router), Some(link)) = (moved.router, host.link(from)) else { return Ok(()) };
         match witness::answers(unlocked, self.copies.host(), link, router, BEFORE) {
             Ok(true) => Ok(()),
-            _ => Err(Refusal {
-                kind: RefusalKind::Invalid,
-                message: format!(
+            _ => Err(Refusal::new(
+                refused::Code::RouterSilent,
+                About::address(router).on(from),
+                format!(
                     "the router {router} does not answer on `{from}` now, so its silence after the move would mean nothing"
                 ),
-                hint: Some(format!("make sure that it answers first: ping {router}").into()),
-            }),
+                Some(Remedy::from("make sure that it answers first: ").and_run(format!("ping {router}"))),
+            )),
         }
     }
 
@@ -155,12 +157,11 @@ impl Controller {
         let Some(held) = self.trial.hold(unlocked).map_err(|error| no_trial(&error))? else {
             return match self.trial.kept_move(unlocked) {
                 Ok(Some(moved)) => Ok(Reply::Kept { moved, warnings: Vec::new() }),
-                _ => Err(Refusal {
-                    kind: RefusalKind::NotFound,
-                    message: "no move of a NIC is on trial; one that was not confirmed in time is put back"
-                        .into(),
-                    hint: Some("begin one with: ashore bridge adopt NIC BRIDGE".into()),
-                }),
+                _ => Err(Refusal::of(
+                    refused::Code::NoTrial,
+                    "no move of a NIC is on trial; one that was not confirmed in time is put back",
+                    Remedy::from("begin one with: ").and_run("ashore bridge adopt NIC BRIDGE"),
+                )),
             };
         };
         let moved = held.keep(unlocked).map_err(|error| no_trial(&error))?;
@@ -285,50 +286,49 @@ pub(super) fn check_not_on_trial(trial: Option<&Move>, link: &IfName) -> Result<
 }
 
 fn on_trial(bridge: &IfName) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Taken,
-        message: format!("a NIC's move into or out of the bridge `{bridge}` is on trial"),
-        hint: Some("keep it first, with: ashore bridge confirm; or wait until it is put back".into()),
-    }
+    Refusal::new(
+        refused::Code::MoveOnTrial,
+        About::parent(bridge),
+        format!("a NIC's move into or out of the bridge `{bridge}` is on trial"),
+        Some(
+            Remedy::from("keep it first, with: ")
+                .and_run("ashore bridge confirm")
+                .and("; or wait until it is put back"),
+        ),
+    )
 }
 
 fn no_trial(error: &(impl ToString + ?Sized)) -> Refusal {
-    Refusal {
-        kind: RefusalKind::State,
-        message: format!(
-            "nothing was moved, because the way back could not be secured: {}",
-            error.to_string()
-        ),
-        hint: None,
-    }
+    let message =
+        format!("nothing was moved, because the way back could not be secured: {}", error.to_string());
+    Refusal::new(refused::Code::TrialNotSecured, About::default(), message, None)
 }
 
 fn no_carrier(moved: &Move) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Kernel,
-        message: format!("`{}` does not come up; everything was put back", moved.to()),
-        hint: None,
-    }
+    let message = format!("`{}` does not come up; everything was put back", moved.to());
+    Refusal::new(refused::Code::MovePutBack, About::parent(moved.to()), message, None)
 }
 
 fn silent_after(moved: &Move, router: std::net::IpAddr) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Kernel,
-        message: format!(
+    Refusal::new(
+        refused::Code::MovePutBack,
+        About::address(router).on(moved.to()),
+        format!(
             "the router {router} did not answer on `{}` within {} s, and everything was put back",
             moved.to(),
             AFTER.as_secs()
         ),
-        hint: Some(
-            "look for a firewall on this host that drops frames crossing a bridge: nft list ruleset".into(),
+        Some(
+            Remedy::from("look for a firewall on this host that drops frames crossing a bridge: ")
+                .and_run("nft list ruleset"),
         ),
-    }
+    )
 }
 
 fn put_back_meanwhile() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Kernel,
-        message: "the trial's time ended before the move was complete, and everything was put back".into(),
-        hint: Some("allow more time with --timeout".into()),
-    }
+    Refusal::of(
+        refused::Code::MovePutBack,
+        "the trial's time ended before the move was complete, and everything was put back",
+        "allow more time with --timeout",
+    )
 }

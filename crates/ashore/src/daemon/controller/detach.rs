@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::network::Network;
@@ -12,6 +13,7 @@ use ashore_core::model::state::Change;
 use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::name::{EndpointKey, EndpointName, NetworkName};
 use ashore_core::net::observed::Observed;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_kernel::OnError;
@@ -41,12 +43,14 @@ impl Controller {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
         if endpoint.netns().is_none() {
+            let engine = endpoint.ownership.engine().unwrap_or_default();
             let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
-            return Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!("`{name}` is a Docker container"),
-                hint: Some(format!("docker network disconnect {label} {name}").into()),
-            });
+            return Err(Refusal::new(
+                Code::EndpointOfEngine,
+                About::endpoint(&endpoint, inner.state()),
+                format!("`{name}` is a {engine} container"),
+                Some(Remedy::run(format!("{} network disconnect {label} {name}", engine.program()))),
+            ));
         }
         let before = inner.observe_where(&endpoint)?;
         let is_there = inner.has_link(&endpoint, &before);

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use ashore_core::api::engine_call::EngineCall;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::network::Network;
@@ -89,11 +89,7 @@ impl Inner {
 }
 
 fn no_endpoint(id: &str) -> Refusal {
-    Refusal {
-        kind: RefusalKind::NotFound,
-        message: format!("there is no endpoint {id}"),
-        hint: Some("`ashore status` lists the endpoints".into()),
-    }
+    Refusal::of(Code::NoEndpoint, format!("there is no endpoint {id}"), "`ashore status` lists the endpoints")
 }
 
 pub(super) fn done() -> Reply {

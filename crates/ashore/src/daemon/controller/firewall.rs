@@ -1,7 +1,9 @@
 //! What the host's own firewall does to networks on a bridge. It is reported, and left to the owner of the
 //! rules.
 
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::about::About;
+
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;

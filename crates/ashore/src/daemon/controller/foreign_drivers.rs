@@ -9,10 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use ashore_core::api::about::About;
 use ashore_core::api::engine_call::Reservation;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::Reply;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::inventory::{Inventory, ListedNetwork};
 use ashore_core::model::network::Subnet;
 use ashore_core::model::ownership::EngineKind;
@@ -179,22 +180,18 @@ fn anew(name: &str) -> Remedy {
 
 fn no_addresses(network: &ListedNetwork) -> Refusal {
     let ListedNetwork { name, driver, .. } = network;
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!(
-            "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
-        ),
-        hint: Some(anew(name)),
-    }
+    let message = format!(
+        "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
+    );
+    Refusal::new(refused::Code::OtherDriver, About::label(name), message, Some(anew(name)))
 }
 
 /// Refuses a pool for another driver's network.
 pub(super) fn not_own() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: "Ashore's IPAM driver serves only networks of Ashore's driver, and this network has another: Docker's bridge \
-                  would give this host the address of the LAN's router"
-            .into(),
-        hint: Some(FLAG.into()),
-    }
+    Refusal::of(
+        refused::Code::OtherDriver,
+        "Ashore's IPAM driver serves only networks of Ashore's driver, and this network has another: Docker's bridge \
+         would give this host the address of the LAN's router",
+        FLAG,
+    )
 }

@@ -1,11 +1,14 @@
 //! Removes what is remembered of a name.
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::identity::Scope;
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::name::EndpointName;
+use ashore_core::net::remedy::Remedy;
 
 use super::Controller;
 use crate::unlocked::Unlocked;
@@ -26,16 +29,20 @@ impl Controller {
         if let Some(endpoint) = attached {
             let there = inner.state().network_of(endpoint);
             let label = there.map_or(endpoint.network.as_str(), Network::label);
-            let hint = if endpoint.netns().is_some() {
-                format!("detach it first: ashore detach {label} {name}")
-            } else {
-                format!("detach it first: docker network disconnect {label} {name}, or docker rm -f {name}")
+            let first = Remedy::from("detach it first: ");
+            let remedy = match endpoint.ownership.engine().map(EngineKind::program) {
+                None => first.and_run(format!("ashore detach {label} {name}")),
+                Some(engine) => first
+                    .and_run(format!("{engine} network disconnect {label} {name}"))
+                    .and(", or ")
+                    .and_run(format!("{engine} rm -f {name}")),
             };
-            return Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!("`{name}` is attached to network `{label}`"),
-                hint: Some(hint.into()),
-            });
+            return Err(Refusal::new(
+                Code::NameAttached,
+                About::endpoint(endpoint, inner.state()),
+                format!("`{name}` is attached to network `{label}`"),
+                Some(remedy),
+            ));
         }
         let known = inner.state().identities.iter().filter(|((scope, known), _)| known == name && on(scope));
         let (mut changes, mut dropped) = (Vec::new(), Vec::new());
@@ -44,11 +51,12 @@ impl Controller {
             dropped.push((scope.0.clone(), identity.all_addresses().collect()));
         }
         if dropped.is_empty() {
-            return Err(Refusal {
-                kind: RefusalKind::NotFound,
-                message: format!("nothing is remembered for `{name}`"),
-                hint: Some("`ashore state export` lists what is remembered, under identity/".into()),
-            });
+            return Err(Refusal::new(
+                Code::NothingRemembered,
+                About { endpoint: Some(name.clone()), ..About::default() },
+                format!("nothing is remembered for `{name}`"),
+                Some("`ashore state export` lists what is remembered, under identity/".into()),
+            ));
         }
         inner.commit(changes)?;
         Ok(Reply::Forgotten(dropped))

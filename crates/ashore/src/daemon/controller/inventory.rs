@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::Network;

@@ -54,7 +54,8 @@ impl Lasting {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::api::trouble::{About, Code};
+    use ashore_core::api::about::About;
+    use ashore_core::api::trouble::Code;
 
     use super::*;
 

@@ -104,7 +104,7 @@ impl Controller {
                 let is_silent = matches!(error, NoLease::Silent { .. });
                 let refusal = Refusal::from(error);
                 let own = self.own_server(unlocked, network).filter(|_| is_silent);
-                return Err(Refusal { hint: own.map(Remedy::from).or(refusal.hint), ..refusal });
+                return Err(Refusal { remedy: own.map(Remedy::from).or(refusal.remedy), ..refusal });
             }
         };
         let got = acquired.record().lease.address.addr();

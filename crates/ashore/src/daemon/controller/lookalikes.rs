@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Refusal, RefusalKind};
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::shim_mac;
 use ashore_core::model::state::State;
@@ -61,7 +62,7 @@ impl Controller {
             "the link `{link}` in {}{whose} has this MAC on {parent}: remove it there",
             netns.path.display(),
         );
-        Refusal { hint: Some(hint.into()), ..refusal }
+        Refusal { remedy: Some(hint.into()), ..refusal }
     }
 
     /// The same for the shim on the parent of a network.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::about::About;
+
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::owner::Owners;
 use ashore_core::net::kind::LinkKind;

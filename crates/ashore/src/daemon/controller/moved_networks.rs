@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::Change;
@@ -63,20 +64,33 @@ impl Inner {
         let network = self.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
         let label = network.label();
         if network.adopted {
-            let hint = format!(
-                "create it again: docker network rm {label}, docker network create … -o parent={parent} {label}"
-            );
-            return Err(taken(
-                format!("network `{label}` belongs to Docker, and Docker chooses its parent"),
-                hint,
+            let engine = network.ownership().engine().unwrap_or_default();
+            let program = engine.program();
+            return Err(Refusal::new(
+                Code::NetworkOfEngine,
+                About::network(&network),
+                format!("network `{label}` belongs to {engine}, and {engine} chooses its parent"),
+                Some(
+                    Remedy::from("create it again: ")
+                        .and_run(format!("{program} network rm {label}"))
+                        .and(", ")
+                        .and_run(format!("{program} network create … -o parent={parent} {label}")),
+                ),
             ));
         }
         let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
         let on_it = self.state().endpoints_on(name).count();
         if host.link(&was).is_some() && was != is && on_it > 0 {
-            let off = if network.engine.is_some() { "docker stop" } else { "ashore detach" };
-            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists");
-            return Err(taken(message, format!("take them off first: {off} …")));
+            let off = network
+                .ownership()
+                .engine()
+                .map_or("ashore detach …".to_owned(), |engine| format!("{} stop …", engine.program()));
+            return Err(Refusal::new(
+                Code::EndpointsAttached,
+                About::network(&network).on(&was),
+                format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists"),
+                Some(Remedy::from("take them off first: ").and_run(off)),
+            ));
         }
         let moved = self.state().moved_to(&network, parent, host);
         let moved = moved.map_err(|error| of_a_move(&error, &network))?;
@@ -198,7 +212,7 @@ impl Controller {
                     "take the range out of that pool, as ashore router-config prints; or create the network again on `{}` with another range",
                     moved.parent
                 );
-                Err(Refusal { hint: Some(hint.into()), ..refusal })
+                Err(Refusal { remedy: Some(hint.into()), ..refusal })
             }
             Ok(warnings) => Ok(warnings),
         }
@@ -209,7 +223,7 @@ impl Controller {
 /// again, so the remedy says so.
 fn of_a_move(error: &NetworkError, network: &Network) -> Refusal {
     let mut refusal = refusal::network(error);
-    refusal.hint = match (error, refusal.hint.take()) {
+    refusal.remedy = match (error, refusal.remedy.take()) {
         (NetworkError::ParentIsPort { instead: Some(instead), .. }, _) => {
             let command = format!("ashore network move {} --parent {}", network.label(), instead.word());
             Some(Remedy::run(command))
@@ -234,8 +248,4 @@ fn still_told_by_engine(before: &Network, moved: &Network) -> Option<String> {
             moved.parent
         )
     })
-}
-
-fn taken(message: String, hint: String) -> Refusal {
-    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.into()) }
 }

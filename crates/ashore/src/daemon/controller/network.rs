@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use ashore_core::api::about::About;
 use ashore_core::api::document::Document;
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::lease::{Addressing, Fallback};
@@ -13,6 +14,7 @@ use ashore_core::model::state::Change;
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::NetworkName;
 use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::attach::AttachError;
 use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use ashore_wire::conflict::Profile;
@@ -200,19 +202,20 @@ impl Controller {
             .state()
             .networks
             .get(name)
-            .filter(|network| network.engine.is_some())
-            .cloned();
+            .and_then(|network| Some((network.clone(), network.ownership().engine()?)));
         match engines {
-            Some(network) if network.adopted => Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!("network `{}` belongs to Docker, and is adopted", network.label()),
-                hint: Some(format!("ashore adopt --undo {}", network.label()).into()),
-            }),
-            Some(network) => Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!("network `{}` belongs to Docker", network.label()),
-                hint: Some(format!("docker network rm {}", network.label()).into()),
-            }),
+            Some((network, engine)) if network.adopted => Err(Refusal::new(
+                Code::NetworkOfEngine,
+                About::network(&network),
+                format!("network `{}` belongs to {engine}, and is adopted", network.label()),
+                Some(Remedy::run(format!("ashore adopt --undo {}", network.label()))),
+            )),
+            Some((network, engine)) => Err(Refusal::new(
+                Code::NetworkOfEngine,
+                About::network(&network),
+                format!("network `{}` belongs to {engine}", network.label()),
+                Some(Remedy::run(format!("{} network rm {}", engine.program(), network.label()))),
+            )),
             None => self.remove_network(unlocked, name),
         }
     }
@@ -242,13 +245,13 @@ impl Controller {
     pub(super) fn import(&self, unlocked: &mut Unlocked, document: Document) -> Result<Reply, Refusal> {
         let mut inner = self.lock(unlocked);
         if let Some(Endpoint { network, name, .. }) = inner.state().endpoints.values().next() {
-            return Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!(
+            return Err(Refusal::of(
+                Code::EndpointsAttached,
+                format!(
                     "there are endpoints, such as `{name}` on `{network}`, and an import would forget them"
                 ),
-                hint: Some(format!("detach them first: ashore detach {network} {name}").into()),
-            });
+                Remedy::from("detach them first: ").and_run(format!("ashore detach {network} {name}")),
+            ));
         }
         inner.store.import(document).map_err(|error| refusal::import(&error))?;
         let lists: Vec<_> = inner.engines.inventories().cloned().collect();
@@ -283,15 +286,15 @@ impl Inner {
         let endpoints: Vec<&Endpoint> = self.state().endpoints_on(name).collect();
         match endpoints.as_slice() {
             [] => Ok(()),
-            [first, ..] => Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!(
-                    "network `{name}` has {} endpoint(s), such as `{}`",
-                    endpoints.len(),
-                    first.name
+            [first, ..] => Err(Refusal::new(
+                Code::EndpointsAttached,
+                About::endpoint(first, self.state()),
+                format!("network `{name}` has {} endpoint(s), such as `{}`", endpoints.len(), first.name),
+                Some(
+                    Remedy::from("detach them first: ")
+                        .and_run(format!("ashore detach {name} {}", first.name)),
                 ),
-                hint: Some(format!("detach them first: ashore detach {name} {}", first.name).into()),
-            }),
+            )),
         }
     }
 }

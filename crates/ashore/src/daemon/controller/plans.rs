@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::{PlannedStep, Reply};
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::{Endpoint, Stage};
@@ -117,9 +118,6 @@ pub(super) fn shown(steps: Vec<Step>) -> Vec<PlannedStep> {
 }
 
 fn changes_nothing() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: "that request changes nothing in the kernel, so there is nothing to plan".into(),
-        hint: None,
-    }
+    let message = "that request changes nothing in the kernel, so there is nothing to plan";
+    Refusal::new(Code::NothingToPlan, About::default(), message, None)
 }

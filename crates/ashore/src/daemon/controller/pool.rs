@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::Reply;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
@@ -400,11 +401,12 @@ impl Inner {
         let range_of = |subnet: &Subnet| self.handed_out_of(network, subnet);
         let ranges: Vec<_> = subnets.map(|subnet| (range_of(subnet), Some(subnet.clone()))).collect();
         if ranges.is_empty() {
-            return Err(Refusal {
-                kind: RefusalKind::Invalid,
-                message: format!("network `{}` hands out no IPv4 addresses of its own", network.label()),
-                hint: Some("to find the pool of the LAN itself: ashore pool-check".into()),
-            });
+            return Err(Refusal::new(
+                refused::Code::NoPoolToCheck,
+                About::network(network),
+                format!("network `{}` hands out no IPv4 addresses of its own", network.label()),
+                Some(Remedy::from("to find the pool of the LAN itself: ").and_run("ashore pool-check")),
+            ));
         }
         Ok(Asked { parent: network.parent.clone(), ranges })
     }
@@ -412,11 +414,12 @@ impl Inner {
 
 fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
     if question.range.is_some_and(|range| range.first().is_ipv6()) {
-        return Err(Refusal {
-            kind: RefusalKind::Invalid,
-            message: "an IPv6 range is in no DHCPv4 pool, and IPv6 hosts choose their own addresses".into(),
-            hint: None,
-        });
+        return Err(Refusal::new(
+            refused::Code::NoPoolToCheck,
+            About::default(),
+            "an IPv6 range is in no DHCPv4 pool, and IPv6 hosts choose their own addresses",
+            None,
+        ));
     }
     let (parent, range, subnet) = question.completed(host).map_err(|error| refusal::network(&error))?;
     Ok(Asked { parent, ranges: vec![(range, subnet)] })
@@ -424,20 +427,26 @@ fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal>
 
 /// Refuses an interface by which no DHCP server can be asked.
 fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
-    let refusal =
-        |message: String, hint: Option<Remedy>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
+    let refusal = |code, message: String, remedy: Option<Remedy>| {
+        Err(Refusal::new(code, About::parent(parent), message, remedy))
+    };
     match host.link(parent) {
         None => refusal(
+            refused::Code::ParentMissing,
             format!("`{parent}` does not exist, so no DHCP server can be asked by it"),
             Some(
                 "`ip link` lists the interfaces; a VLAN that Ashore makes is checked when its network is made"
                     .into(),
             ),
         ),
-        Some(link) if !link.up => {
-            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {} up", parent.word()).into()))
+        Some(link) if !link.up => refusal(
+            refused::Code::ParentDown,
+            format!("`{parent}` is down"),
+            Some(Remedy::run(format!("ip link set dev {} up", parent.word()))),
+        ),
+        Some(link) if !link.carrier => {
+            refusal(refused::Code::NoCarrier, format!("`{parent}` has no carrier: its cable is out"), None)
         }
-        Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
         Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),
         Some(_) => Ok(()),
     }

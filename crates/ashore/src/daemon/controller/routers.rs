@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::learned::Learned;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::Owners;
@@ -89,7 +90,7 @@ impl Controller {
         let stopped =
             unreconciled.chain(unwritten.map(|refusal| (Code::NotWritten, refusal.to_string(), refusal)));
         let stopped = stopped.map(|(code, message, refusal)| {
-            Trouble::new(code, About::default(), message, refusal.hint.clone())
+            Trouble::new(code, About::default(), message, refusal.remedy.clone())
         });
         let unreachable = self.lan.unreachable().into_iter().map(|unreachable| {
             let parent = &unreachable.parent;

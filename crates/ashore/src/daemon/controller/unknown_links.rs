@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::observed::{Link, Observed};
 use ashore_core::net::remedy::Remedy;

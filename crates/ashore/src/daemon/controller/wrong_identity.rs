@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::about::About;
+
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::state::State;

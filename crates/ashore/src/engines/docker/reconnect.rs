@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use ashore_core::api::about::About;
 use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::refusal::RefusalKind;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::remedy::Remedy;

@@ -90,7 +90,7 @@ fn implements() -> Value {
 pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
     match (&call.shape, reply) {
         (_, Some(Reply::Refused(refusal))) => {
-            Err(with_remedy(&refusal.message, refusal.hint.as_ref(), Front::Docker))
+            Err(with_remedy(&refusal.message, refusal.remedy.as_ref(), Front::Docker))
         }
         (Shape::Fixed(value), _) => Ok(value.clone()),
         (Shape::Pool, Some(Reply::Pool { key, told })) => {

@@ -156,7 +156,7 @@ impl Inner {
             let checked = self.state().check_address(network, name, net.addr(), &known);
             checked.map_err(|error| {
                 let refusal = refusal::attach(&error.into());
-                Refusal { hint: Some(OWN_IPAM.into()), ..refusal }
+                Refusal { remedy: Some(OWN_IPAM.into()), ..refusal }
             })?;
         }
         Ok(())

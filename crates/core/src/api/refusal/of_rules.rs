@@ -1,0 +1,269 @@
+//! The refusals of the rules. No match has a wildcard: a new error gets its code here, or does not compile.
+
+use super::{Code, Refusal};
+use crate::api::about::About;
+use crate::plan::diff::Blocked;
+use crate::plan::nic_move::BridgeError;
+use crate::rules::adopt::AdoptError;
+use crate::rules::allocate::AddressError;
+use crate::rules::attach::AttachError;
+use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+
+impl From<&NetworkError> for Refusal {
+    fn from(error: &NetworkError) -> Self {
+        Refusal::new(of_network(error), about_network(error), error.to_string(), error.remedy())
+    }
+}
+
+impl From<&AttachError> for Refusal {
+    fn from(error: &AttachError) -> Self {
+        Refusal::new(of_attach(error), about_attach(error), error.to_string(), error.remedy())
+    }
+}
+
+impl From<&AdoptError> for Refusal {
+    fn from(error: &AdoptError) -> Self {
+        let (code, label) = match error {
+            AdoptError::Network(error) => return error.into(),
+            AdoptError::NoNetwork { name, .. } => (Code::NoNetwork, name),
+            AdoptError::OtherDriver { name, .. } => (Code::OtherDriver, name),
+            AdoptError::Option { name, .. } | AdoptError::OwnNetwork(name) | AdoptError::NoParent(name) => {
+                (Code::NotAdoptable, name)
+            }
+            AdoptError::NotAdopted(name) => (Code::NotAdopted, name),
+        };
+        Refusal::new(code, About::label(label), error.to_string(), error.remedy())
+    }
+}
+
+impl From<&BridgeError> for Refusal {
+    fn from(error: &BridgeError) -> Self {
+        let (code, link) = match error {
+            BridgeError::NoNic { nic, .. } => (Code::ParentMissing, nic),
+            BridgeError::NicUnfit(nic, _) => (Code::ParentUnfit, nic),
+            BridgeError::NicIsPort { nic, .. } => (Code::NicIsPort, nic),
+            BridgeError::NicIsWifi(nic) => (Code::ParentIsWifi, nic),
+            BridgeError::NicDown { nic, up: false } => (Code::ParentDown, nic),
+            BridgeError::NicDown { nic, up: true } => (Code::NoCarrier, nic),
+            BridgeError::Carries { link, network, .. } => {
+                let about = About::label(network).on(link);
+                return Refusal::new(Code::NicInUse, about, error.to_string(), error.remedy());
+            }
+            BridgeError::HasUpper { link, .. } => (Code::NicInUse, link),
+            BridgeError::Unmovable { link, .. } => (Code::NicUnmovable, link),
+            BridgeError::BridgeExists(bridge) => (Code::BridgeExists, bridge),
+            BridgeError::NoBridge(bridge)
+            | BridgeError::NotInIt { bridge, .. }
+            | BridgeError::OtherMac { bridge, .. } => (Code::NoBridge, bridge),
+            BridgeError::OtherPorts { bridge, .. } => (Code::BridgeHasPorts, bridge),
+        };
+        Refusal::new(code, About::parent(link), error.to_string(), error.remedy())
+    }
+}
+
+impl From<&Blocked> for Refusal {
+    fn from(blocked: &Blocked) -> Self {
+        let (code, link) = match blocked {
+            Blocked::Link { name, .. } | Blocked::Vlan { name, .. } => (Code::InTheWay, name),
+            Blocked::Route { there, .. } => (Code::InTheWay, &there.route.dev),
+            Blocked::Unfiltered { bridge, .. } => (Code::BridgeNoLongerFilters, bridge),
+        };
+        Refusal::new(code, About::parent(link), blocked.to_string(), Some(blocked.remedy()))
+    }
+}
+
+fn of_network(error: &NetworkError) -> Code {
+    match error {
+        NetworkError::Exists(_) => Code::NetworkExists,
+        NetworkError::NoParent { .. } => Code::ParentMissing,
+        NetworkError::ParentUnnamed
+        | NetworkError::NoDefaultRoute { .. }
+        | NetworkError::NobodyInSubnet { .. }
+        | NetworkError::InternalOffLan { .. }
+        | NetworkError::SeveralParents { .. } => Code::ParentUnknown,
+        NetworkError::NoAddress { .. } | NetworkError::NoSubnet => Code::SubnetUnknown,
+        NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => Code::NoFreeRange,
+        NetworkError::NoRangeBesidePool { .. } => Code::NoRangeBesidePool,
+        NetworkError::RangeInPool { .. } => Code::RangeInPool,
+        NetworkError::ParentDown(_) => Code::ParentDown,
+        NetworkError::ParentIsNoBridge(_) => Code::ParentIsNoBridge,
+        NetworkError::ParentIsPort { .. } => Code::ParentIsPort,
+        NetworkError::ParentIsWifi(..) => Code::ParentIsWifi,
+        NetworkError::VlanOnWifi(_) => Code::VlanOnWifi,
+        NetworkError::BridgeFilters { .. } => Code::VlanNotOnBridge,
+        NetworkError::BridgeMixes { .. } => Code::BridgeUnfiltered,
+        NetworkError::GvrpOnBridge(_)
+        | NetworkError::GvrpOnForeign(_)
+        | NetworkError::TaggedWithoutVlan
+        | NetworkError::HostAddressWithoutAccess
+        | NetworkError::NoQueue(_)
+        | NetworkError::NoPorts(..) => Code::OptionsConflict,
+        NetworkError::NoVlan { .. } => Code::VlanIdUnfit,
+        NetworkError::VlanNameTaken { .. } => Code::VlanNameTaken,
+        NetworkError::ParentUnfit(..) => Code::ParentUnfit,
+        NetworkError::ParentHasChild { .. } => Code::ParentHasChild,
+        NetworkError::ParentTaken { .. } => Code::ParentTaken,
+        NetworkError::SubnetTooSmall(_) | NetworkError::SubnetUnfit(..) => Code::SubnetUnfit,
+        NetworkError::HostAddressOnLan { .. } => Code::AddressOnLan,
+        NetworkError::SubnetsOverlap(..) => Code::SubnetsOverlap,
+        NetworkError::ForeignSubnet { .. } => Code::ForeignSubnet,
+        NetworkError::RangeOutside(..) => Code::RangeOutside,
+        NetworkError::RangesOverlap { .. } => Code::RangesOverlap,
+        NetworkError::AddressOutside { .. } => Code::AddressOutside,
+        NetworkError::AddressUnfit { .. } => Code::AddressUnfit,
+        NetworkError::AddressTwice { .. }
+        | NetworkError::TwoRanges(..)
+        | NetworkError::TwoGateways(..)
+        | NetworkError::TwoAux(..) => Code::GivenTwice,
+        NetworkError::AddressHeld { .. } => Code::AddressHeld,
+        NetworkError::MtuTooLarge { .. } | NetworkError::MtuTooSmall { .. } => Code::MtuUnfit,
+        NetworkError::PassthruCutsHost { .. } => Code::PassthruCutsHost,
+        NetworkError::NoHostAccess(_) => Code::NoHostAccess,
+        NetworkError::StrictReversePath(_) => Code::StrictReversePath,
+        NetworkError::ShimByHand { .. } => Code::ShimByHand,
+        NetworkError::Leases(error) => match error {
+            LeaseError::Unheard(_) => Code::KindUnfit,
+            LeaseError::Range(_)
+            | LeaseError::NoRange(_)
+            | LeaseError::NotLeasing(_)
+            | LeaseError::Both(_)
+            | LeaseError::Tagged => Code::OptionsConflict,
+            LeaseError::NoServer(_) => Code::AddressUnfit,
+        },
+        NetworkError::Ipv6(error) => match error {
+            Ipv6Error::Unheard(_) | Ipv6Error::OneMac(_) => Code::KindUnfit,
+            Ipv6Error::Subnet(..) => Code::OptionsConflict,
+        },
+    }
+}
+
+/// What a network's error concerns. The name of a network that is not made concerns nothing yet.
+fn about_network(error: &NetworkError) -> About {
+    match error {
+        NetworkError::Exists(name) => About::label(name.as_str()),
+        NetworkError::ParentTaken { parent, network, .. } => About::label(network).on(parent),
+        NetworkError::RangesOverlap { network, .. } => About::label(network),
+        NetworkError::NoParent { parent, .. }
+        | NetworkError::NoAddress { parent, .. }
+        | NetworkError::ParentDown(parent)
+        | NetworkError::ParentIsNoBridge(parent)
+        | NetworkError::ParentIsPort { parent, .. }
+        | NetworkError::ParentIsWifi(parent, _)
+        | NetworkError::NoVlan { parent, .. }
+        | NetworkError::GvrpOnForeign(parent)
+        | NetworkError::ParentUnfit(parent, _)
+        | NetworkError::ParentHasChild { parent, .. }
+        | NetworkError::ForeignSubnet { parent, .. }
+        | NetworkError::MtuTooLarge { parent, .. }
+        | NetworkError::PassthruCutsHost { parent, .. }
+        | NetworkError::StrictReversePath(parent) => About::parent(parent),
+        NetworkError::VlanOnWifi(vlan)
+        | NetworkError::BridgeFilters { vlan, .. }
+        | NetworkError::BridgeMixes { vlan, .. }
+        | NetworkError::GvrpOnBridge(vlan) => About::parent(&vlan.lower),
+        NetworkError::VlanNameTaken { name, .. } => About::parent(name),
+        NetworkError::ShimByHand { ip, link } => About::address(*ip).on(link),
+        NetworkError::HostAddressOnLan { ip, .. }
+        | NetworkError::RangeHoldsNothing { ip, .. }
+        | NetworkError::AddressOutside { ip, .. }
+        | NetworkError::AddressUnfit { ip, .. }
+        | NetworkError::AddressTwice { ip, .. } => About::address(*ip),
+        NetworkError::Leases(LeaseError::NoServer(ip) | LeaseError::Both(ip)) => About::address((*ip).into()),
+        NetworkError::ParentUnnamed
+        | NetworkError::NoDefaultRoute { .. }
+        | NetworkError::NobodyInSubnet { .. }
+        | NetworkError::InternalOffLan { .. }
+        | NetworkError::SeveralParents { .. }
+        | NetworkError::NoFreeRange(_)
+        | NetworkError::NoRangeBesidePool { .. }
+        | NetworkError::RangeInPool { .. }
+        | NetworkError::TaggedWithoutVlan
+        | NetworkError::NoSubnet
+        | NetworkError::SubnetTooSmall(_)
+        | NetworkError::SubnetUnfit(..)
+        | NetworkError::SubnetsOverlap(..)
+        | NetworkError::RangeOutside(..)
+        | NetworkError::AddressHeld { .. }
+        | NetworkError::MtuTooSmall { .. }
+        | NetworkError::NoHostAccess(_)
+        | NetworkError::HostAddressWithoutAccess
+        | NetworkError::TwoRanges(..)
+        | NetworkError::TwoGateways(..)
+        | NetworkError::TwoAux(..)
+        | NetworkError::NoQueue(_)
+        | NetworkError::NoPorts(..)
+        | NetworkError::Leases(_)
+        | NetworkError::Ipv6(_) => About::default(),
+    }
+}
+
+fn of_address(error: &AddressError) -> Code {
+    match error {
+        AddressError::Outside { .. } => Code::AddressOutside,
+        AddressError::Unassignable { .. } => Code::AddressUnfit,
+        AddressError::Held { .. } => Code::AddressHeld,
+        AddressError::Host(_) => Code::AddressOfHost,
+        AddressError::OnLan { .. } => Code::AddressOnLan,
+        AddressError::NotLeased { .. } => Code::AddressNotLeased,
+        AddressError::BeingTaken(_) => Code::AddressBeingTaken,
+        AddressError::TwoOfFamily(..) => Code::GivenTwice,
+        AddressError::Exhausted { .. } => Code::RangeUsedUp,
+    }
+}
+
+fn about_address(error: &AddressError) -> About {
+    match error {
+        AddressError::Outside { ip, network, .. } | AddressError::Held { ip, network, .. } => {
+            About { address: Some(*ip), ..About::label(network) }
+        }
+        AddressError::Unassignable { ip, .. }
+        | AddressError::Host(ip)
+        | AddressError::OnLan { ip, .. }
+        | AddressError::NotLeased { ip, .. }
+        | AddressError::BeingTaken(ip) => About::address(*ip),
+        AddressError::TwoOfFamily(..) => About::default(),
+        AddressError::Exhausted { network, .. } => About::label(network),
+    }
+}
+
+fn of_attach(error: &AttachError) -> Code {
+    match error {
+        AttachError::NoNetwork(_) => Code::NoNetwork,
+        AttachError::NameTaken { .. } => Code::NameTaken,
+        AttachError::ParentGone { .. } => Code::ParentGone,
+        AttachError::ParentDown(_) => Code::ParentDown,
+        AttachError::ParentIsPort { .. } => Code::ParentIsPort,
+        AttachError::PassthruTaken { .. } => Code::PassthruTaken,
+        AttachError::HostNamespace(_) => Code::HostNamespace,
+        AttachError::IfnameTaken { .. } => Code::IfnameTaken,
+        AttachError::DefaultRouteTaken { .. } => Code::DefaultRouteTaken,
+        AttachError::MacOnIpvlan(_) => Code::MacNotSettable,
+        AttachError::MacUnfit(_) => Code::MacUnfit,
+        AttachError::MacTaken { .. } => Code::MacTaken,
+        AttachError::CutsHost(error) => of_network(error),
+        AttachError::Address(error) => of_address(error),
+    }
+}
+
+fn about_attach(error: &AttachError) -> About {
+    match error {
+        AttachError::NoNetwork(name) => About::label(name.as_str()),
+        AttachError::NameTaken { network, name, .. }
+        | AttachError::DefaultRouteTaken { network, name, .. } => {
+            About { endpoint: Some(name.clone()), ..About::label(network) }
+        }
+        AttachError::ParentGone { parent, network, .. }
+        | AttachError::ParentIsPort { parent, network, .. } => About::label(network).on(parent),
+        AttachError::ParentDown(parent) => About::parent(parent),
+        AttachError::PassthruTaken { parent, holder } => {
+            About { endpoint: Some(holder.clone()), ..About::parent(parent) }
+        }
+        AttachError::HostNamespace(_)
+        | AttachError::IfnameTaken { .. }
+        | AttachError::MacOnIpvlan(_)
+        | AttachError::MacUnfit(_)
+        | AttachError::MacTaken { .. } => About::default(),
+        AttachError::CutsHost(error) => about_network(error),
+        AttachError::Address(error) => about_address(error),
+    }
+}
