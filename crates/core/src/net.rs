@@ -1,6 +1,7 @@
 //! Networking vocabulary: names, links, the changes that can be made to a host, and what can be observed of
 //! it.
 
+pub mod choice;
 pub mod family;
 pub mod kind;
 pub mod link;

@@ -13,7 +13,7 @@ pub mod lists;
 pub mod moved;
 pub mod pools;
 #[cfg(test)]
-mod remedies;
+pub(crate) mod remedies;
 pub mod remember;
 pub mod spare;
 pub mod wrong_identity;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// misunderstand. A new kind of request is no such change: an earlier daemon refuses it by itself. Nor is a field
 /// of another form, as when troubles became values: a program that expects the other form does not misunderstand
 /// it, but says that it does not understand it, with both versions and what helps. A raised protocol would refuse
-/// it all other requests too, which are as they were.
+/// it all other requests too, which are as they were. Nor is a further field, such as the code of a refusal, which an
+/// earlier program ignores.
 pub const PROTOCOL: u64 = 1;
 
 /// The part of an envelope that all versions understand.

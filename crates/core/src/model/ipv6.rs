@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::net::choice::NoSuchChoice;
+
 /// The source of a network's IPv6 addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,10 +51,10 @@ impl fmt::Display for Ipv6Mode {
 }
 
 impl FromStr for Ipv6Mode {
-    type Err = String;
+    type Err = NoSuchChoice;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoSuchChoice> {
         let named = Ipv6Mode::ALL.into_iter().find(|mode| mode.to_string() == text);
-        named.ok_or_else(|| format!("`{text}` is not one of auto, slaac, dhcp, range and off"))
+        named.ok_or_else(|| NoSuchChoice::new(text, &["auto", "slaac", "dhcp", "range", "off"]))
     }
 }

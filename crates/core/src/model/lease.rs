@@ -10,6 +10,7 @@ use ashore_wire::{Mac, dhcp6};
 use serde::{Deserialize, Serialize};
 
 use crate::model::moment::Moment;
+use crate::net::choice::NoSuchChoice;
 use crate::net::name::IfName;
 
 /// The source of a network's IPv4 addresses.
@@ -32,13 +33,13 @@ impl Addressing {
 }
 
 impl FromStr for Addressing {
-    type Err = String;
+    type Err = NoSuchChoice;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoSuchChoice> {
         match text {
             "range" => Ok(Addressing::Range),
             "dhcp" => Ok(Addressing::Dhcp),
-            _ => Err(format!("`{text}` is neither range nor dhcp")),
+            _ => Err(NoSuchChoice::new(text, &["range", "dhcp"])),
         }
     }
 }
@@ -109,23 +110,23 @@ impl From<Release> for String {
 }
 
 impl FromStr for Release {
-    type Err = String;
+    type Err = NoSuchChoice;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoSuchChoice> {
         match (text, text.strip_prefix("on_remove:").map(str::parse)) {
             ("never", _) => Ok(Release::Never),
             ("on_stop", _) => Ok(Release::OnStop),
             ("on_remove", _) => Ok(Release::default()),
             (_, Some(Ok(seconds))) => Ok(Release::OnRemove(seconds)),
-            _ => Err(format!("`{text}` is not one of never, on_stop, on_remove and on_remove:SECONDS")),
+            _ => Err(NoSuchChoice::new(text, &["never", "on_stop", "on_remove", "on_remove:SECONDS"])),
         }
     }
 }
 
 impl TryFrom<String> for Release {
-    type Error = String;
+    type Error = NoSuchChoice;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, NoSuchChoice> {
         text.parse()
     }
 }
@@ -142,13 +143,13 @@ pub enum Fallback {
 }
 
 impl FromStr for Fallback {
-    type Err = String;
+    type Err = NoSuchChoice;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoSuchChoice> {
         match text {
             "none" => Ok(Fallback::None),
             "range" => Ok(Fallback::Range),
-            _ => Err(format!("`{text}` is neither none nor range")),
+            _ => Err(NoSuchChoice::new(text, &["none", "range"])),
         }
     }
 }

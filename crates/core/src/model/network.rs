@@ -241,7 +241,7 @@ impl Network {
 
     /// The front by which it was created, and would be created again.
     pub fn front(&self) -> Front {
-        if self.engine.is_some() { Front::Docker } else { Front::CommandLine }
+        self.ownership().engine().map_or(Front::CommandLine, EngineKind::front)
     }
 
     /// The remedy if its parent is gone and does not come back. Most often the interface has a new name since
@@ -252,16 +252,17 @@ impl Network {
         let new = now.map_or("NEW", IfName::as_str);
         let now = now.map_or_else(String::new, |now| format!("its subnet is on `{now}` now; "));
         if self.adopted {
+            let engine = self.ownership().engine().unwrap_or_default().program();
             return Remedy::from(format!(
                 "{now}if it has another name now, create the network again on that interface: "
             ))
-            .and_run(format!("docker network disconnect -f {label} NAME"))
+            .and_run(format!("{engine} network disconnect -f {label} NAME"))
             .and(" for each container, ")
-            .and_run(format!("docker network rm {label}"))
+            .and_run(format!("{engine} network rm {label}"))
             .and(", ")
-            .and_run(format!("docker network create … -o parent={new} {label}"))
+            .and_run(format!("{engine} network create … -o parent={new} {label}"))
             .and(", and ")
-            .and_run(format!("docker network connect {label} NAME"));
+            .and_run(format!("{engine} network connect {label} NAME"));
         }
         Remedy::from(format!("{now}if it has another name now: "))
             .and_run(format!("ashore network move {label} --parent {new}"))

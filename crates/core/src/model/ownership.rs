@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::net::remedy::Front;
+
 /// A kind of container engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +43,13 @@ pub enum Ownership {
 impl EngineKind {
     /// All kinds.
     pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
+
+    /// The front by which its users ask. Podman takes the options of a network by the names that Docker takes.
+    pub fn front(self) -> Front {
+        match self {
+            EngineKind::Docker | EngineKind::Podman => Front::Docker,
+        }
+    }
 
     /// The program by which its users call it.
     pub fn program(self) -> &'static str {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::lease::{Addressing, Fallback, LeaseOptions};
 use crate::model::network::{Network, Subnet};
 use crate::net::name::IfName;
-use crate::net::range::Range;
+use crate::net::range::{Range, RangeError};
 
 /// The subnet that an engine is told if it would refuse the real one. Docker up to 26 accepts no automatic
 /// pool into which the host has a route, which is true of the LAN's subnet, with one exception: this one
@@ -95,10 +95,26 @@ impl fmt::Display for PoolKey {
     }
 }
 
-impl FromStr for PoolKey {
-    type Err = String;
+/// Why a text is not a pool's key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolKeyError {
+    /// It does not begin with a subnet.
+    #[error("{0:?} is not a pool: it must begin with a subnet")]
+    NoSubnet(String),
+    /// What follows is no range.
+    #[error("{text:?} is not a pool: {error}")]
+    Range {
+        /// The text.
+        text: String,
+        /// What is wrong with the range.
+        error: RangeError,
+    },
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for PoolKey {
+    type Err = PoolKeyError;
+
+    fn from_str(text: &str) -> Result<Self, PoolKeyError> {
         let (parts, addressing) = match text.strip_suffix(LEASED) {
             None => (text, Addressing::Range),
             Some(parts) => (parts, Addressing::Dhcp),
@@ -107,9 +123,9 @@ impl FromStr for PoolKey {
             None => (parts, None),
             Some((net, range)) => (net, Some(range)),
         };
-        let range =
-            range.map(str::parse).transpose().map_err(|error| format!("{text:?} is not a pool: {error}"))?;
-        let net = net.parse().map_err(|_| format!("{text:?} is not a pool: it must begin with a subnet"))?;
+        let range = range.map(str::parse).transpose();
+        let range = range.map_err(|error| PoolKeyError::Range { text: text.to_owned(), error })?;
+        let net = net.parse().map_err(|_| PoolKeyError::NoSubnet(text.to_owned()))?;
         Ok(PoolKey { net, range, addressing })
     }
 }
@@ -121,9 +137,9 @@ impl From<PoolKey> for String {
 }
 
 impl TryFrom<String> for PoolKey {
-    type Error = String;
+    type Error = PoolKeyError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, PoolKeyError> {
         text.parse()
     }
 }

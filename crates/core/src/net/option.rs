@@ -118,6 +118,14 @@ options! {
         "bridge, in a VLAN: deliver frames to the endpoints tagged, for containers that speak 802.1Q";
 }
 
+/// The option by which an engine takes addresses from Ashore. The command line, which does so by itself, has no such
+/// option.
+pub static IPAM_DRIVER: NetworkOption = NetworkOption {
+    flag: "ipam-driver",
+    takes: Value("NAME"),
+    docker: &[Flag("ipam-driver")],
+    help: "Driver that chooses the addresses",
+};
 /// Options of an attach that Docker has too. They are no options of a network.
 pub static NAME: NetworkOption = NetworkOption {
     flag: "name",
@@ -166,6 +174,35 @@ impl NetworkOption {
         }
     }
 
+    /// The option in a Compose file: its line, and the keys that this line is under.
+    pub fn in_compose(&self, value: Option<&str>) -> String {
+        let value = value.or(if let Switch(set) = self.takes { Some(set) } else { None });
+        match self.docker[0] {
+            Driver(name) => under("`driver_opts:`", name, value),
+            Ipam(name) => under("`ipam:`, `options:`", name, value),
+            Flag("aux-address") => match value.and_then(|value| value.split_once('=')) {
+                Some((name, ip)) => under("`aux_addresses:`", name, Some(ip)),
+                None => line("aux_addresses", None),
+            },
+            Flag("ipam-driver") => under("`ipam:`", "driver", value),
+            Flag("internal") => line("internal", Some("true")),
+            Flag("name") => line("container_name", value),
+            Flag("ip") => line("ipv4_address", value),
+            Flag(name @ "mac-address") => line(&name.replace('-', "_"), value),
+            Flag(name) => under("`ipam:`, `config:`", &name.replace('-', "_"), value),
+        }
+    }
+
+    /// The option for the IPAM driver in `docker network create`.
+    pub fn in_docker_ipam(&self, value: &str) -> String {
+        format!("--ipam-opt {}={value}", self.of_ipam().unwrap_or(self.flag))
+    }
+
+    /// The option for the IPAM driver in a Compose file.
+    pub fn in_compose_ipam(&self, value: &str) -> String {
+        under("`ipam:`, `options:`", self.of_ipam().unwrap_or(self.flag), Some(value))
+    }
+
     /// The option in `docker network create`.
     pub fn in_docker(&self, value: Option<&str>) -> String {
         let value = value.or(if let Switch(set) = self.takes { Some(set) } else { None }).unwrap_or_default();
@@ -178,4 +215,18 @@ impl NetworkOption {
             Ipam(name) => format!("--ipam-opt {name}={value}"),
         }
     }
+}
+
+/// A line of a Compose file. Values that YAML takes for others than words are quoted.
+fn line(key: &str, value: Option<&str>) -> String {
+    match value {
+        Some("") | None => format!("`{key}:`"),
+        Some(value @ ("yes" | "no" | "on" | "off")) => format!("`{key}: \"{value}\"`"),
+        Some(value) => format!("`{key}: {value}`"),
+    }
+}
+
+/// A line of a Compose file, and the keys that it is under.
+fn under(keys: &str, key: &str, value: Option<&str>) -> String {
+    format!("{} under {keys}", line(key, value))
 }

@@ -7,20 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use super::option::NetworkOption;
 
-/// Who asked, and in whose words the answer is given.
+/// Who asked, and in whose words the answer is given. An engine that spells options otherwise gets an arm of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Front {
     /// The command line, `ashore`.
     CommandLine,
-    /// Docker: `docker network create`, or a Compose file.
+    /// `docker network create`.
     Docker,
+    /// A Compose file. Its networks reach Ashore by Docker, whose calls do not say that Compose made them.
+    Compose,
 }
 
 impl Front {
+    /// All of them.
+    pub const ALL: [Front; 3] = [Front::CommandLine, Front::Docker, Front::Compose];
+
     /// The program of the engine whose words these are. The users of the command line have Docker's most often.
     fn engine(self) -> &'static str {
         match self {
-            Front::CommandLine | Front::Docker => "docker",
+            Front::CommandLine | Front::Docker | Front::Compose => "docker",
         }
     }
 }
@@ -41,12 +46,16 @@ enum Part {
     Set(&'static NetworkOption, Option<String>),
     /// An option to leave out.
     Unset(&'static NetworkOption),
+    /// An option to give to the IPAM driver too, with its value.
+    Ipam(&'static NetworkOption, String),
     /// A command to run. It is the same whoever asked.
     Run(String),
     /// A command of the engine that asked, without the name of its program.
     Engine(String),
-    /// Words for the users of one front only.
-    Only(Front, String),
+    /// Words for the users of the command line only.
+    OnCommandLine(String),
+    /// A remedy for the users of engines only.
+    InEngine(Remedy),
 }
 
 impl Remedy {
@@ -101,9 +110,19 @@ impl Remedy {
         self.with(Part::Engine(command.into()))
     }
 
-    /// Adds words for the users of one front only.
-    pub fn only(self, front: Front, words: impl Into<String>) -> Self {
-        self.with(Part::Only(front, words.into()))
+    /// Adds an option to give to the IPAM driver, with its value. The command line gives options to one driver.
+    pub fn and_set_ipam(self, option: &'static NetworkOption, value: impl Into<String>) -> Self {
+        self.with(Part::Ipam(option, value.into()))
+    }
+
+    /// Adds words for the users of the command line only.
+    pub fn on_command_line(self, words: impl Into<String>) -> Self {
+        self.with(Part::OnCommandLine(words.into()))
+    }
+
+    /// Adds a remedy for the users of engines only.
+    pub fn in_engine(self, remedy: impl Into<Remedy>) -> Self {
+        self.with(Part::InEngine(remedy.into()))
     }
 
     fn with(mut self, part: Part) -> Self {
@@ -136,14 +155,21 @@ impl Remedy {
         let option = |option: &NetworkOption, value: Option<&str>| match front {
             Front::CommandLine => option.on_command_line(value),
             Front::Docker => option.in_docker(value),
+            Front::Compose => option.in_compose(value),
         };
         let part = |part: &Part| match part {
             Part::Text(words) | Part::Run(words) => words.clone(),
             Part::Engine(command) => format!("{} {command}", front.engine()),
             Part::Set(name, value) => option(name, value.as_deref()),
             Part::Unset(name) => format!("leave {} out", option(name, None)),
-            Part::Only(of, words) if *of == front => words.clone(),
-            Part::Only(..) => String::new(),
+            Part::Ipam(name, value) => match front {
+                Front::CommandLine => name.on_command_line(Some(value)),
+                Front::Docker => name.in_docker_ipam(value),
+                Front::Compose => name.in_compose_ipam(value),
+            },
+            Part::OnCommandLine(words) if front == Front::CommandLine => words.clone(),
+            Part::InEngine(remedy) if front != Front::CommandLine => remedy.spelled(front),
+            Part::OnCommandLine(_) | Part::InEngine(_) => String::new(),
         };
         self.0.iter().map(part).collect()
     }
@@ -193,28 +219,51 @@ impl From<Remedy> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::option::{
-        ALL, DHCP, GVRP, HOST_ACCESS, INTERNAL, IP_RANGE, KIND, PARENT, SUBNET, of_driver, of_ipam,
-    };
+    use crate::net::option::{ALL, IP, IPAM_DRIVER, KIND, MAC, NAME, PARENT, Takes, of_driver, of_ipam};
 
+    /// Each option, to give and to leave out, in the words of each front, as in `remedy/spelled.txt`.
     #[test]
     fn each_front_reads_its_own_names() {
-        let rows = [
-            (Remedy::set(&KIND, "bridge"), "--kind bridge", "-o kind=bridge"),
-            (Remedy::give(&PARENT), "--parent", "-o parent="),
-            (Remedy::set(&HOST_ACCESS, "no"), "--host-access no", "-o host_access=no"),
-            (Remedy::give(&IP_RANGE), "--ip-range", "--ip-range"),
-            (Remedy::set(&SUBNET, "10.0.0.0/8"), "--subnet 10.0.0.0/8", "--subnet 10.0.0.0/8"),
-            (Remedy::unset(&DHCP), "leave --dhcp out", "leave --ipam-opt addressing=dhcp out"),
-            (Remedy::unset(&GVRP), "leave --gvrp out", "leave -o gvrp=yes out"),
-            (Remedy::give(&INTERNAL), "--internal", "--internal"),
-            (Remedy::run("ashore status"), "ashore status", "ashore status"),
-            (Remedy::from("a").only(Front::Docker, "b").and("c"), "ac", "abc"),
-        ];
-        for (remedy, on_command_line, in_docker) in rows {
-            assert_eq!(remedy.spelled(Front::CommandLine), on_command_line);
-            assert_eq!(remedy.spelled(Front::Docker), in_docker);
+        let mut lines = Vec::new();
+        for option in ALL.iter().copied().chain([&NAME, &MAC, &IP, &IPAM_DRIVER]) {
+            let example = match option.flag {
+                "aux-address" => "host=192.168.88.9",
+                "host-access" => "no",
+                "conflict" => "off",
+                "subnet" => "192.168.88.0/24",
+                _ => "X",
+            };
+            let give = match option.takes {
+                Takes::Value(_) => Remedy::set(option, example),
+                Takes::Switch(_) => Remedy::give(option),
+            };
+            for remedy in [give, Remedy::give(option), Remedy::unset(option)] {
+                lines.push(Front::ALL.map(|front| remedy.spelled(front)).join(" | "));
+            }
         }
+        lines.dedup();
+        let written = include_str!("remedy/spelled.txt").lines().skip(1);
+        assert_eq!(
+            lines,
+            written.collect::<Vec<_>>(),
+            "the second is remedy/spelled.txt:\n{}",
+            lines.join("\n")
+        );
+    }
+
+    #[test]
+    fn what_is_for_one_front_is_read_there_alone() {
+        let remedy =
+            Remedy::from("a").on_command_line("b").in_engine(Remedy::from("c").and_set(&KIND, "bridge"));
+        let said = remedy.and_run(" d").and_engine("e");
+        assert_eq!(said.spelled(Front::CommandLine), "ab ddocker e");
+        assert_eq!(said.spelled(Front::Docker), "ac-o kind=bridge ddocker e");
+        assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
+        let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
+        let spelled = Front::ALL.map(|front| parent.spelled(front));
+        let expected =
+            ["--parent eth0", "--ipam-opt parent=eth0", "`parent: eth0` under `ipam:`, `options:`"];
+        assert_eq!(spelled, expected);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::net::name::IfName;
 use crate::net::observed::{
     IPV6_METRIC, Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
-use crate::net::remedy::{Front, Remedy};
+use crate::net::remedy::Remedy;
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
 use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
@@ -88,7 +88,7 @@ impl Blocked {
         const BY_ADDRESS: u8 = 2;
         match self {
             Blocked::Link { place: Place::Netns(_), name } => Remedy::default()
-                .only(Front::CommandLine, "choose another name with --ifname, or ")
+                .on_command_line("choose another name with --ifname, or ")
                 .and(format!("remove `{name}` in that namespace")),
             Blocked::Link { place: Place::Host, name } => Remedy::from("rename it while it is down: ")
                 .and_run(format!("ip link set dev {} name NEW", name.word())),
@@ -99,7 +99,7 @@ impl Blocked {
             }
             Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
                 let keep = "keep that default route and attach this one with --no-default-route, or ";
-                Remedy::default().only(Front::CommandLine, keep).and("remove that route")
+                Remedy::default().on_command_line(keep).and("remove that route")
             }
             // Without this route the link's other addresses would reach nobody.
             Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => Remedy::from(format!(
@@ -587,6 +587,7 @@ impl Diff<'_> {
 mod tests {
     use super::*;
     use crate::net::link::Netns;
+    use crate::net::remedy::Front;
 
     #[test]
     fn a_plan_is_empty_if_nothing_is_to_be_done_and_nothing_is_in_the_way() {

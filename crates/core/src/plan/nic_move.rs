@@ -207,7 +207,7 @@ impl State {
                 link: link.clone(),
                 network: network.label().to_owned(),
                 kind: network.kind,
-                engine: network.engine.is_some(),
+                engine: network.ownership().engine(),
             }),
         }
     }

@@ -8,7 +8,7 @@ use crate::model::inventory::{Inventory, ListedNetwork};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{EngineNetwork, Network, Subnet};
-use crate::model::ownership::EngineId;
+use crate::model::ownership::{EngineId, EngineKind};
 use crate::model::state::{Change, State};
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::engine_link_name;
@@ -16,7 +16,7 @@ use crate::net::name::{IfName, NetworkName};
 use crate::net::observed::View;
 use crate::net::option::PARENT;
 use crate::net::range::Range;
-use crate::net::remedy::{Front, Remedy};
+use crate::net::remedy::Remedy;
 use crate::net::text::list;
 use crate::net::vlan::Membership;
 use crate::rules::create::NetworkError;
@@ -25,8 +25,10 @@ use crate::rules::create::NetworkError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdoptError {
     /// The engine has no such network.
-    #[error("Docker has no network `{name}`; networks of its macvlan and ipvlan drivers: {present}")]
+    #[error("{engine} has no network `{name}`; networks of its macvlan and ipvlan drivers: {present}")]
     NoNetwork {
+        /// The kind of the engine.
+        engine: EngineKind,
         /// The requested name.
         name: String,
         /// The networks that can be adopted.
@@ -37,6 +39,8 @@ pub enum AdoptError {
         "network `{name}` is of the driver `{driver}`, and only networks of macvlan and ipvlan can be adopted"
     )]
     OtherDriver {
+        /// The kind of the engine.
+        engine: EngineKind,
         /// The network.
         name: String,
         /// Its driver.
@@ -46,8 +50,13 @@ pub enum AdoptError {
     #[error("network `{0}` is Ashore's own, and already has what adoption would add")]
     OwnNetwork(String),
     /// The driver made a dummy link as its parent.
-    #[error("network `{0}` has no parent, so it is on no LAN")]
-    NoParent(String),
+    #[error("network `{name}` has no parent, so it is on no LAN")]
+    NoParent {
+        /// The kind of the engine.
+        engine: EngineKind,
+        /// The network.
+        name: String,
+    },
     /// An option has an unknown value.
     #[error("network `{name}` has {option}={value}, which Ashore does not know")]
     Option {
@@ -70,11 +79,16 @@ impl AdoptError {
     /// The remedy, or `None` if the message says enough.
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            AdoptError::NoNetwork { .. } => Remedy::from("see them with: ").and_run("docker network ls"),
-            AdoptError::OtherDriver { .. } => Remedy::from("make one that faces the LAN: ")
-                .and_run("docker network create -d ashore --ipam-driver ashore NAME"),
-            AdoptError::NoParent(_) => {
-                Remedy::from("create it again with ").and_set(&PARENT, "eth0").in_words_of(Front::Docker)
+            AdoptError::NoNetwork { engine, .. } => {
+                Remedy::from("see them with: ").and_run(format!("{} network ls", engine.program()))
+            }
+            AdoptError::OtherDriver { engine, .. } => {
+                let create = "network create -d ashore --ipam-driver ashore NAME";
+                Remedy::from("make one that faces the LAN: ")
+                    .and_run(format!("{} {create}", engine.program()))
+            }
+            AdoptError::NoParent { engine, .. } => {
+                Remedy::from("create it again with ").and_set(&PARENT, "eth0").in_words_of(engine.front())
             }
             AdoptError::NotAdopted(_) => {
                 Remedy::from("list the adopted networks with: ").and_run("ashore network ls")
@@ -105,10 +119,15 @@ impl ListedNetwork {
                 Some(mode) => format!("ipvlan:{mode}").parse().map_err(|_| unknown("ipvlan_mode", mode))?,
             },
             driver => {
-                return Err(AdoptError::OtherDriver { name: self.name.clone(), driver: driver.to_owned() });
+                return Err(AdoptError::OtherDriver {
+                    engine: engine.kind,
+                    name: self.name.clone(),
+                    driver: driver.to_owned(),
+                });
             }
         };
-        let parent = option("parent").ok_or_else(|| AdoptError::NoParent(self.name.clone()))?;
+        let parent = option("parent")
+            .ok_or_else(|| AdoptError::NoParent { engine: engine.kind, name: self.name.clone() })?;
         let subnets = self.subnets.iter().map(|listed| Subnet {
             net: listed.net.trunc(),
             range: listed.range.as_ref().map(Range::of_net),
@@ -162,7 +181,7 @@ impl State {
             let could =
                 inventory.networks.iter().filter(|n| ["macvlan", "ipvlan"].contains(&n.driver.as_str()));
             let present = list(could.map(|network| format!("`{}`", network.name)));
-            return Err(AdoptError::NoNetwork { name: name.to_owned(), present });
+            return Err(AdoptError::NoNetwork { engine: inventory.kind, name: name.to_owned(), present });
         };
         if self.network_of_engine(&listed.id).is_some_and(|network| !network.adopted) {
             return Err(AdoptError::OwnNetwork(listed.name.clone()));

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::model::endpoint::{self, Endpoint};
 use crate::model::identity::{self, Identity, Scope};
 use crate::model::network::{Network, Subnet};
+use crate::model::ownership::EngineKind;
 use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::name::EndpointName;
@@ -68,8 +69,8 @@ pub enum AddressError {
         endpoint: Option<String>,
         /// The network's label.
         network: String,
-        /// Whether an engine manages the endpoint's container.
-        of_engine: bool,
+        /// The kind of the engine that has the endpoint's container, if one has it.
+        engine: Option<EngineKind>,
     },
     /// The requested address is the host's own.
     #[error("{0} is this host's own address")]
@@ -111,8 +112,8 @@ pub enum AddressError {
         holders: String,
         /// The subnet, for the hint.
         subnet: IpNet,
-        /// Whether the network belongs to an engine.
-        of_engine: bool,
+        /// The kind of the engine that has the network, if one has it.
+        engine: Option<EngineKind>,
         /// The machine that answers for most of the range, if there is one.
         answers_for_all: Option<Claimant>,
     },
@@ -138,24 +139,25 @@ impl AddressError {
             AddressError::Held { endpoint: None, .. } => clear_of_range(
                 "try again in a second, when it is known which container has it; or ".into(),
             ),
-            AddressError::Held { endpoint: Some(endpoint), network, of_engine: false, .. } => {
+            AddressError::Held { endpoint: Some(endpoint), network, engine: None, .. } => {
                 Remedy::from("free it with: ").and_run(format!("ashore detach {network} {endpoint}"))
             }
             // The other container gets another address only while this one is in use.
-            AddressError::Held { endpoint: Some(endpoint), network, of_engine: true, .. } => {
+            AddressError::Held { endpoint: Some(endpoint), network, engine: Some(engine), .. } => {
+                let engine = engine.program();
                 clear_of_range(Remedy::default())
                     .and("; or ")
-                    .and_run(format!("docker network disconnect {network} {endpoint}"))
+                    .and_run(format!("{engine} network disconnect {network} {endpoint}"))
                     .and(", start this container, and ")
-                    .and_run(format!("docker network connect {network} {endpoint}"))
+                    .and_run(format!("{engine} network connect {network} {endpoint}"))
             }
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
                 Some(known_as) => format!("remove the address from {known_as}, or choose a free one").into(),
                 None => "give that machine another address, or choose a free one".into(),
             },
-            AddressError::Exhausted { network, subnet, of_engine, answers_for_all, .. } => {
-                let (front, program) =
-                    if *of_engine { (Front::Docker, "docker") } else { (Front::CommandLine, "ashore") };
+            AddressError::Exhausted { network, subnet, engine, answers_for_all, .. } => {
+                let front = engine.map_or(Front::CommandLine, EngineKind::front);
+                let program = engine.map_or("ashore", EngineKind::program);
                 let remedy = if let Some(one) = answers_for_all {
                     Remedy::from(format!(
                         "{one} answers for every address, like a router with proxy ARP: switch proxy ARP off on its \
@@ -164,7 +166,7 @@ impl AddressError {
                     .and_set(&CONFLICT, "off")
                     .and(", so that no address is probed: ")
                 } else {
-                    let off = if *of_engine { "disconnect containers" } else { "detach endpoints" };
+                    let off = if engine.is_some() { "disconnect containers" } else { "detach endpoints" };
                     Remedy::from(format!("{off} that are no longer needed ("))
                         .and_run("ashore status")
                         .and("), or create the network again with a larger ")
@@ -264,7 +266,7 @@ impl State {
             ip,
             endpoint: (!holder.is_unnamed()).then(|| holder.name.to_string()),
             network: label.to_owned(),
-            of_engine: holder.netns().is_none(),
+            engine: holder.ownership.engine(),
         }
     }
 
@@ -442,7 +444,7 @@ impl State {
             size: range.len(),
             holders: list(parts),
             subnet: subnet.net,
-            of_engine: network.engine.is_some(),
+            engine: network.ownership().engine(),
             answers_for_all: most_of(&on_lan, range.len()).map(|mac| self.claimant(mac, known.host)),
         }
     }

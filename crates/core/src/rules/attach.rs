@@ -14,7 +14,7 @@ use crate::model::identity::Identity;
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
 use crate::model::network::{Network, Subnet};
-use crate::model::ownership::Ownership;
+use crate::model::ownership::{EngineKind, Ownership};
 use crate::model::state::{Change, State};
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode};
@@ -43,6 +43,8 @@ pub enum AttachError {
         name: EndpointName,
         /// The path of that endpoint's namespace, or `an engine`.
         place: String,
+        /// The kind of the engine that has that endpoint's container, if one has it.
+        engine: Option<EngineKind>,
     },
     /// The parent existed when the network was made, but does not now.
     #[error("the parent `{parent}` of network `{network}` is gone; its endpoints come back with it")]
@@ -129,10 +131,15 @@ impl AttachError {
                 .and_run("`ashore network ls`")
                 .and(", or create it: ")
                 .and_run(format!("ashore network create {name} …")),
-            AttachError::NameTaken { network, name, .. } => Remedy::from("give it another ")
-                .and_give(&NAME)
-                .and(", or detach that one first: ")
-                .and_run(format!("ashore detach {network} {name}")),
+            AttachError::NameTaken { network, name, engine, .. } => {
+                let off = engine.map_or("ashore detach".to_owned(), |engine| {
+                    format!("{} network disconnect", engine.program())
+                });
+                Remedy::from("give it another ")
+                    .and_give(&NAME)
+                    .and(", or detach that one first: ")
+                    .and_run(format!("{off} {network} {name}"))
+            }
             AttachError::ParentDown(parent) => {
                 Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))
             }
@@ -203,6 +210,7 @@ impl State {
             return Err(AttachError::NameTaken {
                 network: network.label().to_owned(),
                 name: spec.name.clone(),
+                engine: there.ownership.engine(),
                 place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
             });
         }

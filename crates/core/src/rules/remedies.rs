@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ashore_wire::Mac;
 
 use crate::model::ipv6::Ipv6Mode;
+use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::net::name::IfName;
@@ -34,13 +35,13 @@ fn flags(text: &str) -> Vec<&str> {
     flags.map(|flag| flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())).collect()
 }
 
-fn of_networks() -> Vec<NetworkError> {
+pub(crate) fn of_networks() -> Vec<NetworkError> {
     let eth0 = || parsed::<IfName>("eth0");
     let (net, ip) = (parsed("192.168.88.0/24"), IpAddr::from([192, 168, 88, 7]));
     let range = parsed("192.168.88.0/28");
     let vlan = || Vlan { lower: eth0(), id: parsed("20"), gvrp: true };
     let (macvlan, ipvlan) = (LinkKind::Macvlan(MacvlanMode::Bridge), LinkKind::Ipvlan(IpvlanMode::L3));
-    let text = String::new;
+    let text = || "…".to_owned();
     let port = |bridge, vlan| NetworkError::ParentIsPort {
         parent: eth0(),
         master: text(),
@@ -55,6 +56,13 @@ fn of_networks() -> Vec<NetworkError> {
         elsewhere,
         there: ipvlan,
         kind: macvlan,
+    };
+    let taken = |engine| NetworkError::ParentTaken {
+        parent: eth0(),
+        kind: macvlan,
+        there: ipvlan,
+        network: "lan".into(),
+        engine,
     };
     let (server, dhcp6) = (Ipv4Addr::new(192, 168, 88, 1), Ipv6Mode::Dhcp);
     vec![
@@ -84,7 +92,8 @@ fn of_networks() -> Vec<NetworkError> {
         NetworkError::ParentUnfit(eth0(), text()),
         child(None),
         child(Some(text())),
-        NetworkError::ParentTaken { parent: eth0(), kind: macvlan, there: ipvlan, network: text() },
+        taken(None),
+        taken(Some(EngineKind::Docker)),
         NetworkError::NoSubnet,
         NetworkError::ForeignSubnet { subnet: net, parent: eth0(), present: text() },
         NetworkError::RangeHoldsNothing { range, ip, why: text() },
@@ -114,21 +123,33 @@ fn of_networks() -> Vec<NetworkError> {
     ]
 }
 
-fn of_containers() -> Vec<AttachError> {
+pub(crate) fn of_containers() -> Vec<AttachError> {
     let (ip, mac) = (IpAddr::from([192, 168, 88, 7]), Mac([2, 0, 0, 0, 0, 7]));
-    let (eth0, text) = (|| parsed::<IfName>("eth0"), String::new);
-    let held = |endpoint| AddressError::Held { ip, endpoint, network: text(), of_engine: true };
+    let (eth0, text) = (|| parsed::<IfName>("eth0"), || "lan".to_owned());
+    let held = |endpoint: Option<&str>| AddressError::Held {
+        ip,
+        endpoint: endpoint.map(str::to_owned),
+        network: text(),
+        engine: Some(EngineKind::Docker),
+    };
+    let name_taken = |engine| AttachError::NameTaken {
+        network: text(),
+        name: parsed("web"),
+        place: "/run/netns/web".into(),
+        engine,
+    };
     let exhausted = |answers_for_all| AddressError::Exhausted {
         range: parsed("192.168.88.0/28"),
         network: text(),
         size: 16,
-        holders: text(),
+        holders: "16 are held by endpoints".into(),
         subnet: parsed("192.168.88.0/24"),
-        of_engine: true,
+        engine: Some(EngineKind::Docker),
         answers_for_all,
     };
     vec![
-        AttachError::NameTaken { network: text(), name: parsed("web"), place: text() },
+        name_taken(None),
+        name_taken(Some(EngineKind::Docker)),
         AttachError::ParentDown(eth0()),
         AttachError::ParentIsPort { parent: eth0(), network: text(), master: eth0() },
         AttachError::PassthruTaken { parent: eth0(), holder: parsed("web") },
@@ -136,7 +157,7 @@ fn of_containers() -> Vec<AttachError> {
         AttachError::MacUnfit(mac),
         AttachError::MacTaken { mac, holder: text() },
         held(None).into(),
-        held(Some(text())).into(),
+        held(Some("db")).into(),
         AddressError::OnLan { ip, claimant: Claimant { mac, known_as: None } }.into(),
         AddressError::NotLeased { ip, got: ip, mac }.into(),
         AddressError::BeingTaken(ip).into(),
@@ -159,7 +180,7 @@ fn docker_is_told_of_no_option_that_it_does_not_have() {
         }
         let typed = remedy.without_commands().to_string();
         assert!(
-            !typed.contains("-o ") && !typed.contains("--ipam") || error.contains("of_engine"),
+            !typed.contains("-o ") && !typed.contains("--ipam") || error.contains("engine: Some("),
             "{error}: {typed}"
         );
     }

@@ -50,8 +50,9 @@ impl Strangers {
         self.opened.remove(key);
         if self.guarded.remove(key) {
             tracing::warn!(
-                "Docker has given up a network on {}, which it did not ask Ashore's driver to create; if it was to be on the LAN: {FLAG}",
-                key.net
+                "{ENGINE} has given up a network on {}, which it did not ask Ashore's driver to create; if it was to be on the LAN: {}",
+                key.net,
+                with_both_drivers(ENGINE)
             );
         }
     }
@@ -62,9 +63,14 @@ impl Strangers {
     }
 }
 
-/// The remedy, in the words of Docker's command line and of Compose.
-const FLAG: &str =
-    "docker network create -d ashore --ipam-driver ashore … (in Compose `driver: ashore` beside `ipam:`)";
+/// The engine whose calls to IPAM drivers do not say for which driver's network an address is.
+const ENGINE: EngineKind = EngineKind::Docker;
+
+/// The remedy, in the words of an engine's command line and of Compose.
+fn with_both_drivers(engine: EngineKind) -> Remedy {
+    Remedy::run(format!("{} network create -d ashore --ipam-driver ashore …", engine.program()))
+        .and(" (in Compose `driver: ashore` beside `ipam:`)")
+}
 
 impl Controller {
     /// Reserves a router's address for a network that the engine is about to create.
@@ -166,16 +172,18 @@ fn trouble(engine: EngineKind, network: &ListedNetwork) -> Trouble {
     let taken = gateway
         .map_or_else(String::new, |ip| format!(", and this host answers the LAN for its gateway {ip}"));
     let message = format!(
-        "Docker's network `{name}` has --ipam-driver ashore without -d ashore: its driver `{driver}` uses addresses of the LAN \
+        "{engine}'s network `{name}` has --ipam-driver ashore without -d ashore: its driver `{driver}` uses addresses of the LAN \
          ({subnets}){taken}"
     );
     let about = About { network: Some(name.clone()), engine: Some(engine), ..About::default() };
-    Trouble::new(Code::OtherDriver, about, message, Some(anew(name)))
+    Trouble::new(Code::OtherDriver, about, message, Some(anew(engine, name)))
 }
 
 /// To create a network of an engine again, with both drivers.
-fn anew(name: &str) -> Remedy {
-    Remedy::run(format!("docker network rm {name}")).and(", then ").and(FLAG)
+fn anew(engine: EngineKind, name: &str) -> Remedy {
+    Remedy::run(format!("{} network rm {name}", engine.program()))
+        .and(", then ")
+        .then(with_both_drivers(engine))
 }
 
 fn no_addresses(network: &ListedNetwork) -> Refusal {
@@ -183,15 +191,17 @@ fn no_addresses(network: &ListedNetwork) -> Refusal {
     let message = format!(
         "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
     );
-    Refusal::new(refused::Code::OtherDriver, About::label(name), message, Some(anew(name)))
+    Refusal::new(refused::Code::OtherDriver, About::label(name), message, Some(anew(ENGINE, name)))
 }
 
 /// Refuses a pool for another driver's network.
 pub(super) fn not_own() -> Refusal {
     Refusal::of(
         refused::Code::OtherDriver,
-        "Ashore's IPAM driver serves only networks of Ashore's driver, and this network has another: Docker's bridge \
-         would give this host the address of the LAN's router",
-        FLAG,
+        format!(
+            "Ashore's IPAM driver serves only networks of Ashore's driver, and this network has another: {ENGINE}'s bridge \
+             would give this host the address of the LAN's router"
+        ),
+        with_both_drivers(ENGINE),
     )
 }

@@ -98,16 +98,18 @@ impl Inner {
     pub(super) fn unlinked_troubles(&self) -> Vec<Trouble> {
         let told = self.unlinked.lasting().into_iter().filter_map(|(network, name)| {
             let network = self.state().networks.get(&network)?;
+            let engine = network.ownership().engine().unwrap_or_default();
             let (then, remedy) = if network.adopted {
-                ("Docker, which made it, makes it again only when the container starts", Remedy::default())
+                let then = format!("{engine}, which made it, makes it again only when the container starts");
+                (then, Remedy::default())
             } else {
-                ("is made again", "if it stays away: ".into())
+                ("is made again".to_owned(), "if it stays away: ".into())
             };
             let message = format!(
                 "`{name}` on network `{}` is off the LAN: its link is gone together with its parent, and {then}",
                 network.label()
             );
-            let remedy = remedy.and_run(format!("docker restart {name}"));
+            let remedy = remedy.and_run(format!("{} restart {name}", engine.program()));
             let about = About { endpoint: Some(name), ..About::network(network) };
             Some(Trouble::new(Code::LinkMissing, about, message, Some(remedy)))
         });

@@ -16,7 +16,7 @@ use ashore_core::net::kind::{LinkKind, MacvlanMode};
 use ashore_core::net::link::Netns;
 use ashore_core::net::name::{EndpointKey, IfName};
 use ashore_core::net::observed::{Link, Lower, Observed, Seat, View};
-use ashore_kernel::{Holders, Kernel, Namespace};
+use ashore_kernel::{Holders, Kernel, Namespace, NamespaceError};
 use ashore_wire::Mac;
 
 use super::{Controller, Inner, all_netns};
@@ -161,7 +161,7 @@ pub(super) fn look_into_all(
             Ok(there) => {
                 found.extend(there.filter(|there| there != kernel.host()).map(|there| there.identity()));
             }
-            Err(why) => unread.push(why),
+            Err(why) => unread.push(why.to_string()),
         }
     }
     let mut look = |unread: &mut Vec<String>, observed: &Observed| {
@@ -212,13 +212,13 @@ pub(super) fn check_beside_children_elsewhere(
 
 /// Opens a namespace by one of its paths. Returns `None` if no path leads there any more, and an error if a
 /// path fails for another reason.
-fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, String> {
+fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, NamespaceError> {
     let mut why = None;
     for path in paths {
         match Namespace::open(path) {
             Ok(there) => return Ok(Some(there)),
             Err(error) if error.leads_nowhere() => {}
-            Err(error) => why = Some(error.to_string()),
+            Err(error) => why = Some(error),
         }
     }
     why.map_or(Ok(None), Err)

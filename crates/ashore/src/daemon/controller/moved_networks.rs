@@ -239,10 +239,10 @@ fn of_a_move(error: &NetworkError, network: &Network) -> Refusal {
 
 /// An engine keeps the options that its network was created with, and so does the file that created it.
 fn still_told_by_engine(before: &Network, moved: &Network) -> Option<String> {
-    let is_told = moved.engine.is_some() && before.parent != moved.parent;
-    is_told.then(|| {
+    let engine = moved.ownership().engine()?;
+    (before.parent != moved.parent).then(|| {
         format!(
-            "Docker, and a Compose file, still name the parent `{}`: to create `{}` again there, use parent={}",
+            "{engine}, and a Compose file, still name the parent `{}`: to create `{}` again there, use parent={}",
             before.parent,
             moved.label(),
             moved.parent

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ashore_core::api::refusal::Refusal;
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::shim_mac;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::link::{Place, Tag};
 use ashore_core::net::name::IfName;
@@ -185,11 +186,11 @@ impl Inner {
         }
         let ObservedKind::Vlan { id, .. } = parent.kind else { return None };
         let lower = host.link_at(parent.lower?.index)?;
-        let owner = self.engines_network_on(&parent.name, network.label())?;
+        let (engine, owner) = self.engines_network_on(&parent.name, network.label())?;
         // An engine makes, and deletes, an interface with such a name.
         (parent.name.as_str() == format!("{}.{id}", lower.name)).then(|| {
             format!(
-                "`{}` is also the parent of Docker's network `{owner}`: if Docker has made it, Docker deletes it with that network; \
+                "`{}` is also the parent of {engine}'s network `{owner}`: if {engine} has made it, {engine} deletes it with that network; \
                  Ashore then makes it again, and containers are off the LAN for some seconds",
                 parent.name
             )
@@ -204,19 +205,22 @@ impl Inner {
     }
 
     /// Returns another network of an engine's own drivers on a parent.
-    fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<String> {
-        let networks = self.engines.inventories().flat_map(|inventory| &inventory.networks);
-        let mut on_it = networks.filter(|network| {
+    fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<(EngineKind, String)> {
+        let networks = self
+            .engines
+            .inventories()
+            .flat_map(|inventory| inventory.networks.iter().map(|network| (inventory.kind, network)));
+        let mut on_it = networks.filter(|(_, network)| {
             ["macvlan", "ipvlan"].contains(&network.driver.as_str())
                 && network.options.get("parent").is_some_and(|name| name == parent.as_str())
         });
-        on_it.find(|network| network.name != but).map(|network| network.name.clone())
+        on_it.find(|(_, network)| network.name != but).map(|(engine, network)| (engine, network.name.clone()))
     }
 
     /// Returns the other user of an interface of Ashore's, if there is one or if it is not known.
     fn user_of(&self, vlan: &Link) -> Option<String> {
-        if let Some(name) = self.engines_network_on(&vlan.name, "") {
-            return Some(format!("Docker's network `{name}`"));
+        if let Some((engine, name)) = self.engines_network_on(&vlan.name, "") {
+            return Some(format!("{engine}'s network `{name}`"));
         }
         let mut looked = self.vlans.looked();
         let age = |user: &Option<String>| if user.is_some() { BELIEVED } else { FRESH };

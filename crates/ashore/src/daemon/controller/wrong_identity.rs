@@ -171,7 +171,8 @@ fn trouble_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obst
     let restart: Vec<&str> = holders.chain([name.as_str()]).collect();
     let on_lan = obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::Lan(_)));
     let first = if on_lan { "give that machine another address, then: " } else { "" };
-    let remedy = Remedy::from(first).and_run(format!("docker restart {}", restart.join(" ")));
+    let program = endpoint.ownership.engine().unwrap_or_default().program();
+    let remedy = Remedy::from(first).and_run(format!("{program} restart {}", restart.join(" ")));
     let message = format!("`{name}` on network `{label}` has {}{own}: {why}", has.join(" and "));
     Trouble::new(Code::NotItsOwn, About::endpoint(endpoint, state), message, Some(remedy))
 }

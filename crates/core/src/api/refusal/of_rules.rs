@@ -27,9 +27,9 @@ impl From<&AdoptError> for Refusal {
             AdoptError::Network(error) => return error.into(),
             AdoptError::NoNetwork { name, .. } => (Code::NoNetwork, name),
             AdoptError::OtherDriver { name, .. } => (Code::OtherDriver, name),
-            AdoptError::Option { name, .. } | AdoptError::OwnNetwork(name) | AdoptError::NoParent(name) => {
-                (Code::NotAdoptable, name)
-            }
+            AdoptError::Option { name, .. }
+            | AdoptError::OwnNetwork(name)
+            | AdoptError::NoParent { name, .. } => (Code::NotAdoptable, name),
             AdoptError::NotAdopted(name) => (Code::NotAdopted, name),
         };
         Refusal::new(code, About::label(label), error.to_string(), error.remedy())
@@ -265,5 +265,103 @@ fn about_attach(error: &AttachError) -> About {
         | AttachError::MacTaken { .. } => About::default(),
         AttachError::CutsHost(error) => about_network(error),
         AttachError::Address(error) => about_address(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::model::ownership::EngineKind;
+    use crate::net::kind::{LinkKind, MacvlanMode};
+    use crate::net::link::{Netns, Place};
+    use crate::net::name::IfName;
+    use crate::net::remedy::Front;
+    use crate::net::vlan::Vlan;
+    use crate::rules::remedies::{of_containers, of_networks};
+
+    fn eth0() -> IfName {
+        "eth0".parse().unwrap()
+    }
+
+    fn of_adoptions() -> Vec<AdoptError> {
+        let (engine, name) = (EngineKind::Podman, || "lan".to_owned());
+        vec![
+            AdoptError::NoNetwork { engine: EngineKind::Docker, name: name(), present: "`iot`".into() },
+            AdoptError::NoNetwork { engine, name: name(), present: "`iot`".into() },
+            AdoptError::OtherDriver { engine, name: name(), driver: "bridge".into() },
+            AdoptError::OwnNetwork(name()),
+            AdoptError::NoParent { engine, name: name() },
+            AdoptError::Option { name: name(), option: "macvlan_mode", value: "odd".into() },
+            AdoptError::NotAdopted(name()),
+        ]
+    }
+
+    fn of_moves() -> Vec<BridgeError> {
+        let br0 = || "br0".parse::<IfName>().unwrap();
+        let carries = |engine| BridgeError::Carries {
+            link: eth0(),
+            network: "lan".into(),
+            kind: LinkKind::Macvlan(MacvlanMode::Bridge),
+            engine,
+        };
+        let upper = |vlan| BridgeError::HasUpper { link: eth0(), upper: "eth0.20".parse().unwrap(), vlan };
+        vec![
+            BridgeError::NoNic { nic: eth0(), present: "`eth1`".into() },
+            BridgeError::NicUnfit(eth0(), "loopback".into()),
+            BridgeError::NicIsPort { nic: eth0(), master: "br9".into() },
+            BridgeError::NicIsWifi(eth0()),
+            BridgeError::NicDown { nic: eth0(), up: false },
+            BridgeError::NicDown { nic: eth0(), up: true },
+            carries(None),
+            carries(Some(EngineKind::Docker)),
+            carries(Some(EngineKind::Podman)),
+            upper(true),
+            upper(false),
+            BridgeError::Unmovable { link: eth0(), what: "a filter".into() },
+            BridgeError::BridgeExists(br0()),
+            BridgeError::NoBridge(br0()),
+            BridgeError::NotInIt { nic: eth0(), bridge: br0(), ports: "nothing".into() },
+            BridgeError::OtherPorts { bridge: br0(), ports: "`eth1`".into() },
+            BridgeError::OtherMac { nic: eth0(), bridge: br0() },
+        ]
+    }
+
+    fn of_plans() -> Vec<Blocked> {
+        let netns = Netns { path: "/run/netns/web".into(), dev: 4, ino: 1, cookie: None, attached_by: None };
+        let vlan = Vlan { lower: eth0(), id: "20".parse().unwrap(), gvrp: false };
+        vec![
+            Blocked::Link { place: Place::Host, name: eth0() },
+            Blocked::Link { place: Place::Netns(netns), name: eth0() },
+            Blocked::Vlan { name: "iot".parse().unwrap(), vlan: vlan.clone() },
+            Blocked::Unfiltered { bridge: "br0".parse().unwrap(), vlan: vlan.id },
+        ]
+    }
+
+    /// Every refusal of a rule in the words of each front, as in `remedies.txt`: for people to read, and to see what
+    /// a change does to the words.
+    #[test]
+    fn every_refusal_is_spelled_for_each_front() {
+        let mut refusals: Vec<Refusal> = of_networks().iter().map(Refusal::from).collect();
+        refusals.extend(of_containers().iter().map(Refusal::from));
+        refusals.extend(of_adoptions().iter().map(Refusal::from));
+        refusals.extend(of_moves().iter().map(Refusal::from));
+        refusals.extend(of_plans().iter().map(Refusal::from));
+        let mut spelled = String::new();
+        for Refusal { code, message, remedy, .. } in &refusals {
+            assert_ne!(*code, Code::Unknown, "{message}");
+            let code = serde_json::to_value(code).unwrap();
+            writeln!(spelled, "{}: {message}", code.as_str().unwrap()).unwrap();
+            let Some(remedy) = remedy else { continue };
+            let [typed, docker, compose] = Front::ALL.map(|front| remedy.spelled(front));
+            if typed == docker && docker == compose {
+                writeln!(spelled, "    {typed}").unwrap();
+            } else {
+                writeln!(spelled, "    ashore:  {typed}\n    docker:  {docker}\n    compose: {compose}")
+                    .unwrap();
+            }
+        }
+        assert!(spelled == include_str!("remedies.txt"), "the words are now:\n{spelled}");
     }
 }

@@ -1,5 +1,6 @@
 //! The reasons to refuse to move a NIC into a bridge or out of it, each with a remedy.
 
+use crate::model::ownership::EngineKind;
 use crate::net::kind::LinkKind;
 use crate::net::name::IfName;
 use crate::net::option::KIND;
@@ -50,8 +51,8 @@ pub enum BridgeError {
         network: String,
         /// Its link kind.
         kind: LinkKind,
-        /// Whether the network is Docker's.
-        engine: bool,
+        /// The kind of the engine that has the network, if one has it.
+        engine: Option<EngineKind>,
     },
     /// The NIC or the bridge carries another link.
     #[error("`{link}` carries `{upper}`")]
@@ -121,7 +122,7 @@ impl BridgeError {
                 .and(" on it: ")
                 .and_run(format!("ashore network create NETWORK --parent {} --kind ipvlan", nic.word())),
             BridgeError::Carries { network, kind, engine, .. } => {
-                let rm = if *engine { "docker" } else { "ashore" };
+                let rm = engine.map_or("ashore", EngineKind::program);
                 let remedy = Remedy::run(format!("{rm} network rm {network}"));
                 match kind {
                     LinkKind::Bridge => remedy,
@@ -129,7 +130,7 @@ impl BridgeError {
                         .and(", and create it again on the bridge with ")
                         .and_set(&KIND, "bridge")
                         .and(": its names keep their addresses")
-                        .in_words_of(if *engine { Front::Docker } else { Front::CommandLine }),
+                        .in_words_of(engine.map_or(Front::CommandLine, EngineKind::front)),
                 }
             }
             BridgeError::HasUpper { upper, vlan: true, .. } => Remedy::from("make the VLAN on the bridge instead: ")

@@ -1,9 +1,10 @@
 use super::*;
 use crate::model::endpoint::{Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::identity::Seed;
+use crate::model::ownership::Ownership;
 use crate::model::state::Change;
 use crate::net::link::Netns;
-use crate::net::name::NetworkName;
+use crate::net::name::{IfName, NetworkName};
 use crate::net::observed::{Link, LinkAddress, ObservedKind, Standing};
 use crate::rules::addresses_in_use::Hearsay;
 use crate::rules::create::NetworkSpec;
@@ -370,15 +371,15 @@ fn who_has_a_gateway_of_a_new_network_is_freed_where_it_was_attached() {
     let new = all.state.networks.remove(&"new".parse::<NetworkName>().unwrap()).unwrap();
     let key = ("lan".parse().unwrap(), "db".parse().unwrap());
     let netns = Netns { path: "/run/netns/db".into(), dev: 4, ino: 1, cookie: None, attached_by: None };
-    for (placement, command) in [
-        (Placement::Netns { netns, ifname: "eth0".parse().unwrap() }, "ashore detach lan db"),
-        (
-            Placement::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None },
-            "docker network disconnect lan db",
-        ),
+    let ifname: IfName = "eth0".parse().unwrap();
+    let handed_over = Placement::Engine { id: None, ifname: ifname.clone(), sandbox: None, inside: None };
+    for (ownership, placement, command) in [
+        (Ownership::Cli, Placement::Netns { netns, ifname }, "ashore detach lan db"),
+        (Ownership::Docker, handed_over.clone(), "docker network disconnect lan db"),
+        (Ownership::Podman, handed_over, "podman network disconnect lan db"),
     ] {
         let mut state = all.state.clone();
-        let db = Endpoint { placement, ..all.state.endpoints[&key].clone() };
+        let db = Endpoint { ownership, placement, ..all.state.endpoints[&key].clone() };
         state.apply(Change::PutEndpoint(db));
         let error = state.check_beside_others(&new).unwrap_err();
         assert_eq!(
@@ -409,20 +410,20 @@ fn one_machine_that_answers_for_all_of_a_range_is_named_with_what_helps() {
         let named = most_of(&all(has, others), size) == Some(mac);
         assert_eq!(named, is_named, "{has} of {size}, beside {others}");
     }
-    let error = |of_engine| AddressError::Exhausted {
+    let error = |engine| AddressError::Exhausted {
         range: "192.168.88.192/27".parse().unwrap(),
         network: "lan".into(),
         size: 32,
         holders: "32 are in use on the LAN by 02:00:00:00:00:99".into(),
         subnet: "192.168.88.0/24".parse().unwrap(),
-        of_engine,
+        engine,
         answers_for_all: Some(Claimant { mac, known_as: None }),
     };
-    for (of_engine, off, anew) in [
-        (true, "-o conflict=off", "docker network rm lan"),
-        (false, "--conflict off", "ashore network rm lan"),
+    for (engine, off, anew) in [
+        (Some(EngineKind::Docker), "-o conflict=off", "docker network rm lan"),
+        (None, "--conflict off", "ashore network rm lan"),
     ] {
-        let hint = error(of_engine).remedy().unwrap().to_string();
+        let hint = error(engine).remedy().unwrap().to_string();
         assert!(
             [off, anew, "02:00:00:00:00:99", "proxy ARP"].iter().all(|words| hint.contains(words)),
             "{hint}"

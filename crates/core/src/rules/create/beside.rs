@@ -19,6 +19,7 @@ impl State {
                     kind: new.kind,
                     there: other.kind,
                     network: other.label().to_owned(),
+                    engine: other.ownership().engine(),
                 });
             }
             for (mine, theirs) in pairs(&new.subnets, &other.subnets) {
@@ -49,7 +50,10 @@ impl State {
                 .into();
         }
         let network = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
-        let off = if holder.netns().is_none() { "docker network disconnect" } else { "ashore detach" };
+        let off = holder
+            .ownership
+            .engine()
+            .map_or("ashore detach".to_owned(), |engine| format!("{} network disconnect", engine.program()));
         Remedy::from("choose another, or free it: ").and_run(format!("{off} {network} {}", holder.name))
     }
 }

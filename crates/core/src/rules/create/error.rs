@@ -1,4 +1,4 @@
-//! The reasons to refuse a network, each with a remedy.
+//! The reasons to refuse a network.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,16 +6,15 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::sources::{Ipv6Error, LeaseError};
+use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::{IfName, NetworkName};
-use crate::net::option::{
-    AUX_ADDRESS, BC_QUEUE_LEN, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, IP_RANGE, ISOLATED, KIND, PARENT,
-    SUBNET, TAGGED, VLAN,
-};
 use crate::net::range::Range;
-use crate::net::remedy::{Front, Remedy};
+use crate::net::remedy::Remedy;
 use crate::net::vlan::{Vlan, VlanId, VlanIdError};
+
+mod remedy;
 
 /// Why a network cannot be made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -203,6 +202,8 @@ pub enum NetworkError {
         there: LinkKind,
         /// The other network.
         network: String,
+        /// The kind of the engine that has the other network, if one has it.
+        engine: Option<EngineKind>,
     },
     /// No subnet was given.
     #[error("a network needs at least one subnet")]
@@ -371,226 +372,4 @@ pub enum NetworkError {
     /// IPv6 addresses cannot come from the requested source.
     #[error(transparent)]
     Ipv6(#[from] Ipv6Error),
-}
-
-impl NetworkError {
-    /// The remedy: a command to run, or an option to give instead. Returns `None` if the message says enough.
-    pub fn remedy(&self) -> Option<Remedy> {
-        Some(match self {
-            NetworkError::Exists(name) => {
-                Remedy::from("see it with: ").and_run(format!("ashore network inspect {name}"))
-            }
-            NetworkError::NoParent { .. } => Remedy::from("name one that faces the LAN with ").and_give(&PARENT),
-            NetworkError::ParentUnnamed
-            | NetworkError::NoDefaultRoute { .. }
-            | NetworkError::NobodyInSubnet { .. }
-            | NetworkError::SeveralParents { .. } => Remedy::from("name it: ")
-                .and_set(&PARENT, "eth0")
-                .only(Front::Docker, ", and --ipam-opt parent=eth0 where the subnet is not named"),
-            NetworkError::InternalOffLan { .. } => Remedy::from("name the LAN's interface with ")
-                .and_give(&PARENT)
-                .and("; for a network on no LAN use Docker's own driver: ")
-                .and_run("docker network create --internal"),
-            NetworkError::NoAddress { ipv6, .. } => {
-                let named = Remedy::from("name it: ").and_set(&SUBNET, "192.168.88.0/24").and(" ");
-                let named = named.and_set(&GATEWAY, "192.168.88.1").and(", or what your LAN has");
-                match ipv6 {
-                    Some(net) => named.and("; or, for IPv6 alone, ").and_set(&SUBNET, net),
-                    None => named,
-                }
-            }
-            NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => {
-                Remedy::from("name one that has room: ").and_set(&IP_RANGE, "FIRST-LAST")
-            }
-            NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
-            NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
-            NetworkError::ParentDown(_)
-            | NetworkError::ParentIsNoBridge(_)
-            | NetworkError::ParentIsPort { .. }
-            | NetworkError::ParentIsWifi(..)
-            | NetworkError::ParentUnfit(..)
-            | NetworkError::ParentHasChild { .. }
-            | NetworkError::ParentTaken { .. }
-            | NetworkError::PassthruCutsHost { .. } => return self.remedy_of_parent(),
-            NetworkError::VlanOnWifi(_)
-            | NetworkError::BridgeFilters { .. }
-            | NetworkError::BridgeMixes { .. }
-            | NetworkError::GvrpOnBridge(_)
-            | NetworkError::GvrpOnForeign(_)
-            | NetworkError::TaggedWithoutVlan
-            | NetworkError::VlanNameTaken { .. } => return self.remedy_of_vlan(),
-            NetworkError::NoSubnet => {
-                Remedy::from("give the LAN's own, such as ").and_set(&SUBNET, "192.168.88.0/24")
-            }
-            NetworkError::ForeignSubnet { .. } => Remedy::from(
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one",
-            )
-            .only(
-                Front::Docker,
-                "; without --subnet, Docker chooses a subnet of its own unless it is given --ipam-driver ashore",
-            ),
-            NetworkError::RangesOverlap { .. } => Remedy::from("choose a range beside it (")
-                .and_run("ashore network ls")
-                .and(" shows those in use), or leave ")
-                .and_set(&AUX_ADDRESS, "host=")
-                .and(" out"),
-            NetworkError::NoHostAccess(kind) => Remedy::from("give ")
-                .and_set(&HOST_ACCESS, "no")
-                .and(format!(" to do without host access, or use a kind other than {kind}")),
-            NetworkError::StrictReversePath(parent) => check_loosely(parent),
-            NetworkError::ShimByHand { link, .. } => without(link),
-            NetworkError::HostAddressWithoutAccess => Remedy::from("leave ")
-                .and_set(&AUX_ADDRESS, "host=")
-                .and(" or ")
-                .and_set(&HOST_ACCESS, "no")
-                .and(" out"),
-            NetworkError::MtuTooLarge { parent, mtu, .. } => Remedy::from("raise the parent's first: ")
-                .and_run(format!("ip link set dev {} mtu {mtu}", parent.word())),
-            NetworkError::AddressHeld { remedy, .. } => remedy.clone(),
-            NetworkError::HostAddressOnLan { .. } => {
-                "choose a free one, or leave it out: the host needs no address of its own".into()
-            }
-            NetworkError::NoPorts(PortOption::Isolated, LinkKind::Macvlan(_)) => Remedy::from("use ")
-                .and_set(&KIND, "macvlan:private")
-                .and(", which keeps endpoints apart, in place of ")
-                .and_give(&ISOLATED),
-            NetworkError::NoPorts(port, _) => Remedy::from("use ")
-                .and_set(&KIND, "bridge")
-                .and(" on a bridge that holds the NIC, or ")
-                .and_unset(if *port == PortOption::Hairpin { &HAIRPIN } else { &ISOLATED }),
-            NetworkError::NoQueue(_) => Remedy::unset(&BC_QUEUE_LEN),
-            NetworkError::NoVlan { .. }
-            | NetworkError::SubnetTooSmall(_)
-            | NetworkError::SubnetUnfit(..)
-            | NetworkError::SubnetsOverlap(..)
-            | NetworkError::RangeOutside(..)
-            | NetworkError::AddressOutside { .. }
-            | NetworkError::AddressUnfit { .. }
-            | NetworkError::AddressTwice { .. }
-            | NetworkError::MtuTooSmall { .. }
-            | NetworkError::TwoRanges(..)
-            | NetworkError::TwoGateways(..)
-            | NetworkError::TwoAux(..) => return None,
-            NetworkError::Leases(error) => error.remedy(),
-            NetworkError::Ipv6(error) => error.remedy(),
-        })
-    }
-
-    fn remedy_of_parent(&self) -> Option<Remedy> {
-        Some(match self {
-            NetworkError::ParentDown(parent) => {
-                Remedy::from("bring it up first: ").and_run(format!("ip link set dev {} up", parent.word()))
-            }
-            NetworkError::ParentIsNoBridge(parent) => Remedy::from("use ")
-                .and_set(&KIND, "macvlan")
-                .and(format!(" on `{parent}`, or name the bridge that holds it as the parent")),
-            NetworkError::ParentIsPort { instead, bridge, vlan, .. } => {
-                in_place_of_port(instead.as_ref(), *bridge, *vlan)
-            }
-            NetworkError::ParentIsWifi(..) => {
-                Remedy::from("use ").and_set(&KIND, "ipvlan").and(", which shares the client's MAC")
-            }
-            NetworkError::ParentUnfit(..) => {
-                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
-            }
-            NetworkError::ParentHasChild { child, there, elsewhere, .. } => {
-                beside_child(child, *there, elsewhere.as_deref())
-            }
-            NetworkError::ParentTaken { there, network, .. } => Remedy::from("use ")
-                .and_set(&KIND, there)
-                .and(", or remove the other first: ")
-                .and_run(format!("ashore network rm {network}")),
-            NetworkError::PassthruCutsHost { .. } => Remedy::from("use ")
-                .and_set(&KIND, "macvlan")
-                .and(", or a NIC that the host itself does not use"),
-            _ => return None,
-        })
-    }
-
-    fn remedy_of_vlan(&self) -> Option<Remedy> {
-        Some(match self {
-            NetworkError::VlanOnWifi(_) => {
-                "use a wired interface, or let the access point put a wireless network of its own into the VLAN".into()
-            }
-            NetworkError::BridgeFilters { missing, .. } => Remedy::run(missing.join("; ")),
-            NetworkError::BridgeMixes { vlan, missing } => Remedy::run(missing.join("; "))
-                .and(" (the bridge then drops tagged frames of VLANs that its ports are not in); or leave ")
-                .and_set(&KIND, "bridge")
-                .and(format!(" out, to use macvlan on `{}`", vlan.name())),
-            NetworkError::GvrpOnBridge(_) => {
-                Remedy::unset(&GVRP).and(", and put the switch port into the VLAN on the switch")
-            }
-            NetworkError::TaggedWithoutVlan => Remedy::from("give ")
-                .and_set(&KIND, "bridge")
-                .and(" and ")
-                .and_set(&VLAN, "ID")
-                .and(" with ")
-                .and_give(&TAGGED),
-            NetworkError::VlanNameTaken { name, .. } => Remedy::from("rename it while it is down: ")
-                .and_run(format!("ip link set dev {} name NEW", name.word())),
-            NetworkError::GvrpOnForeign(parent) => Remedy::from("give ")
-                .and_set(&VLAN, "ID")
-                .and(" with ")
-                .and_give(&GVRP)
-                .and("; on a VLAN of your own: ")
-                .and_run(format!("ip link set dev {} type vlan gvrp on", parent.word())),
-            _ => return None,
-        })
-    }
-}
-
-fn no_range_beside(net: &IpNet) -> Remedy {
-    Remedy::from("take addresses out of its pool (")
-        .and_run(format!("ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM"))
-        .and(" prints how) and name them with ")
-        .and_give(&IP_RANGE)
-        .and("; or lease all addresses from that server with ")
-        .and_give(&DHCP)
-}
-
-fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> Remedy {
-    let remedy = Remedy::from("use ").and_set(&KIND, &there);
-    match elsewhere {
-        None => {
-            remedy.and(", or remove that link first: ").and_run(format!("ip link del dev {}", child.word()))
-        }
-        Some(path) => remedy.and(format!(", or end what uses that link in the namespace at {path}")),
-    }
-}
-
-fn in_place_of_port(instead: Option<&IfName>, bridge: bool, vlan: Option<VlanId>) -> Remedy {
-    let Some(instead) = instead else {
-        return Remedy::from("as the parent, name the interface that has the host's address; see: ")
-            .and_run("ip address");
-    };
-    let remedy = Remedy::from("use ").and_set(&PARENT, &instead.word());
-    match vlan {
-        Some(id) => remedy.and(" ").and_set(&VLAN, &id),
-        None if bridge => remedy.and(" ").and_set(&KIND, "bridge"),
-        None => remedy,
-    }
-}
-
-fn out_of_pool(range: &Range, beside: Option<&Range>) -> Remedy {
-    let other = beside.map(|beside| Remedy::set(&IP_RANGE, beside).and(", which lies beside it; or "));
-    other
-        .unwrap_or_default()
-        .and(format!("take {range} out of the pool, as "))
-        .and_run("ashore router-config")
-        .and(" prints, and check again: ")
-        .and_run(format!("ashore pool-check --ip-range {range}"))
-}
-
-fn check_loosely(parent: &IfName) -> Remedy {
-    // sysctl(8) takes `/` for a dot inside an interface name.
-    let link = parent.as_str().replace('.', "/");
-    Remedy::from("use loose mode: ")
-        .and_run(format!("sysctl -w net.ipv4.conf.{link}.rp_filter=2"))
-        .and("; or give ")
-        .and_set(&HOST_ACCESS, "no")
-}
-
-fn without(link: &IfName) -> Remedy {
-    Remedy::run(format!("ip link del dev {}", link.word()))
-        .and(", try again, and remove what creates that link at boot")
 }
