@@ -27,13 +27,7 @@ impl NetworkError {
             NetworkError::ParentUnnamed
             | NetworkError::NoDefaultRoute { .. }
             | NetworkError::NobodyInSubnet { .. }
-            | NetworkError::SeveralParents { .. } => {
-                Remedy::from("name it: ").and_set(&PARENT, "eth0").in_engine(
-                    Remedy::from(", and ")
-                        .and_set_ipam(&PARENT, "eth0")
-                        .and(" where the subnet is not named"),
-                )
-            }
+            | NetworkError::SeveralParents { .. } => named_parent(),
             NetworkError::InternalOffLan { .. } => Remedy::from("name the LAN's interface with ")
                 .and_give(&PARENT)
                 .and("; for a network on no LAN use an engine's own driver: ")
@@ -69,15 +63,7 @@ impl NetworkError {
             NetworkError::NoSubnet => {
                 Remedy::from("give the LAN's own, such as ").and_set(&SUBNET, "192.168.88.0/24")
             }
-            NetworkError::ForeignSubnet { .. } => Remedy::from(
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one",
-            )
-            .in_engine(
-                Remedy::from("; without ")
-                    .and_give(&SUBNET)
-                    .and(", the engine chooses a subnet of its own unless it is given ")
-                    .and_set(&IPAM_DRIVER, "ashore"),
-            ),
+            NetworkError::ForeignSubnet { .. } => subnet_of_lan(),
             NetworkError::RangesOverlap { .. } => Remedy::from("choose a range beside it (")
                 .and_run("ashore network ls")
                 .and(" shows those in use), or leave ")
@@ -186,6 +172,21 @@ impl NetworkError {
             _ => return None,
         })
     }
+}
+
+fn named_parent() -> Remedy {
+    let elsewhere =
+        Remedy::from(", and ").and_set_ipam(&PARENT, "eth0").and(" where the subnet is not named");
+    Remedy::from("name it: ").and_set(&PARENT, "eth0").in_engine(elsewhere)
+}
+
+fn subnet_of_lan() -> Remedy {
+    let chosen = Remedy::from("; without ")
+        .and_give(&SUBNET)
+        .and(", the engine chooses a subnet of its own unless it is given ")
+        .and_set(&IPAM_DRIVER, "ashore");
+    Remedy::from("give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one")
+        .in_engine(chosen)
 }
 
 fn no_range_beside(net: &IpNet) -> Remedy {
