@@ -4,6 +4,7 @@ use crate::api::about::About;
 
 use crate::api::trouble::{Code, Trouble};
 use crate::model::network::{HOST_AUX, Network, Subnet};
+use crate::model::ownership::EngineKind;
 use crate::net::family::Family;
 use crate::net::kind::LinkKind;
 use crate::net::link::Tag;
@@ -51,7 +52,8 @@ impl Network {
         let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
         let error =
             families.find_map(|family| handed_out.check_subnets_of_parent(host, parent, family).err())?;
-        let (label, program) = (self.label(), if self.engine.is_some() { "docker" } else { "ashore" });
+        let (label, engine) = (self.label(), self.ownership().engine());
+        let program = engine.map_or("ashore", EngineKind::program);
         let message =
             format!("network `{label}` hands out addresses that nothing on the LAN can reach: {error}");
         let remedy =
