@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::net::name::{EndpointName, NetworkName};
 
 use crate::unlocked::Unlocked;
@@ -39,13 +40,16 @@ pub(super) enum Unclaimed {
 
 impl From<Unclaimed> for Refusal {
     fn from(unclaimed: Unclaimed) -> Self {
-        let (kind, hint) = match &unclaimed {
-            Unclaimed::HeldBy { .. } => (RefusalKind::Taken, "choose another address, or remove it there"),
-            Unclaimed::Unreachable { .. } => {
-                (RefusalKind::State, "try again when the store that the hosts share can be reached")
+        let (code, ip, remedy) = match &unclaimed {
+            Unclaimed::HeldBy { ip, .. } => {
+                (Code::AddressHeld, *ip, "choose another address, or remove it there")
+            }
+            Unclaimed::Unreachable { ip, .. } => {
+                (Code::NotWritten, *ip, "try again when the store that the hosts share can be reached")
             }
         };
-        Refusal { kind, message: unclaimed.to_string(), hint: Some(hint.into()) }
+        let about = About { address: Some(ip), ..About::default() };
+        Refusal::of(code, unclaimed.to_string(), remedy).about(about)
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
-use ashore_core::api::trouble::{About, Code, Trouble};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::state::State;
 use ashore_kernel::{Kernel, Namespace};
 use ashore_store::Store;
