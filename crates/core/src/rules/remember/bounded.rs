@@ -296,6 +296,19 @@ fn what_an_engine_has_stays_also_before_its_first_list() {
 }
 
 #[test]
+fn what_is_about_to_be_attached_again_stays() {
+    let mut world = World::new(&[]);
+    removed(&mut world, [0, 4, 8, 12, 16]);
+    // It is reserved, and its name has not been used yet.
+    let reserved =
+        Endpoint { stage: crate::model::endpoint::Stage::Reserved, ..world.endpoint(0, false, None) };
+    world.words.apply(vec![Change::PutEndpoint(reserved)]);
+    world.list();
+    world.comes(3, false, None);
+    assert_eq!(world.names(), [0, 8, 12, 16, 3].into_iter().map(name).collect());
+}
+
+#[test]
 fn of_names_from_earlier_versions_only_generated_ones_go() {
     let rows = ["brave_turing .202", "web .203", "keen_curie .204", "4f66ad9a0b2e .205", "mail .206"];
     let mut world = World::new(&rows);
