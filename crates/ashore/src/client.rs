@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ashore_core::api::about::About;
@@ -176,13 +177,17 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
     anyhow::anyhow!("the daemon's reply does not match the request: {reply:?}").into()
 }
 
+/// Whether a command has printed JSON. A second document would make both unreadable.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
 /// Prints a value as JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    PRINTED.store(true, Ordering::Relaxed);
     say!("{}", escaped_json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?));
     Ok(())
 }
 
-/// Prints a refusal as JSON. The exit code tells programs that it is one, so a reader that is gone is no error.
+/// Prints a refusal as JSON, unless the command has printed what it found out. The exit code tells programs that it is one, so a reader that is gone is no error.
 pub(crate) fn print_refusal(refusal: &Refusal) {
     #[derive(serde::Serialize)]
     struct Shown<'a> {
@@ -191,6 +196,9 @@ pub(crate) fn print_refusal(refusal: &Refusal) {
         about: &'a About,
         message: &'a str,
         remedy: &'a Option<Remedy>,
+    }
+    if PRINTED.load(Ordering::Relaxed) {
+        return;
     }
     let Refusal { kind, code, about, message, remedy } = refusal;
     let shown = Shown { code: *code, kind: *kind, about, message, remedy };
