@@ -44,7 +44,7 @@ impl EngineKind {
     /// All kinds.
     pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
 
-    /// The front by which its users ask. Podman takes the options of a network by the names that Docker takes.
+    /// The front by which its users ask. Podman has none of its own yet.
     pub fn front(self) -> Front {
         match self {
             EngineKind::Docker | EngineKind::Podman => Front::Docker,

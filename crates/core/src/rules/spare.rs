@@ -11,6 +11,7 @@ use std::iter;
 use crate::model::endpoint::Endpoint;
 use crate::model::identity::{Bearer, Identity, Mark, Rank, Scope};
 use crate::model::inventory::Inventory;
+use crate::model::network::Network;
 use crate::model::state::{Change, State};
 use crate::net::name::EndpointName;
 use crate::rules::inherit::is_placeholder;
@@ -34,7 +35,9 @@ impl Bearer {
     /// The same when the endpoint goes. An engine may still have its container, which only a list tells.
     pub(crate) fn of_gone(endpoint: &Endpoint) -> Self {
         match Bearer::of(endpoint) {
-            Bearer::User if is_derived(&endpoint.name) => Bearer::MadeUp,
+            Bearer::User if is_of_process(&endpoint.name) || is_placeholder(endpoint.name.as_str()) => {
+                Bearer::MadeUp
+            }
             bearer => bearer,
         }
     }
@@ -45,15 +48,20 @@ impl Bearer {
     }
 }
 
-/// Whether a name follows from a process, an address, or an id that a program drew, which ends it.
+/// Whether a name follows from a process, which ends it.
+fn is_of_process(name: &EndpointName) -> bool {
+    let of_process = name.as_str().strip_prefix("pid-");
+    of_process.is_some_and(|pid| pid.bytes().all(|c| c.is_ascii_digit()))
+}
+
+/// Whether a name follows from a process, an address, or an id that a program drew. Users name things after
+/// their MACs, too, so an id proves nothing where the name was given on the command line.
 fn is_derived(name: &EndpointName) -> bool {
-    let name = name.as_str();
-    let of_process = name.strip_prefix("pid-").is_some_and(|pid| pid.bytes().all(|c| c.is_ascii_digit()));
-    let last = name.rsplit(['-', '_', '.']).next().unwrap_or(name);
+    let last = name.as_str().rsplit(['-', '_', '.']).next().unwrap_or(name.as_str());
     let is_id = last.len() >= ID
         && last.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
         && last.bytes().any(|c| c.is_ascii_digit());
-    of_process || is_id || is_placeholder(name)
+    is_of_process(name) || is_id || is_placeholder(name.as_str())
 }
 
 /// Whether a name has the form of those that engines generate: two words, and a digit if another container has that
@@ -118,9 +126,12 @@ impl State {
         let names = |list: &Inventory| list.containers.iter().map(|one| one.name.clone()).collect();
         let here: BTreeSet<EndpointName> = names(inventory);
         let before: BTreeSet<EndpointName> = last.map(names).unwrap_or_default();
-        // The names of a network that belongs to no engine may be of either.
-        let shared = self.networks.values().filter(|network| network.engine.is_none());
-        let shared: BTreeSet<Scope> = shared.map(State::scope).collect();
+        // The names of a network that belongs to no engine may be of either, and those of no network of anybody.
+        let (of_engines, others): (Vec<&Network>, Vec<&Network>) =
+            self.networks.values().partition(|network| network.engine.is_some());
+        let [of_engines, others] =
+            [of_engines, others].map(|some| some.into_iter().map(State::scope).collect::<BTreeSet<Scope>>());
+        let is_engines = |scope: &Scope| of_engines.contains(scope) && !others.contains(scope);
         let put = |(scope, name): &(Scope, EndpointName), identity: &Identity, bearer| {
             Change::PutIdentity(scope.clone(), name.clone(), Identity { bearer, ..identity.clone() })
         };
@@ -132,7 +143,7 @@ impl State {
                 let Some(identity) = self.identities.get(&key) else { continue };
                 let is_its = match identity.bearer {
                     Bearer::Removed | Bearer::MadeUp => true,
-                    Bearer::Unknown => !shared.contains(scope),
+                    Bearer::Unknown => is_engines(scope),
                     Bearer::User | Bearer::Container => false,
                 };
                 changes.extend(is_its.then(|| put(&key, identity, Bearer::Container)));
@@ -150,7 +161,7 @@ impl State {
         let all = self.identities.iter().filter(|_| last.is_none());
         let old = all.filter(|(key, identity)| {
             identity.bearer == Bearer::Unknown
-                && !shared.contains(&key.0)
+                && is_engines(&key.0)
                 && Bearer::of_removed(&key.1) == Bearer::MadeUp
                 && is_gone(key)
         });
@@ -172,6 +183,18 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_was_given_on_the_command_line_is_not_taken_for_an_id() {
+        let gone = |name: &str| {
+            let name = name.parse().unwrap();
+            let ownership = crate::model::ownership::Ownership::Cli;
+            Bearer::of_gone(&Endpoint { name, ownership, ..crate::rules::learn::tests::endpoint("web") })
+        };
+        assert_eq!(gone("cam-001122334455"), Bearer::User);
+        assert_eq!(gone("backup-202611291100"), Bearer::User);
+        assert_eq!(gone("pid-4711"), Bearer::MadeUp);
+    }
 
     #[test]
     fn names_that_nobody_chose_are_known_by_their_form() {

@@ -64,6 +64,8 @@ impl Controller {
         // An engine that sends a list has told everything that it still has.
         inner.nothing_is_unconfirmed(&engine);
         inner.keep_unknown_ones(&inventory);
+        // Before names are learnt: that may make names forgotten, but none that this list has.
+        inner.note_bearers(&inventory, false);
         let names = inner.state().learnt(&inventory, inner.engines.last_of(&engine), now());
         if !names.is_empty() {
             inner.commit(names)?;
