@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::network::Network;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::net::option;
@@ -100,6 +102,27 @@ pub(super) fn kernel(error: &ObserveError) -> Refusal {
 
 pub(super) fn conflict_off() -> Remedy {
     Remedy::from("a network with ").and_set(&option::CONFLICT, "off").and(" does not probe addresses")
+}
+
+/// What has to be there before the LAN is asked for addresses does not stay.
+pub(super) fn never_begins(network: &Network) -> Refusal {
+    let message = format!(
+        "cannot begin on network `{}`: its parent `{}` comes and goes, or something in the container makes links all the time",
+        network.label(),
+        network.parent
+    );
+    Refusal::new(Code::InTheWay, About::network(network), message, Some("`ip -d link` shows them".into()))
+}
+
+/// Other machines claim each address as soon as it was found free.
+pub(super) fn always_claimed(network: &Network, longest: Duration) -> Refusal {
+    let message = format!(
+        "no address was found on network `{}` in {} seconds that no other machine claims",
+        network.label(),
+        longest.as_secs()
+    );
+    let remedy = "the daemon's log names the machines; turn off the one that claims them".into();
+    Refusal::new(Code::AddressOnLan, About::network(network), message, Some(remedy))
 }
 
 /// Refuses addresses that could not be probed on the LAN, because they must not be handed out. `without`

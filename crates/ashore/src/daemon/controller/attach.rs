@@ -97,6 +97,7 @@ impl Controller {
                 return Err(self.name_lookalike(unlocked, refusal, &network.parent, endpoint.mac));
             }
             // Another machine has taken an address in the meantime, so other addresses are chosen.
+            self.lost(&reserved, &mut answers);
         }
     }
 

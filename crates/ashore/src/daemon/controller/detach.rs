@@ -23,6 +23,7 @@ use super::lost_namespaces::{Says, is_ghost};
 use super::{Controller, Inner, addresses_in, netns_by_all_paths};
 use crate::clock::now;
 use crate::daemon::refusal;
+use crate::supervise;
 use crate::unlocked::Unlocked;
 
 /// The maximum number of links or MACs that a warning names.
@@ -71,10 +72,18 @@ impl Controller {
             })])?;
             inner.lost.moved.insert(endpoint.key());
             drop(inner);
-            let elsewhere = self.take_off_elsewhere(unlocked, &endpoint.key());
+            let elsewhere =
+                supervise::contained(|| self.take_off_elsewhere(unlocked, &endpoint.key())).flatten();
             let mut inner = self.lock(unlocked);
             inner.lost.moved.remove(&endpoint.key());
-            let elsewhere = elsewhere?;
+            let elsewhere = match elsewhere {
+                Ok(elsewhere) => elsewhere,
+                // It is going already.
+                Err(refusal) => {
+                    let warning = format!("`{name}`: {refusal}; it is tried again every minute");
+                    return Ok(Reply::Done { warnings: vec![warning] });
+                }
+            };
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
                 return Ok(Reply::Done { warnings: Vec::new() });
             };
@@ -91,7 +100,8 @@ impl Controller {
         } else {
             drop(inner);
         }
-        let elsewhere = self.bring_in_reach(unlocked, &endpoint.key(), true);
+        let elsewhere =
+            supervise::contained(|| self.bring_in_reach(unlocked, &endpoint.key(), true)).flatten();
         let mut inner = self.lock(unlocked);
         inner.lost.moved.remove(&endpoint.key());
         let elsewhere = elsewhere?;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::model::endpoint::Endpoint;
@@ -25,6 +26,12 @@ use crate::unlocked::Unlocked;
 /// The maximum number of times that a request probes one address. More than once is needed where a machine
 /// does not answer the probes and claims the address after each of them.
 const LOOKS: u32 = 4;
+/// How often a request may begin anew before the LAN is asked. It makes a parent and a shim, clears the container,
+/// and waits for a router and a lease, each once. A container that makes links all the time has it begin anew
+/// without end, under the lock.
+const MOST_BEGUN: u32 = 16;
+/// How long a request looks for addresses. A machine may claim each one as soon as it is asked for.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// What differs between those who want addresses. What they see under the lock holds until the lock is
 /// released. So everything is proposed anew then.
@@ -97,6 +104,10 @@ pub(super) struct Answers<'c> {
     /// Addresses that other hosts have.
     elsewhere: BTreeSet<IpAddr>,
     claimed: BTreeMap<IpAddr, Claimed<'c>>,
+    /// How often the request began anew before it asked.
+    begun: u32,
+    /// When it began to look.
+    since: Option<Instant>,
 }
 
 impl Answers<'_> {
@@ -110,6 +121,16 @@ impl Answers<'_> {
             return Cow::Borrowed(&inner.held);
         }
         Cow::Owned(inner.held.union(&self.elsewhere).copied().collect())
+    }
+
+    /// Counts a claim that came after an address was found clear. A machine that waits for that each time counts as
+    /// the holder.
+    fn was_claimed(&mut self, ip: IpAddr, by: Mac) {
+        let looks = self.looks.entry(ip).or_default();
+        *looks += 1;
+        if *looks >= LOOKS {
+            self.by.insert(ip, by);
+        }
     }
 
     /// The addresses that were taken are in use: the claims on them last.
@@ -152,7 +173,14 @@ impl Controller {
             let again;
             (inner, again) = seeker.obtain(self, inner, &proposal)?;
             if again {
+                answers.begun += 1;
+                if answers.begun > MOST_BEGUN {
+                    return Err(refusal::never_begins(&proposal.network));
+                }
                 continue;
+            }
+            if answers.since.get_or_insert_with(Instant::now).elapsed() > LONGEST {
+                return Err(refusal::always_claimed(&proposal.network, LONGEST));
             }
             let unclear = self.unclear(&inner, &proposal, answers);
             if !unclear.is_empty() {
@@ -162,6 +190,18 @@ impl Controller {
                 let is_taken = |ip: &IpAddr| proposal.wanted.iter().any(|one| one.sought.0 == *ip);
                 answers.claimed.retain(|ip, _| is_taken(ip));
                 return Ok((inner, proposal));
+            } else {
+                self.lost(&proposal, answers);
+            }
+        }
+    }
+
+    /// Notes that another machine has claimed an address after it was found clear.
+    pub(super) fn lost<D>(&self, proposal: &Proposal<D>, answers: &mut Answers<'_>) {
+        let parent = &proposal.network.parent;
+        for (ip, _) in proposal.sought() {
+            if let Some(mac) = self.lan.said_of(parent, ip) {
+                answers.was_claimed(ip, mac);
             }
         }
     }
