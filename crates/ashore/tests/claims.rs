@@ -5,6 +5,7 @@ mod home;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ashore_lab::{Machine, Ran, World, cannot_run};
@@ -238,6 +239,22 @@ fn who_insists_to_be_one_that_has_left_keeps_nobody_else_waiting() {
     }
     assert!(longest < Duration::from_secs(1), "{longest:?}");
     drop(insisting);
+    assert_eq!(attached(&home, "db", &format!("--ip {at}")).1, at);
+}
+
+#[test]
+fn who_waits_for_the_last_look_and_claims_the_address_then_holds_up_no_attach() {
+    let home = Home::new();
+    home.create_lan();
+    let at = ip("192.168.88.200");
+    // Three probes find the address clear, and one more comes when it is taken.
+    let asked = AtomicU32::new(0);
+    let is_last = move |of: IpAddr| of == at && asked.fetch_add(1, Ordering::Relaxed) % 4 == 3;
+    let late = Answering::that_has(&home.laptop, mac(9), is_last);
+    let web = home.world.container("web").unwrap();
+    let ran = try_attach(&home, &web, &format!("--ip {at}"));
+    is_refused(&ran, &["in use on the LAN by", &mac(9).to_string()]);
+    drop(late);
     assert_eq!(attached(&home, "db", &format!("--ip {at}")).1, at);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
-use ashore_core::api::refusal::RefusalKind;
+use ashore_core::api::refusal::{Code, RefusalKind};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::identity::Seed;
 use ashore_core::model::network::EngineNetwork;
@@ -57,11 +57,11 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 168, 88, last])
 }
 
-/// Calls as an engine does, and returns the answer, and which addresses endpoints hold then.
-fn call(
+/// Asks a controller that has one network, by the key of its pool.
+fn with_network<T>(
     hosts: &'static Hosts,
-    call: impl FnOnce(PoolKey) -> EngineCall,
-) -> (Result<Reply, Refusal>, Vec<IpAddr>) {
+    ask: impl FnOnce(&Controller, &mut Unlocked, PoolKey) -> T,
+) -> (T, Vec<IpAddr>) {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), Seed([3; 16])).unwrap();
     let spec = r#"{"name":"lan","parent":"lo","subnets":["192.168.88.0/24"],"ranges":["192.168.88.32/30"],"conflict":"off"}"#;
@@ -77,11 +77,52 @@ fn call(
     let controller = Controller::new(store, kernel, lan, Lists::default(), trial, Vec::new(), wakers);
     let controller = Controller { claims: Box::new(hosts), ..controller };
     let unlocked = &mut Unlocked::of_this_thread();
-    let reply = controller.engine_call(unlocked, call(pool));
+    let reply = ask(&controller, unlocked, pool);
     let inner = controller.lock(unlocked);
     assert!(inner.held.is_empty());
     let held = inner.state().endpoints.values().flat_map(|one| one.addresses.iter().map(ipnet::IpNet::addr));
     (reply, held.collect())
+}
+
+/// Calls as an engine does, and returns the answer, and which addresses endpoints hold then.
+fn call(
+    hosts: &'static Hosts,
+    call: impl FnOnce(PoolKey) -> EngineCall,
+) -> (Result<Reply, Refusal>, Vec<IpAddr>) {
+    with_network(hosts, |controller, unlocked, pool| controller.engine_call(unlocked, call(pool)))
+}
+
+/// What has to be there before it asks never stays.
+struct Restless;
+
+impl<'c> Seeker<'c> for Restless {
+    type Draft = ();
+
+    fn propose(&mut self, _: &'c Controller, inner: &mut Inner, _: &Answers<'_>) -> Proposed<()> {
+        let network = inner.state().networks.values().next().unwrap().clone();
+        Ok(Proposal { network, wanted: Vec::new(), draft: () })
+    }
+
+    fn obtain<'a>(&mut self, _: &'c Controller, inner: Locked<'a>, _: &Proposal<()>) -> Obtained<'a>
+    where
+        'c: 'a,
+    {
+        Ok((inner, true))
+    }
+
+    fn take(&mut self, _: &'c Controller, _: &mut Inner, _: &Proposal<()>) -> Taken {
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_request_that_begins_anew_all_the_time_is_refused() {
+    let (code, _) = with_network(hosts(Hosts::default()), |controller, unlocked, _| {
+        let inner = controller.lock(unlocked);
+        let reserved = controller.reserve(inner, &mut Restless, &mut Answers::default());
+        reserved.map(drop).map_err(|refusal| refusal.code)
+    });
+    assert_eq!(code, Err(Code::InTheWay));
 }
 
 /// Asks for an address.
