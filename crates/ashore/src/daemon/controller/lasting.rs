@@ -50,7 +50,7 @@ impl Lasting {
 
     fn sees_at(&self, now: Instant, turn: u64, differences: &[Trouble]) -> Vec<Trouble> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.last.is_some_and(|(last, _)| now.saturating_duration_since(last) < COUNTS) {
+        if seen.last.is_none_or(|(last, _)| now.saturating_duration_since(last) >= COUNTS) {
             *seen = Seen::default();
         }
         let known = |one: &Trouble| seen.since.iter().find(|(_, known)| *known == what(one));
