@@ -78,11 +78,7 @@ impl Controller {
             inner.lost.moved.remove(&endpoint.key());
             let elsewhere = match elsewhere {
                 Ok(elsewhere) => elsewhere,
-                // It is going already.
-                Err(refusal) => {
-                    let warning = format!("`{name}`: {refusal}; it is tried again every minute");
-                    return Ok(Reply::Done { warnings: vec![warning] });
-                }
+                Err(refusal) => return Ok(is_going(name, &refusal)),
             };
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
                 return Ok(Reply::Done { warnings: Vec::new() });
@@ -104,7 +100,11 @@ impl Controller {
             supervise::contained(|| self.bring_in_reach(unlocked, &endpoint.key(), true)).flatten();
         let mut inner = self.lock(unlocked);
         inner.lost.moved.remove(&endpoint.key());
-        let elsewhere = elsewhere?;
+        let elsewhere = match elsewhere {
+            Ok(elsewhere) => elsewhere,
+            Err(refusal) if is_there => return Ok(is_going(name, &refusal)),
+            Err(refusal) => return Err(refusal),
+        };
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
@@ -353,6 +353,11 @@ impl Inner {
         let elsewhere = there.netns().is_some_and(|place| place != netns);
         Ok(elsewhere && (is_ghost(there) || self.look_at_home(there)?.is_none()))
     }
+}
+
+/// The reply about an endpoint that is stored as going, whose link could not be looked for.
+fn is_going(name: &EndpointName, why: &Refusal) -> Reply {
+    Reply::Done { warnings: vec![format!("`{name}`: {why}; it is tried again every minute")] }
 }
 
 /// Whether a container has moved its link away while the endpoint was being taken off: the endpoint is still

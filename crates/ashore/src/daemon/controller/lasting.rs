@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use ashore_core::api::about::About;
 use ashore_core::api::trouble::{Code, Trouble};
 
-/// How far apart two looks are in turns of the lock, so that no single step of a request explains a difference that
-/// both have seen.
+/// Two looks that are this many turns of the lock apart did not both meet the same holder of the lock.
 const TURNS: u64 = 2;
 /// How long a look counts. Requests some of which take a minute are no reason to forget what was so before.
 const COUNTS: Duration = Duration::from_secs(5 * 60);

@@ -99,7 +99,7 @@ pub(super) struct Drafted {
 pub(super) struct Answers<'c> {
     /// Addresses that are in use, and the machines that answered for them.
     by: BTreeMap<IpAddr, Mac>,
-    /// How many times each address was probed.
+    /// How many times each address was looked at: probed, or claimed by a machine after it was found clear.
     looks: BTreeMap<IpAddr, u32>,
     /// Addresses that other hosts have.
     elsewhere: BTreeSet<IpAddr>,
@@ -123,14 +123,12 @@ impl Answers<'_> {
         Cow::Owned(inner.held.union(&self.elsewhere).copied().collect())
     }
 
-    /// Counts a claim that came after an address was found clear. A machine that waits for that each time counts as
+    /// Counts a look at an address, and who was heard to claim it. A machine that claims it after each look counts as
     /// the holder.
-    fn was_claimed(&mut self, ip: IpAddr, by: Mac) {
+    fn looked(&mut self, ip: IpAddr, claimed_by: Option<Mac>) {
         let looks = self.looks.entry(ip).or_default();
         *looks += 1;
-        if *looks >= LOOKS {
-            self.by.insert(ip, by);
-        }
+        self.by.extend(claimed_by.filter(|_| *looks >= LOOKS).map(|mac| (ip, mac)));
     }
 
     /// The addresses that were taken are in use: the claims on them last.
@@ -201,7 +199,7 @@ impl Controller {
         let parent = &proposal.network.parent;
         for (ip, _) in proposal.sought() {
             if let Some(mac) = self.lan.said_of(parent, ip) {
-                answers.was_claimed(ip, mac);
+                answers.looked(ip, Some(mac));
             }
         }
     }
@@ -263,12 +261,7 @@ impl Controller {
         let Some(probed) = probed.flatten()? else { return Ok(inner) };
         answers.by.extend(probed);
         for ip in ips {
-            let looks = answers.looks.entry(ip).or_default();
-            *looks += 1;
-            // The machine claims the address after each look: it counts as the holder.
-            if let Some(mac) = self.lan.said_of(&network.parent, ip).filter(|_| *looks >= LOOKS) {
-                answers.by.insert(ip, mac);
-            }
+            answers.looked(ip, self.lan.said_of(&network.parent, ip));
         }
         Ok(inner)
     }
