@@ -47,7 +47,7 @@ fn a_vlan_on_a_kernel_that_has_none() {
     if ran.code == Some(0) {
         all_as_expected(ran);
     } else {
-        refused_without_8021q(&ran);
+        refused_without_8021q(&ran, true);
     }
 }
 

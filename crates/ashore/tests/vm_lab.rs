@@ -77,7 +77,9 @@ fn without_the_module_it_is_refused_before_anything_is_built() {
         let busybox = Engines::find().expect("the packages are fetched").path("usr/bin/busybox");
         Ran::of(Command::new(busybox).args(["rmmod", "8021q"])).unwrap().expect_success();
     }
-    for json in [&["--json"][..], &[]] {
-        refused_without_8021q(&Ran::of(Command::new(PROGRAM).args(["lab", "--vlan"]).args(json)).unwrap());
+    for json in [true, false] {
+        let ran =
+            Ran::of(Command::new(PROGRAM).args(["lab", "--vlan"]).args(json.then_some("--json"))).unwrap();
+        refused_without_8021q(&ran, json);
     }
 }
