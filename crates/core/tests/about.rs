@@ -66,6 +66,7 @@ impl World {
             mac: None,
             ifname: "eth0".parse().unwrap(),
             default_route: true,
+            caller: None,
         };
         let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };
         let inside = &self.model.observed.netns[&netns];

@@ -60,6 +60,7 @@ impl World {
             mac: None,
             ifname: name("eth0"),
             default_route: true,
+            caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let known =

@@ -183,6 +183,7 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
         mac: None,
         ifname: "eth0".parse().unwrap(),
         default_route: true,
+        caller: None,
     }
 }
 

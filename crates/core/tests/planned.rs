@@ -184,6 +184,7 @@ impl World {
             mac: None,
             ifname: "eth0".parse().unwrap(),
             default_route: true,
+            caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let host = &self.model.observed.host;

@@ -50,6 +50,7 @@ impl World {
                 mac: None,
                 ifname: "eth0".parse().unwrap(),
                 default_route: true,
+                caller: None,
             };
             let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
             let host = &world.model.observed.host;

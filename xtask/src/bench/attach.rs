@@ -171,6 +171,7 @@ impl Through<'_> {
             mac: None,
             ifname: "eth0".parse()?,
             default_route: true,
+            caller: None,
         }))
     }
 }

@@ -72,5 +72,6 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
         mac: args.mac,
         ifname: args.ifname,
         default_route: !args.no_default_route,
+        caller: None,
     }))
 }

@@ -83,6 +83,8 @@ macro_rules! codes {
 codes! {
     /// There is a network of that name already.
     NetworkExists = Taken;
+    /// There is a network of that name already, and it has something else than was asked for.
+    NetworkDiffers = Taken;
     /// There is no such network.
     NoNetwork = NotFound;
     /// The network belongs to an engine, which alone may do that.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::document::Document;
 use crate::api::engine_call::EngineCall;
 use crate::model::inventory::Inventory;
+use crate::model::ownership::EngineKind;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::plan::nic_move::Direction;
 use crate::rules::attach::AttachSpec;
@@ -38,6 +39,19 @@ pub enum Request {
     },
     /// Attaches a namespace to a network.
     Attach(AttachSpec),
+    /// Makes a network for an engine, or finds the one that it has or that has the same name. Answered by
+    /// `Reply::Created`.
+    FindNetwork(NetworkSpec),
+    /// Attaches an engine's container to a network, which is made if it is missing. Answered by `Reply::Attached`.
+    SetUp {
+        /// The network.
+        network: Box<NetworkSpec>,
+        /// The attach. Its network is the one that is found.
+        attach: Box<AttachSpec>,
+    },
+    /// An engine has taken a container off a network. Its link goes a moment later. Succeeds if there is nothing to
+    /// take off.
+    TearDown(TearDown),
     /// Detaches an endpoint from its network. Succeeds if the endpoint does not exist, because a repeated
     /// detach must succeed.
     Detach {
@@ -89,6 +103,9 @@ impl Request {
             | Request::InspectNetwork { .. }
             | Request::Attach(_)
             | Request::Detach { .. }
+            | Request::FindNetwork(_)
+            | Request::SetUp { .. }
+            | Request::TearDown(_)
             | Request::Adopt(_)
             | Request::KeepMove
             | Request::Plan(_)
@@ -125,6 +142,9 @@ impl Request {
             | Request::MoveNetwork { .. }
             | Request::Attach(_)
             | Request::Detach { .. }
+            | Request::FindNetwork(_)
+            | Request::SetUp { .. }
+            | Request::TearDown(_)
             | Request::Adopt(_)
             | Request::Unadopt { .. }
             | Request::Forget { .. }
@@ -149,6 +169,21 @@ impl Request {
             _ => None,
         }
     }
+}
+
+/// A container that its engine has taken off a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TearDown {
+    /// The kind of the engine.
+    pub engine: EngineKind,
+    /// The engine's id of the network.
+    pub network: String,
+    /// The name by which the engine's user knows the network.
+    pub network_name: NetworkName,
+    /// The engine's id of the container.
+    pub container: String,
+    /// The link's name in the container. A container may be on a network by several links.
+    pub ifname: Option<IfName>,
 }
 
 /// A network of an engine's own driver that is to be adopted.

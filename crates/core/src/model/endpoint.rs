@@ -72,6 +72,20 @@ pub struct Endpoint {
     /// What was last observed of its link in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
+    /// The container, as the engine knows it that had Ashore make the link in its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<Container>>,
+}
+
+/// A container in whose namespace an engine had Ashore make a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The engine's id of it, which stays the same when its name changes.
+    pub id: String,
+    /// Whether the engine has taken the endpoint off. Its link goes a moment later, unless the engine sets it up again
+    /// in the same namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 /// What was last observed of a link in its container. The container can change the link's MAC, name and tag.
@@ -338,6 +352,16 @@ impl Endpoint {
     /// Whether the name of its container is not known yet.
     pub fn is_unnamed(&self) -> bool {
         self.chosen == Chosen::Unnamed
+    }
+
+    /// Whether its engine has taken it off, and its link is still there.
+    pub fn leaves(&self) -> bool {
+        self.container.as_ref().is_some_and(|container| container.leaves)
+    }
+
+    /// Whether it is of a container with this id of its engine.
+    pub fn is_of(&self, ownership: Ownership, container: &str) -> bool {
+        self.ownership == ownership && self.container.as_ref().is_some_and(|there| there.id == container)
     }
 
     /// The engine's id of the endpoint.

@@ -14,7 +14,6 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::model::indexed::Marked;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::Subnet;
-use crate::model::ownership::EngineKind;
 use crate::net::family::Family;
 use crate::net::name::{EndpointName, IfName};
 
@@ -159,31 +158,15 @@ impl Marked for Identity {
     }
 }
 
-/// A network as identities know it: by the name that users give it, which outlives the network itself.
+/// A network as identities know it: by the name that users give it, which outlives the network itself. It does not
+/// depend on the engine, so a container that moves to another engine keeps its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scope(pub String);
 
-/// What begins the scopes of Podman's networks. A name of a network contains no slash.
-const OF_PODMAN: &str = "podman/";
-
 impl Scope {
-    /// The scope of a network that users call so. Each kind of engine has names of its own, because engines
-    /// do not know each other's containers.
-    pub(crate) fn of(kind: EngineKind, label: &str) -> Self {
-        match kind {
-            EngineKind::Docker => Scope(label.to_owned()),
-            EngineKind::Podman => Scope(format!("{OF_PODMAN}{label}")),
-        }
-    }
-
-    /// The kind of engine whose names are in it. The command line shares its scopes with Docker.
-    pub(crate) fn kind(&self) -> EngineKind {
-        if self.0.starts_with(OF_PODMAN) { EngineKind::Podman } else { EngineKind::Docker }
-    }
-
     /// The name that users give the network.
     pub fn label(&self) -> &str {
-        self.0.strip_prefix(OF_PODMAN).unwrap_or(&self.0)
+        &self.0
     }
 }
 

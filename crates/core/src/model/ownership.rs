@@ -44,10 +44,19 @@ impl EngineKind {
     /// All kinds.
     pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
 
-    /// The front by which its users ask. Podman has none of its own yet.
+    /// The front by which its users ask.
     pub fn front(self) -> Front {
         match self {
-            EngineKind::Docker | EngineKind::Podman => Front::Docker,
+            EngineKind::Docker => Front::Docker,
+            EngineKind::Podman => Front::Podman,
+        }
+    }
+
+    /// Whether Ashore reads its list of containers.
+    pub fn is_listed(self) -> bool {
+        match self {
+            EngineKind::Docker => true,
+            EngineKind::Podman => false,
         }
     }
 

@@ -13,7 +13,6 @@ use crate::model::endpoint::{Endpoint, Mark};
 use crate::model::identity::{self, Identity, Scope, Seed};
 use crate::model::indexed::Indexed;
 use crate::model::network::Network;
-use crate::model::ownership::EngineKind;
 use crate::model::pool::{Pool, PoolKey};
 use crate::net::link::Netns;
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
@@ -210,8 +209,7 @@ impl State {
 
     /// The scope of the identities of a network's names.
     pub fn scope(network: &Network) -> Scope {
-        let kind = network.engine.as_ref().map_or(EngineKind::Docker, |engine| engine.kind);
-        Scope::of(kind, network.label())
+        Scope(network.label().to_owned())
     }
 
     /// The identity that is remembered for a name on a network.

@@ -155,6 +155,24 @@ pub fn of_ipam() -> impl Iterator<Item = &'static str> {
     ALL.iter().filter_map(|option| option.of_ipam())
 }
 
+/// All options that `podman network create -o` accepts for Ashore's driver: those of Docker's driver and of its IPAM
+/// driver, what Podman has no flag for, and those of netavark's own drivers (netavark 1.17, `docs`).
+pub fn of_podman() -> impl Iterator<Item = &'static str> {
+    let own = ALL.iter().flat_map(|option| {
+        let ipam = option.of_ipam().filter(|name| option.of_driver().all(|other| other != *name));
+        let flag = (option.docker[0] == Flag(AUX_ADDRESS.flag)).then_some(PODMANS_AUX_ADDRESS);
+        option.of_driver().filter(|name| !name.contains("docker")).chain(ipam).chain(flag)
+    });
+    own.chain(NETAVARKS)
+}
+
+/// Podman has no flag for auxiliary addresses.
+pub const PODMANS_AUX_ADDRESS: &str = "aux_address";
+
+/// The options of netavark's own drivers that differ from Ashore's: the mode of macvlan or ipvlan, the metric of
+/// default routes, the length of the broadcast queue, and no default route.
+pub const NETAVARKS: [&str; 4] = ["mode", "metric", "bclim", "no_default_route"];
+
 impl NetworkOption {
     /// Its names for Docker's `-o`.
     pub fn of_driver(&self) -> impl Iterator<Item = &'static str> + use<> {
@@ -196,6 +214,17 @@ impl NetworkOption {
     /// The option for the IPAM driver in `docker network create`.
     pub fn in_docker_ipam(&self, value: &str) -> String {
         format!("--ipam-opt {}={value}", self.of_ipam().unwrap_or(self.flag))
+    }
+
+    /// The option in `podman network create`.
+    pub fn in_podman(&self, value: Option<&str>) -> String {
+        let own = value.or(if let Switch(set) = self.takes { Some(set) } else { None }).unwrap_or_default();
+        match self.docker[0] {
+            Flag("aux-address") => format!("-o {PODMANS_AUX_ADDRESS}={own}"),
+            Flag(_) => self.in_docker(value),
+            Ipam("addressing") => format!("--ipam-driver {own}"),
+            Driver(name) | Ipam(name) => format!("-o {name}={own}"),
+        }
     }
 
     /// The option for the IPAM driver in a Compose file.

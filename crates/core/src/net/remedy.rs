@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::option::NetworkOption;
 
-/// Who asked, and in whose words the answer is given. An engine that spells options otherwise gets an arm of its own.
+/// Who asked, and in whose words the answer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Front {
     /// The command line, `ashore`.
@@ -16,16 +16,19 @@ pub enum Front {
     Docker,
     /// A Compose file. Its networks reach Ashore by Docker, whose calls do not say that Compose made them.
     Compose,
+    /// `podman network create`.
+    Podman,
 }
 
 impl Front {
     /// All of them.
-    pub const ALL: [Front; 3] = [Front::CommandLine, Front::Docker, Front::Compose];
+    pub const ALL: [Front; 4] = [Front::CommandLine, Front::Docker, Front::Compose, Front::Podman];
 
     /// The program of the engine whose words these are. The users of the command line have Docker's most often.
     fn engine(self) -> &'static str {
         match self {
             Front::CommandLine | Front::Docker | Front::Compose => "docker",
+            Front::Podman => "podman",
         }
     }
 }
@@ -156,6 +159,7 @@ impl Remedy {
             Front::CommandLine => option.on_command_line(value),
             Front::Docker => option.in_docker(value),
             Front::Compose => option.in_compose(value),
+            Front::Podman => option.in_podman(value),
         };
         let part = |part: &Part| match part {
             Part::Text(words) | Part::Run(words) => words.clone(),
@@ -166,6 +170,7 @@ impl Remedy {
                 Front::CommandLine => name.on_command_line(Some(value)),
                 Front::Docker => name.in_docker_ipam(value),
                 Front::Compose => name.in_compose_ipam(value),
+                Front::Podman => name.in_podman(Some(value)),
             },
             Part::OnCommandLine(words) if front == Front::CommandLine => words.clone(),
             Part::InEngine(remedy) if front != Front::CommandLine => remedy.spelled(front),
@@ -219,7 +224,9 @@ impl From<Remedy> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::option::{ALL, IP, IPAM_DRIVER, KIND, MAC, NAME, PARENT, Takes, of_driver, of_ipam};
+    use crate::net::option::{
+        ALL, IP, IPAM_DRIVER, KIND, MAC, NAME, PARENT, Takes, of_driver, of_ipam, of_podman,
+    };
 
     /// Each option, to give and to leave out, in the words of each front, as in `remedy/spelled.txt`.
     #[test]
@@ -259,17 +266,24 @@ mod tests {
         assert_eq!(said.spelled(Front::CommandLine), "ab ddocker e");
         assert_eq!(said.spelled(Front::Docker), "ac-o kind=bridge ddocker e");
         assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
+        assert_eq!(said.spelled(Front::Podman), "ac-o kind=bridge dpodman e");
         let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
         let spelled = Front::ALL.map(|front| parent.spelled(front));
-        let expected =
-            ["--parent eth0", "--ipam-opt parent=eth0", "`parent: eth0` under `ipam:`, `options:`"];
+        let expected = [
+            "--parent eth0",
+            "--ipam-opt parent=eth0",
+            "`parent: eth0` under `ipam:`, `options:`",
+            "-o parent=eth0",
+        ];
         assert_eq!(spelled, expected);
     }
 
     #[test]
     fn no_name_stands_for_two_options() {
         let flags = ALL.iter().map(|option| option.flag);
-        for names in [flags.collect::<Vec<_>>(), of_driver().collect(), of_ipam().collect()] {
+        for names in
+            [flags.collect::<Vec<_>>(), of_driver().collect(), of_ipam().collect(), of_podman().collect()]
+        {
             let mut once = names.clone();
             once.sort_unstable();
             once.dedup();

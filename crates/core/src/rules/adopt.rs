@@ -245,6 +245,7 @@ impl State {
                     since: before.map_or(now, |known| known.since),
                     tagged_as: None,
                     seen: before.and_then(|known| known.seen.clone()),
+                    container: None,
                 }
             })
             .collect();

@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
+use crate::model::endpoint::{ByUser, Chosen, Container, Endpoint, Placement, Source, Stage};
 use crate::model::identity::Identity;
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
@@ -241,12 +241,16 @@ impl State {
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
-            ownership: Ownership::Cli,
+            ownership: spec.caller.as_ref().map_or(Ownership::Cli, |caller| caller.engine.into()),
             placement: Placement::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
             since: now,
             tagged_as: None,
             seen: None,
+            container: spec
+                .caller
+                .as_ref()
+                .map(|caller| Box::new(Container { id: caller.container.clone(), leaves: false })),
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
         let endpoint = endpoint.with_learned(learned);
@@ -256,6 +260,8 @@ impl State {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
         match self.rival_for_default_route(network, &endpoint) {
+            // Whoever puts a container on several networks does not choose one of them for the default route.
+            Some(_) if spec.caller.is_some() => Ok(Endpoint { default_route: false, ..endpoint }),
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
                 netns: netns.path.clone(),
                 name: other.name.clone(),
@@ -506,4 +512,19 @@ pub struct AttachSpec {
     pub ifname: IfName,
     /// Whether it gets a default route.
     pub default_route: bool,
+    /// The engine that asks, or `None` for the user of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
+}
+
+/// An engine that asks for a link in the namespace of one of its containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The kind of the engine.
+    pub engine: EngineKind,
+    /// The engine's id of the container.
+    pub container: String,
+    /// How long the engine waits, in seconds. `None` if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
 }

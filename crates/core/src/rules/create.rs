@@ -4,6 +4,7 @@ mod beside;
 mod check;
 mod complete;
 mod error;
+mod join;
 mod sources;
 mod spec;
 mod vlan;

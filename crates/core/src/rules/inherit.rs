@@ -71,8 +71,7 @@ impl State {
             // An identity of a network that belongs to no engine is of an endpoint that a user has named.
             let own = self.networks.values().filter(|network| network.engine.is_none());
             let own: BTreeSet<_> = own.map(State::scope).collect();
-            let of_engines =
-                scopes.filter(move |scope| scope.kind() == inventory.kind && !own.contains(scope));
+            let of_engines = scopes.filter(move |scope| !own.contains(scope));
             of_engines.flat_map(|scope| self.renamed(scope, formerly, name)).collect::<Vec<_>>()
         })
         .collect()

@@ -97,8 +97,8 @@ impl State {
     /// Whether an engine may still have a container that is not running: one that an engine lists, or any of
     /// an engine whose list is not known.
     pub(crate) fn may_be_stopped(&self, scope: &Scope, name: &EndpointName, lists: &[&Inventory]) -> bool {
-        let mut of_kind = lists.iter().filter(|list| list.kind == scope.kind());
-        let is_listed = of_kind.any(|list| list.containers.iter().any(|container| container.name == *name));
+        let is_listed =
+            lists.iter().any(|list| list.containers.iter().any(|container| container.name == *name));
         let mut engines = self
             .networks
             .values()

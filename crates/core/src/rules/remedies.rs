@@ -9,7 +9,7 @@ use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::net::name::IfName;
-use crate::net::option::{ALL, DHCP_ALLOW, Docker, FALLBACK, RELEASE};
+use crate::net::option::{ALL, DHCP_ALLOW, Docker, FALLBACK, PARENT, RELEASE};
 use crate::net::remedy::{Front, Remedy};
 use crate::net::vlan::Vlan;
 use crate::rules::addresses_in_use::Claimant;
@@ -67,6 +67,7 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
     let (server, dhcp6) = (Ipv4Addr::new(192, 168, 88, 1), Ipv6Mode::Dhcp);
     vec![
         NetworkError::Exists(parsed("lan")),
+        NetworkError::Differs { network: "lan".into(), option: &PARENT, asked: text(), has: text() },
         NetworkError::NoParent { parent: eth0(), present: text() },
         NetworkError::ParentUnnamed,
         NetworkError::NoDefaultRoute { present: text() },

@@ -29,12 +29,17 @@ const ID: usize = 12;
 impl Bearer {
     /// Who bears the name of an endpoint that is there.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
-        if endpoint.ownership.engine().is_some() { Bearer::Container } else { Bearer::User }
+        match endpoint.ownership.engine() {
+            Some(engine) if engine.is_listed() => Bearer::Container,
+            _ => Bearer::User,
+        }
     }
 
     /// The same when the endpoint goes. An engine may still have its container, which only a list tells.
     pub(crate) fn of_gone(endpoint: &Endpoint) -> Self {
         match Bearer::of(endpoint) {
+            // No list will say whether the engine still has the container.
+            Bearer::User if endpoint.ownership.engine().is_some() => Bearer::of_removed(&endpoint.name),
             Bearer::User if is_of_process(&endpoint.name) || is_placeholder(endpoint.name.as_str()) => {
                 Bearer::MadeUp
             }
@@ -137,7 +142,7 @@ impl State {
         };
         let mut changes = Vec::new();
 
-        for scope in self.scopes().filter(|scope| scope.kind() == inventory.kind) {
+        for scope in self.scopes() {
             for name in here.difference(&before) {
                 let key = (scope.clone(), name.clone());
                 let Some(identity) = self.identities.get(&key) else { continue };
@@ -150,10 +155,7 @@ impl State {
             }
         }
         let is_gone = |(scope, name): &(Scope, EndpointName)| {
-            scope.kind() == inventory.kind
-                && !here.contains(name)
-                && !self.is_attached(scope, name)
-                && !self.may_be_stopped(scope, name, lists)
+            !here.contains(name) && !self.is_attached(scope, name) && !self.may_be_stopped(scope, name, lists)
         };
         let gone = self.identities.with(Mark::Container).filter(|(key, _)| is_gone(key));
         changes.extend(gone.map(|(key, identity)| put(key, identity, Bearer::of_removed(&key.1))));

@@ -72,6 +72,7 @@ fn changes() -> Vec<Change> {
         since: 17,
         tagged_as: None,
         seen: None,
+        container: None,
     };
     let identity = Identity {
         made: Vec::new(),

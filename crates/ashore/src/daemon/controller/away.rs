@@ -96,6 +96,7 @@ mod tests {
             since: 1,
             tagged_as: None,
             seen: None,
+            container: None,
         }
     }
 

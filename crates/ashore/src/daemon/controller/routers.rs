@@ -369,6 +369,7 @@ mod tests {
             since: 1,
             tagged_as: None,
             seen: None,
+            container: None,
         }
     }
 

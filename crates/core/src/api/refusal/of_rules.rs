@@ -75,6 +75,7 @@ impl From<&Blocked> for Refusal {
 fn of_network(error: &NetworkError) -> Code {
     match error {
         NetworkError::Exists(_) => Code::NetworkExists,
+        NetworkError::Differs { .. } => Code::NetworkDiffers,
         NetworkError::NoParent { .. } => Code::ParentMissing,
         NetworkError::ParentUnnamed
         | NetworkError::NoDefaultRoute { .. }
@@ -142,7 +143,9 @@ fn about_network(error: &NetworkError) -> About {
     match error {
         NetworkError::Exists(name) => About::label(name.as_str()),
         NetworkError::ParentTaken { parent, network, .. } => About::label(network).on(parent),
-        NetworkError::RangesOverlap { network, .. } => About::label(network),
+        NetworkError::RangesOverlap { network, .. } | NetworkError::Differs { network, .. } => {
+            About::label(network)
+        }
         NetworkError::NoParent { parent, .. }
         | NetworkError::NoAddress { parent, .. }
         | NetworkError::ParentDown(parent)
@@ -354,12 +357,13 @@ mod tests {
             let code = serde_json::to_value(code).unwrap();
             writeln!(spelled, "{}: {message}", code.as_str().unwrap()).unwrap();
             let Some(remedy) = remedy else { continue };
-            let [typed, docker, compose] = Front::ALL.map(|front| remedy.spelled(front));
-            if typed == docker && docker == compose {
+            let [typed, docker, compose, podman] = Front::ALL.map(|front| remedy.spelled(front));
+            if typed == docker && docker == compose && docker == podman {
                 writeln!(spelled, "    {typed}").unwrap();
             } else {
                 writeln!(spelled, "    ashore:  {typed}\n    docker:  {docker}\n    compose: {compose}")
                     .unwrap();
+                writeln!(spelled, "    podman:  {podman}").unwrap();
             }
         }
         assert!(spelled == include_str!("remedies.txt"), "the words are now:\n{spelled}");

@@ -10,6 +10,7 @@ use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::{IfName, NetworkName};
+use crate::net::option::NetworkOption;
 use crate::net::range::Range;
 use crate::net::remedy::Remedy;
 use crate::net::vlan::{Vlan, VlanId, VlanIdError};
@@ -22,6 +23,18 @@ pub enum NetworkError {
     /// A network of that name exists.
     #[error("there is a network `{0}` already")]
     Exists(NetworkName),
+    /// A network of that name exists, and has something else than was asked for.
+    #[error("there is a network `{network}` already, with {has} where {asked} was asked for")]
+    Differs {
+        /// The network, under the name that users know.
+        network: String,
+        /// The option in which it differs.
+        option: &'static NetworkOption,
+        /// What was asked for.
+        asked: String,
+        /// What the network has.
+        has: String,
+    },
     /// There is no such interface.
     #[error("the parent `{parent}` does not exist; this host has {present}")]
     NoParent {

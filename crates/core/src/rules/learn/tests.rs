@@ -46,6 +46,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         since: 1,
         tagged_as: None,
         seen: None,
+        container: None,
     }
 }
 

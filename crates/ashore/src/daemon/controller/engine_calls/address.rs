@@ -424,6 +424,7 @@ impl Inner {
             since: now(),
             tagged_as: None,
             seen: None,
+            container: None,
         }
     }
 

@@ -21,6 +21,9 @@ impl NetworkError {
             NetworkError::Exists(name) => {
                 Remedy::from("see it with: ").and_run(format!("ashore network inspect {name}"))
             }
+            NetworkError::Differs { option, .. } => {
+                Remedy::unset(option).and(" to join that network, or give the new one another name")
+            }
             NetworkError::NoParent { .. } => {
                 Remedy::from("name one that faces the LAN with ").and_give(&PARENT)
             }

@@ -1,0 +1,124 @@
+//! Whether a request for a network means one that is there: an engine joins the network of that name that another
+//! engine or the command line has made.
+
+use ashore_wire::conflict::Profile;
+
+use super::error::NetworkError;
+use super::spec::NetworkSpec;
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::lease::{Addressing, LeaseOptions};
+use crate::model::network::{Network, Subnet};
+use crate::net::option::{
+    AUX_ADDRESS, BC_QUEUE_LEN, CONFLICT, DHCP, GATEWAY, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, KIND, MTU,
+    NetworkOption, PARENT, RELEASE, SUBNET, VLAN,
+};
+use crate::net::text::list;
+
+impl Network {
+    /// Checks that this network has all that a request asks for. What the request leaves open is as the network has
+    /// it.
+    pub fn has_all_of(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
+        let differs = |option: &'static NetworkOption, asked: String, has: String| {
+            let network = self.label().to_owned();
+            Err(NetworkError::Differs { network, option, asked, has })
+        };
+        let lower = self.vlan.as_ref().map_or(&self.parent, |vlan| &vlan.lower);
+        if let Some(parent) = spec.parent.as_ref().filter(|asked| ![&self.parent, lower].contains(asked)) {
+            return differs(&PARENT, parent.to_string(), lower.to_string());
+        }
+        let vlan = self.vlan.as_ref().map(|vlan| vlan.id);
+        if let Some(asked) = spec.vlan.filter(|asked| vlan != Some(*asked)) {
+            return differs(&VLAN, asked.to_string(), vlan.map_or("none".to_owned(), |id| id.to_string()));
+        }
+        if let Some(kind) = spec.kind.filter(|asked| *asked != self.kind) {
+            return differs(&KIND, kind.to_string(), self.kind.to_string());
+        }
+        let nets = || list(self.subnets.iter().map(|subnet| subnet.net));
+        if let Some(net) =
+            spec.subnets.iter().find(|net| self.subnets.iter().all(|subnet| subnet.net != net.trunc()))
+        {
+            return differs(&SUBNET, net.to_string(), nets());
+        }
+        let ranges = || list(self.subnets.iter().map(Subnet::pool));
+        if let Some(range) =
+            spec.ranges.iter().find(|range| self.subnets.iter().all(|subnet| subnet.pool() != **range))
+        {
+            return differs(&IP_RANGE, range.to_string(), ranges());
+        }
+        let gateways = || self.subnets.iter().filter_map(|subnet| subnet.gateway);
+        if let Some(gateway) = spec.gateways.iter().find(|asked| gateways().all(|there| there != **asked)) {
+            return differs(&GATEWAY, gateway.to_string(), list(gateways()));
+        }
+        let aux = || self.subnets.iter().flat_map(|subnet| &subnet.aux);
+        if let Some((name, ip)) = spec.aux.iter().find(|(name, ip)| aux().all(|there| there != (name, ip))) {
+            return differs(
+                &AUX_ADDRESS,
+                format!("{name}={ip}"),
+                list(aux().map(|(name, ip)| format!("{name}={ip}"))),
+            );
+        }
+        if spec.addressing == Addressing::Dhcp && self.addressing != Addressing::Dhcp {
+            return differs(&DHCP, "dhcp".to_owned(), "a range".to_owned());
+        }
+        if spec.leasing != LeaseOptions::default() && spec.leasing != self.leasing {
+            return differs(&RELEASE, "other options for leases".to_owned(), "its own".to_owned());
+        }
+        if spec.ipv6 != Ipv6Mode::default() && spec.ipv6 != self.ipv6 {
+            return differs(&IPV6, spec.ipv6.to_string(), self.ipv6.to_string());
+        }
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        if let Some(asked) = spec.host_access.filter(|asked| *asked != self.host_access) {
+            return differs(&HOST_ACCESS, yes(asked), yes(self.host_access));
+        }
+        if spec.internal && !self.internal {
+            return differs(&INTERNAL, yes(true), yes(false));
+        }
+        if spec.conflict != Profile::default() && spec.conflict != self.conflict {
+            return differs(&CONFLICT, spec.conflict.to_string(), self.conflict.to_string());
+        }
+        let number = |number: Option<u32>| number.map_or("the default".to_owned(), |n| n.to_string());
+        for (option, asked, has) in
+            [(&MTU, spec.mtu, self.mtu), (&BC_QUEUE_LEN, spec.bc_queue_len, self.bc_queue_len)]
+        {
+            if asked.is_some() && asked != has {
+                return differs(option, number(asked), number(has));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(more: &str) -> NetworkSpec {
+        serde_json::from_str(&format!(r#"{{"name":"lan"{more}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_open_is_as_the_network_has_it_and_the_rest_must_be_the_same() {
+        let whole = r#","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.32/28"],"gateways":["192.168.88.1"],"aux":[["host","192.168.88.9"]]"#;
+        let network = spec(whole).network().unwrap();
+        assert_eq!(network.has_all_of(&spec("")), Ok(()));
+        assert_eq!(network.has_all_of(&spec(whole)), Ok(()));
+        for (asked, option) in [
+            (r#","parent":"eth1""#, &PARENT),
+            (r#","vlan":20"#, &VLAN),
+            (r#","kind":"ipvlan:l2""#, &KIND),
+            (r#","subnets":["192.168.88.0/24","192.168.89.0/24"]"#, &SUBNET),
+            (r#","ranges":["192.168.88.64/28"]"#, &IP_RANGE),
+            (r#","gateways":["192.168.88.254"]"#, &GATEWAY),
+            (r#","aux":[["host","192.168.88.8"]]"#, &AUX_ADDRESS),
+            (r#","addressing":"dhcp""#, &DHCP),
+            (r#","host_access":false"#, &HOST_ACCESS),
+            (r#","internal":true"#, &INTERNAL),
+            (r#","mtu":1400"#, &MTU),
+        ] {
+            match network.has_all_of(&spec(asked)) {
+                Err(NetworkError::Differs { option: named, .. }) => assert_eq!(named, option, "{asked}"),
+                other => panic!("{asked}: {other:?}"),
+            }
+        }
+    }
+}
