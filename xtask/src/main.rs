@@ -7,12 +7,14 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 use clap::Parser;
 
+mod arch;
 mod bench;
 mod fuzz;
 mod in_vm;
 mod lint;
 mod mutants;
 mod packages;
+mod plug;
 mod plugin;
 mod predecessor;
 mod test;
@@ -33,6 +35,8 @@ enum Task {
     Vm(in_vm::VmArgs),
     /// Build the directory from which `docker plugin create` makes a managed plugin
     Plugin(plugin::PluginArgs),
+    /// Build `ashore-plug`, which Podman and CNI runtimes execute, as a static program, and print its path
+    Plug(plug::PlugArgs),
     /// Check formatting, lints, licences and sources
     Lint,
 }
@@ -55,6 +59,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
         Task::Mutants(arguments) => mutants::run(root, arguments)?,
         Task::Bench(arguments) => bench::run(root, arguments)?,
         Task::Plugin(arguments) => plugin::run(root, arguments)?,
+        Task::Plug(arguments) => plug::run(root, arguments)?,
         Task::Vm(arguments) => return in_vm::run(root, arguments),
         Task::Lint => lint::run(root)?,
     }

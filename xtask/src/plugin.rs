@@ -6,9 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use anyhow::Context;
+use clap::Args;
 
+use crate::arch::Arch;
 use crate::{artifacts, cargo};
 
 #[derive(Debug, Args)]
@@ -18,35 +19,11 @@ pub(crate) struct PluginArgs {
     arch: Option<Arch>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Arch {
-    #[value(name = "x86_64")]
-    X86_64,
-    Aarch64,
-    Armv7,
-}
-
-impl Arch {
-    /// The name of Rust's target, and of Debian's linker for it.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Arch::X86_64 => ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc"),
-            Arch::Aarch64 => ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc"),
-            Arch::Armv7 => ("armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf-gcc"),
-        }
-    }
-}
-
 pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     let mut build = cargo();
     build.args(["rustc", "--release"]);
-    if let Some((target, linker)) = arguments.arch.map(Arch::names) {
-        check_target(target)?;
-        build.args(["--target", target]);
-        let setting = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
-        if !target.starts_with(std::env::consts::ARCH) && std::env::var_os(&setting).is_none() {
-            build.env(setting, linker);
-        }
+    if let Some(arch) = arguments.arch {
+        arch.aim(&mut build)?;
     }
     let tree = root.join("target/plugin");
     make(root, build, &tree)?;
@@ -90,14 +67,4 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     fs::copy(program, files.join("ashore")).with_context(|| program.to_owned())?;
     fs::copy(root.join("packaging/plugin/config.json"), tree.join("config.json"))?;
     Ok(())
-}
-
-/// Checks that Rust's standard library for the target is installed, before anything is built.
-fn check_target(target: &str) -> anyhow::Result<()> {
-    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
-    let library = String::from_utf8(output.stdout)?;
-    if output.status.success() && Path::new(library.trim()).exists() {
-        return Ok(());
-    }
-    bail!("this toolchain cannot build for {target}; try: rustup target add {target}");
 }

@@ -1,0 +1,110 @@
+//! `ashore-plug`: what Podman's netavark, and CNI runtimes, execute for each container. It carries the call, with
+//! the network namespace's descriptor, to Ashore's daemon, and prints the answer. The kernel tells the daemon who
+//! calls. Nothing is decided here, except what is to be said if no daemon answers.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ashore_plug::wire::{Reply, Request, STDIN_MAX, VARIABLES};
+
+mod call;
+mod client;
+mod json;
+
+use call::{Asked, Call, Fault, Netavark};
+
+/// The environment variable that names the daemon's socket.
+const SOCKET: &str = "ASHORE_PLUG_SOCKET";
+/// Where the daemon's socket is. The second place is for Podman without root, which has a `/run` of its own while
+/// it sets up a container.
+const PLACES: [&str; 2] = ["/run/ashore/ashore-plug.sock", "/var/lib/ashore-plug/sock"];
+/// How long to wait for the daemon's answer.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+const ABOUT: &str = concat!(
+    "ashore-plug ",
+    env!("CARGO_PKG_VERSION"),
+    ": a network driver for Podman (netavark) and a CNI plugin, which call it; versions of CNI: 0.3.1, 0.4.0, \
+     1.0.0, 1.1.0\n"
+);
+const VERSION: &str = concat!("ashore-plug ", env!("CARGO_PKG_VERSION"), "\n");
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let reply = match Asked::of(&arguments, std::env::var_os("CNI_COMMAND").as_deref()) {
+        Asked::Version => Reply { stdout: VERSION.into(), ..Reply::default() },
+        Asked::Nothing => Reply { stderr: ABOUT.into(), ..Reply::default() },
+        Asked::Unknown(command) => call::unknown_command(&command),
+        // What cannot be read names no version.
+        Asked::Call(call) => call
+            .own_answer(|| stdin().unwrap_or_default())
+            .unwrap_or_else(|| pass_on(call, arguments).unwrap_or_else(|fault| call.without_answer(&fault))),
+    };
+    print(&reply)
+}
+
+/// Passes the call on to the daemon.
+fn pass_on(call: Call, arguments: Vec<OsString>) -> Result<Reply, Fault> {
+    let netns = match call {
+        Call::Netavark(Netavark::Setup | Netavark::Teardown) => arguments.get(1).cloned(),
+        Call::Cni(_) => std::env::var_os("CNI_NETNS"),
+        Call::Netavark(_) => None,
+    };
+    let netns = netns.filter(|path| !path.is_empty()).map(File::open);
+    let (netns, unopened) = match netns {
+        Some(Ok(netns)) => (Some(netns), None),
+        // The daemon decides whether that matters.
+        Some(Err(error)) => (None, Some(error.to_string())),
+        None => (None, None),
+    };
+    let request = Request {
+        name: called_as(std::env::args_os().next().as_deref()),
+        arguments: arguments.into_iter().map(OsString::into_vec).collect(),
+        environment: environment(),
+        stdin: stdin()?,
+        unopened,
+    };
+    let request = request.encode().map_err(Fault::Request)?;
+    client::ask(&places(), &request, netns.as_ref().map(AsFd::as_fd), PATIENCE)
+}
+
+/// The file name by which the program was called: the driver's name, for netavark.
+fn called_as(program: Option<&OsStr>) -> Vec<u8> {
+    program.and_then(|program| Path::new(program).file_name()).unwrap_or_default().as_bytes().to_vec()
+}
+
+fn environment() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let entries = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    entries.filter(|(name, _)| name.starts_with(VARIABLES)).collect()
+}
+
+/// The whole standard input, unless it is too long.
+fn stdin() -> Result<Vec<u8>, Fault> {
+    let mut read = Vec::new();
+    let most = STDIN_MAX as u64 + 1;
+    io::stdin().lock().take(most).read_to_end(&mut read).map_err(Fault::Unreadable)?;
+    if read.len() > STDIN_MAX { Err(Fault::TooLong) } else { Ok(read) }
+}
+
+fn places() -> Vec<PathBuf> {
+    match std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) {
+        Some(socket) => vec![socket.into()],
+        None => PLACES.map(PathBuf::from).to_vec(),
+    }
+}
+
+/// Prints a reply, and returns its exit code. An answer that its caller cannot read is a failure.
+fn print(reply: &Reply) -> ExitCode {
+    let _ = io::stderr().write_all(&reply.stderr);
+    let mut stdout = io::stdout().lock();
+    if stdout.write_all(&reply.stdout).and_then(|()| stdout.flush()).is_err() {
+        return ExitCode::FAILURE;
+    }
+    u8::try_from(reply.code).map_or(ExitCode::FAILURE, ExitCode::from)
+}
