@@ -547,7 +547,7 @@ pub(crate) struct DaemonArgs {
     pub(crate) reconcile: u64,
 }
 
-fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
+pub(crate) fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
     let (name, ip) = text.split_once('=').ok_or("write it as NAME=IP, such as host=192.168.88.222")?;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         return Err(format!("`{name}` is not a valid name: use letters, digits, `-`, `_` and `.`"));

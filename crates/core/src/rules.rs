@@ -15,5 +15,6 @@ pub mod pools;
 #[cfg(test)]
 pub(crate) mod remedies;
 pub mod remember;
+pub mod set_up;
 pub mod spare;
 pub mod wrong_identity;

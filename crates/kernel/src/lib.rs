@@ -27,6 +27,7 @@ mod nsfs;
 mod numbered;
 mod observe;
 mod packet;
+mod passed;
 mod ports;
 mod process;
 pub mod read;
@@ -50,6 +51,7 @@ pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use numbered::Lives;
 pub use packet::{PacketSocket, Waker, wait_readable};
+pub use passed::{peer_uid, receive};
 pub use ports::has_dhcp_server;
 pub use process::{
     EndSignals, InNamespace, in_own_session, is_in_users_namespace, kill_with_parent, raise_descriptor_limit,

@@ -92,7 +92,7 @@ impl Namespace {
         Self::of_file(file, path.to_owned())
     }
 
-    fn of_file(file: File, path: PathBuf) -> Result<Self, NamespaceError> {
+    pub(crate) fn of_file(file: File, path: PathBuf) -> Result<Self, NamespaceError> {
         // SAFETY: the ioctl takes no argument and returns a number. On another kind of file it fails with
         // ENOTTY.
         let kind = unsafe { nix::libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };

@@ -71,6 +71,7 @@ mod reconcile;
 mod reserve;
 mod restarted;
 mod routers;
+mod set_up;
 mod status;
 mod unknown_links;
 mod vlans;
@@ -255,6 +256,9 @@ impl Controller {
             }
             Request::InspectNetwork { network } => self.inspect_network(&network),
             Request::Attach(spec) => self.attach(unlocked, &spec),
+            Request::FindNetwork(spec) => self.find_network(unlocked, &spec),
+            Request::SetUp { network, attach } => self.set_up(unlocked, &network, &attach),
+            Request::TearDown(gone) => self.tear_down(unlocked, &gone),
             Request::Detach { network, name } => self.detach(unlocked, &network, &name),
             Request::Adopt(spec) => self.adopt(unlocked, &spec),
             Request::Unadopt { network } => self.unadopt(unlocked, &network),

@@ -37,12 +37,15 @@ use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 use crate::unlocked::Unlocked;
 
+mod clients;
 mod control;
 mod controller;
+mod door;
 mod follower;
 mod guard;
 mod hosts;
 mod lan;
+mod plug;
 mod refusal;
 mod resolv;
 mod witness;
@@ -52,6 +55,7 @@ use controller::{Cause, Controller, Wakers};
 use follower::Follower;
 pub(crate) use guard::run as guard;
 use lan::Lan;
+use plug::Plug;
 use resolv::Resolv;
 
 /// Notifications of changes come in bursts. One burst is one reason to reconcile.
@@ -73,8 +77,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Before there is a second thread, because that thread would not block these signals.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
-    let [control_path, read_path] = [sockets::CONTROL, client::READ].map(|name| args.run.join(name));
-    let mut handed = ListenFds::take([&control_path, &read_path, &args.docker_plugin])?;
+    let [control_path, read_path, plug_path] =
+        [sockets::CONTROL, client::READ, sockets::PLUG].map(|name| args.run.join(name));
+    let mut handed = ListenFds::take([&control_path, &read_path, &plug_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -114,7 +119,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let followers: Vec<Box<dyn Follower>> = vec![Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
-    let wakers = Wakers { deferred, search };
+    let (leaving, left) = std::sync::mpsc::channel();
+    let wakers = Wakers { deferred, leaving, search };
     let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
     controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
@@ -125,6 +131,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     controller.hear_of_routers(tell);
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
+    let plug = Plug::at(plug_path, &mut handed)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
@@ -143,6 +150,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let deferring = controller.clone();
     spawn_needed("deferred", move || deferring.run_deferred(&mut Unlocked::of_this_thread(), &words))
         .context("a thread")?;
+    let ending = controller.clone();
+    spawn_needed("leaving", move || ending.end_leaving(&mut Unlocked::of_this_thread(), &left))
+        .context("a thread")?;
     let searching = controller.clone();
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
         .context("a thread")?;
@@ -152,6 +162,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
     control.serve(&controller).context("the control socket")?;
+    plug.serve(&controller).context("the socket of ashore-plug")?;
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish(unlocked);

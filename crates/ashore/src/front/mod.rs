@@ -1,3 +1,6 @@
 //! Front ends. Each translates its protocol's JSON to a request of the core and back, and makes no decisions.
 
 pub mod docker;
+mod given;
+pub(crate) mod plug;
+mod podman;

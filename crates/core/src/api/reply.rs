@@ -45,6 +45,13 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The endpoint is on the LAN.
     Attached(EndpointReport),
+    /// An engine's container is on the LAN.
+    SetUp {
+        /// The endpoint.
+        endpoint: EndpointReport,
+        /// The MAC on its link, which may be the parent's.
+        mac: Option<Mac>,
+    },
     /// The pool is open.
     Pool {
         /// The pool's key.

@@ -169,9 +169,9 @@ pub fn of_podman() -> impl Iterator<Item = &'static str> {
 /// Podman has no flag for auxiliary addresses.
 pub const PODMANS_AUX_ADDRESS: &str = "aux_address";
 
-/// The options of netavark's own drivers that differ from Ashore's: the mode of macvlan or ipvlan, the metric of
-/// default routes, the length of the broadcast queue, and no default route.
-pub const NETAVARKS: [&str; 4] = ["mode", "metric", "bclim", "no_default_route"];
+/// The options of a network of netavark's own drivers whose names differ from Ashore's: the mode of macvlan or ipvlan,
+/// and the length of the broadcast queue.
+const NETAVARKS: [&str; 2] = ["mode", "bclim"];
 
 impl NetworkOption {
     /// Its names for Docker's `-o`.

@@ -119,6 +119,14 @@ impl Range {
         (0..self.len()).map(move |step| self.nth_around(start.saturating_add(step)))
     }
 
+    /// Returns the block, as a CIDR describes it, of which this range is all but the first address.
+    #[must_use]
+    pub fn block_without_first(&self) -> Option<Range> {
+        let first = number(self.first).checked_sub(1)?;
+        let block = Range { first: address(self.first, first), last: self.last };
+        (self.len() > 1 && block.prefixes().len() == 1).then_some(block)
+    }
+
     /// Returns the smallest set of prefixes that covers exactly this range.
     pub fn prefixes(&self) -> Vec<IpNet> {
         match (self.first, self.last) {

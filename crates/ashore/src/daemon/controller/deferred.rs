@@ -17,6 +17,8 @@ const MOST: Duration = Duration::from_secs(1);
 pub(crate) struct Wakers {
     /// The thread that does the deferred work.
     pub(crate) deferred: Sender<()>,
+    /// The thread that takes links off that engines have given up.
+    pub(crate) leaving: Sender<()>,
     /// The thread that searches for namespaces.
     pub(crate) search: Sender<()>,
 }

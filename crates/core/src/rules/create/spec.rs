@@ -95,6 +95,32 @@ pub struct PoolQuestion {
 }
 
 impl NetworkSpec {
+    /// A network of which nothing but the name is asked for.
+    pub fn named(name: NetworkName) -> Self {
+        NetworkSpec {
+            name,
+            engine: None,
+            parent: None,
+            vlan: None,
+            gvrp: false,
+            kind: None,
+            subnets: Vec::new(),
+            ranges: Vec::new(),
+            gateways: Vec::new(),
+            aux: Vec::new(),
+            addressing: Addressing::default(),
+            leasing: LeaseOptions::default(),
+            ipv6: Ipv6Mode::default(),
+            host_access: None,
+            internal: false,
+            conflict: Profile::default(),
+            mtu: None,
+            bc_queue_len: None,
+            port: BTreeSet::new(),
+            tagged: false,
+        }
+    }
+
     /// Returns the requested network. Every range, gateway and auxiliary address goes to the subnet that
     /// contains it.
     pub fn network(&self) -> Result<Network, NetworkError> {

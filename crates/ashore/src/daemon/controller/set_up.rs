@@ -1,0 +1,177 @@
+//! An engine has Ashore attach its container to a network, and says later that the container is off it. The engine
+//! sends the network with each call, so a network that is missing is made.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::TearDown;
+use ashore_core::model::endpoint::{Container, Endpoint};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::Netns;
+use ashore_core::net::name::EndpointKey;
+use ashore_core::rules::attach::{AttachSpec, Caller};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_kernel::Namespace;
+
+use super::engine_calls::done;
+use super::{Controller, Inner};
+use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
+
+/// How long the link of a container stays that its engine has taken off. An engine that reloads its networks takes
+/// a container off them and sets it up again at once: its address, MAC and open connections last.
+const LEAVES_AFTER: Duration = Duration::from_secs(1);
+/// When to try again what failed.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// When the links go of the containers that their engines have taken off.
+pub(super) type Leaving = BTreeMap<EndpointKey, Instant>;
+
+impl Controller {
+    /// Finds the network that an engine means, or makes it.
+    pub(super) fn find_network(&self, unlocked: &mut Unlocked, spec: &NetworkSpec) -> Result<Reply, Refusal> {
+        let there = self.lock(unlocked).state().meant_by(spec).cloned();
+        match there {
+            Some(network) => {
+                network.has_all_of(spec).map_err(|error| refusal::network(&error))?;
+                Ok(Reply::Created { network, warnings: Vec::new() })
+            }
+            None => self.create_network(unlocked, spec),
+        }
+    }
+
+    /// Attaches an engine's container. A container that is set up again in another namespace, under another name or
+    /// with another link has left what it had.
+    pub(super) fn set_up(
+        &self,
+        unlocked: &mut Unlocked,
+        spec: &NetworkSpec,
+        attach: &AttachSpec,
+    ) -> Result<Reply, Refusal> {
+        let network = self.network_to_set_up(unlocked, spec)?;
+        let attach = AttachSpec { network: network.name.clone(), ..attach.clone() };
+        if let Some(caller) = &attach.caller {
+            self.make_way(unlocked, &attach, caller)?;
+        }
+        let Reply::Attached(endpoint) = self.attach(unlocked, &attach)? else { return Ok(done()) };
+        let mac = match endpoint.mac {
+            Some(mac) => Some(mac),
+            None => self.lock(unlocked).observe_host()?.host.link(&network.parent).and_then(|link| link.mac),
+        };
+        Ok(Reply::SetUp { endpoint, mac })
+    }
+
+    /// The network of a set-up. A network that has got another parent or range since the engine was told of it is
+    /// still the same.
+    fn network_to_set_up(&self, unlocked: &mut Unlocked, spec: &NetworkSpec) -> Result<Network, Refusal> {
+        let there = self.lock(unlocked).state().meant_by(spec).cloned();
+        let Some(network) = there else {
+            return Ok(self.make_network(unlocked, spec, &[])?.0);
+        };
+        let subnets = NetworkSpec { subnets: spec.subnets.clone(), ..NetworkSpec::named(spec.name.clone()) };
+        network.has_all_of(&subnets).map_err(|error| refusal::network(&error))?;
+        Ok(network)
+    }
+
+    /// Takes off what the container of a set-up has left, and what its name has left in another namespace.
+    fn make_way(&self, unlocked: &mut Unlocked, attach: &AttachSpec, caller: &Caller) -> Result<(), Refusal> {
+        let namespace = Namespace::open(&attach.netns).map_err(|error| refusal::namespace(&error))?;
+        let left: Vec<Endpoint> = {
+            let mut inner = self.lock(unlocked);
+            let netns = inner.kernel.identify(&namespace);
+            let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;
+            inner.stays(attach, &netns)?;
+            inner.state().left_by(attach, caller, &netns).cloned().collect()
+        };
+        for endpoint in left {
+            self.detach(unlocked, &endpoint.network, &endpoint.name)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that an engine has taken a container off a network.
+    pub(super) fn tear_down(&self, unlocked: &mut Unlocked, gone: &TearDown) -> Result<Reply, Refusal> {
+        let mut inner = self.lock(unlocked);
+        let network = inner.state().meant_by_engine(gone.engine, &gone.network, &gone.network_name);
+        let Some(network) = network.map(|network| network.name.clone()) else { return Ok(done()) };
+        let its = inner.state().endpoints_on(&network).filter(|endpoint| {
+            endpoint.is_of(gone.engine.into(), &gone.container)
+                && gone.ifname.as_ref().is_none_or(|ifname| endpoint.link().1 == ifname)
+        });
+        let leaving: Vec<Change> =
+            its.map(|endpoint| Change::PutEndpoint(marked(endpoint, &gone.container, true))).collect();
+        // If this is lost, the container is gone with the host.
+        inner.record(leaving)?;
+        self.schedule_deferred();
+        let _ = self.wakers.leaving.send(());
+        Ok(done())
+    }
+
+    /// Takes the links off the LAN of containers that their engines have taken off, forever.
+    pub(crate) fn end_leaving(&self, unlocked: &mut Unlocked, words: &Receiver<()>) {
+        let mut leaving = Leaving::new();
+        loop {
+            leaving = self.still_leaving(unlocked, &leaving);
+            let next = leaving.values().min();
+            let woken = match next.map(|next| next.saturating_duration_since(Instant::now())) {
+                Some(wait) => words.recv_timeout(wait),
+                None => words.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if woken == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            let due = |(_, at): &(&EndpointKey, &Instant)| **at <= Instant::now();
+            let due: Vec<EndpointKey> = leaving.iter().filter(due).map(|(key, _)| key.clone()).collect();
+            for key in due {
+                // It may have been set up again.
+                if !self.copies.state().endpoints.get(&key).is_some_and(Endpoint::leaves) {
+                    continue;
+                }
+                match self.detach(unlocked, &key.0, &key.1) {
+                    Ok(_) => {}
+                    Err(refusal) => {
+                        tracing::warn!(network = %key.0, name = %key.1, "{refusal}; it is tried again")
+                    }
+                }
+                leaving.insert(key, Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    /// The containers that their engines have taken off, each with the time at which its link goes.
+    fn still_leaving(&self, unlocked: &mut Unlocked, before: &Leaving) -> Leaving {
+        let inner = self.lock(unlocked);
+        let leaving = inner.state().endpoints.values().filter(|endpoint| endpoint.leaves());
+        let at = |endpoint: &Endpoint| {
+            let key = endpoint.key();
+            let at = before.get(&key).copied().unwrap_or_else(|| Instant::now() + LEAVES_AFTER);
+            (key, at)
+        };
+        leaving.map(at).collect()
+    }
+}
+
+impl Inner {
+    /// Keeps what a set-up asks for and its container still has, although its engine took it off a moment ago.
+    fn stays(&mut self, attach: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
+        let key = (attach.network.clone(), attach.name.clone());
+        let Some(there) = self.state().endpoints.get(&key) else { return Ok(()) };
+        let is_same = there.netns() == Some(netns) && *there.link().1 == attach.ifname;
+        match &there.container {
+            Some(container) if is_same && container.leaves => {
+                let stays = marked(there, &container.id.clone(), false);
+                self.record(vec![Change::PutEndpoint(stays)])
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
+    let container = Container { id: container.to_owned(), leaves };
+    Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
+}

@@ -1,0 +1,161 @@
+//! Podman, by netavark's plugin protocol (netavark 1.6 to 1.17, `plugin-API.md`): `create` with the network,
+//! `setup` and `teardown` with the network, the container and the path of its network namespace, all as JSON on
+//! standard input.
+//!
+//! Podman tells nobody that it removes a network, nor that it rejects one that `create` has answered. So each
+//! `setup` has the network made again if it is missing.
+
+use std::path::Path;
+
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::{Request, TearDown};
+use ashore_core::model::ownership::EngineKind;
+use ashore_core::net::name::{EndpointName, IfName};
+use ashore_core::net::remedy::{Front, with_remedy};
+use ashore_core::net::text::Shown;
+use ashore_core::rules::attach::{self, AttachSpec};
+use ashore_plug::wire;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::plug::{Caller, Handle};
+
+mod attachment;
+mod network;
+
+use attachment::Attachment;
+use network::Described;
+
+/// How long a `setup` may take, in seconds. Podman holds one lock for all containers meanwhile.
+const PATIENCE: u32 = 15;
+
+/// Answers a call of netavark's, or of Podman's.
+pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
+    let arguments: Vec<&[u8]> = call.arguments.iter().map(Vec::as_slice).collect();
+    let answered = match arguments.as_slice() {
+        _ if caller.uid != 0 => Err(Failed::from(format!(
+            "user {} may not attach containers; only root's Podman can use Ashore",
+            caller.uid
+        ))),
+        [b"create"] => create(&call.stdin, handle),
+        [b"setup", netns] => setup(call, netns, caller, handle),
+        [b"teardown", _] => return tear_down(&call.stdin, handle),
+        other => {
+            let shown: Vec<String> = other.iter().map(|argument| Shown(argument).to_string()).collect();
+            Err(format!("netavark's call `{}` is not known", shown.join(" ")).into())
+        }
+    };
+    match answered {
+        Ok(Said { answer, warnings }) => said(0, Some(&answer), &warnings),
+        // A second key makes Podman reject the answer as malformed.
+        Err(Failed(why)) => {
+            said(1, Some(&json!({ "error": format!("ashore: {}", Shown(why.as_bytes())) })), &[])
+        }
+    }
+}
+
+/// What is printed.
+struct Said {
+    answer: Value,
+    /// Podman shows standard error to its user, also of a call that succeeds.
+    warnings: Vec<String>,
+}
+
+/// Why a call fails, for Podman's user.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failed(String);
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Failed(why)
+    }
+}
+
+fn said(code: i32, answer: Option<&Value>, warnings: &[String]) -> wire::Reply {
+    let lines = warnings.iter().map(|warning| format!("ashore: {}\n", Shown(warning.as_bytes())));
+    wire::Reply {
+        code,
+        stdout: answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes()),
+        stderr: lines.collect::<String>().into_bytes(),
+    }
+}
+
+/// Carries out a request. A refusal is told in Podman's words.
+fn ask(handle: Handle<'_>, request: Request) -> Result<Reply, Failed> {
+    match handle(request) {
+        Reply::Refused(refusal) => {
+            Err(Failed(with_remedy(&refusal.message, refusal.remedy.as_ref(), Front::Podman)))
+        }
+        reply => Ok(reply),
+    }
+}
+
+fn parse<T: DeserializeOwned>(stdin: &[u8]) -> Result<T, Failed> {
+    serde_json::from_slice(stdin)
+        .map_err(|error| Failed(format!("netavark's call cannot be parsed: {error}")))
+}
+
+fn unexpected(reply: &Reply) -> Failed {
+    Failed(format!("the daemon's reply does not match the request: {reply:?}"))
+}
+
+fn create(stdin: &[u8], handle: Handle<'_>) -> Result<Said, Failed> {
+    let described: Described = parse(stdin)?;
+    match ask(handle, Request::FindNetwork(described.spec()?))? {
+        Reply::Created { network, warnings } => Ok(Said { answer: described.filled(&network), warnings }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>) -> Result<Said, Failed> {
+    use std::os::unix::ffi::OsStrExt;
+    let attachment: Attachment = parse(&call.stdin)?;
+    let netns = caller.opened(Path::new(std::ffi::OsStr::from_bytes(netns)), call.unopened.as_deref())?;
+    let choices = attachment.choices()?;
+    let network = attachment.network.spec()?;
+    let attach = AttachSpec {
+        network: network.name.clone(),
+        name: EndpointName::of_container(&attachment.container_name),
+        netns,
+        ips: choices.ips,
+        mac: choices.mac,
+        ifname: choices.ifname,
+        default_route: choices.default_route,
+        caller: Some(attach::Caller {
+            engine: EngineKind::Podman,
+            container: attachment.container_id.clone(),
+            patience: Some(PATIENCE),
+        }),
+    };
+    match ask(handle, Request::SetUp { network: Box::new(network), attach: Box::new(attach) })? {
+        Reply::SetUp { endpoint, mac } => {
+            Ok(Said { answer: attachment.answer(&endpoint, mac), warnings: endpoint.warnings })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Takes a container off a network. This always succeeds: Podman would never call again, and not stop the
+/// container.
+fn tear_down(stdin: &[u8], handle: Handle<'_>) -> wire::Reply {
+    let request = || {
+        let attachment: Attachment = parse(stdin)?;
+        let ifname: IfName = attachment.ifname()?;
+        let request = TearDown {
+            engine: EngineKind::Podman,
+            network: attachment.network.id.clone(),
+            network_name: attachment.network.name()?,
+            container: attachment.container_id,
+            ifname: Some(ifname),
+        };
+        ask(handle, Request::TearDown(request))
+    };
+    match request() {
+        Ok(Reply::Done { warnings }) => said(0, None, &warnings),
+        Ok(other) => said(0, None, &[unexpected(&other).0]),
+        Err(Failed(why)) => said(0, None, &[why]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

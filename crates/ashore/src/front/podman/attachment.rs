@@ -1,0 +1,117 @@
+//! A container that Podman attaches to a network or takes off it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_core::api::reply::EndpointReport;
+use ashore_core::net::name::IfName;
+use ashore_wire::Mac;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Failed;
+use super::network::Described;
+use crate::front::given::nearest;
+
+/// Options of one attachment: `podman run --network lan:no_default_route=true`.
+const KNOWN: [&str; 2] = ["no_default_route", "dns"];
+
+/// The input of `setup` and `teardown`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Attachment {
+    pub(super) container_id: String,
+    /// With a pod, the pod's name.
+    pub(super) container_name: String,
+    pub(super) network: Described,
+    network_options: Options,
+}
+
+#[derive(Debug, Deserialize)]
+struct Options {
+    interface_name: String,
+    #[serde(default)]
+    static_ips: Option<Vec<IpAddr>>,
+    #[serde(default)]
+    static_mac: Option<String>,
+    #[serde(default)]
+    options: Option<BTreeMap<String, String>>,
+}
+
+/// What its user has chosen.
+#[derive(Debug)]
+pub(super) struct Choices {
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) mac: Option<Mac>,
+    pub(super) ifname: IfName,
+    pub(super) default_route: bool,
+}
+
+impl Attachment {
+    pub(super) fn ifname(&self) -> Result<IfName, Failed> {
+        let name = &self.network_options.interface_name;
+        name.parse().map_err(|error| Failed(format!("the interface name `{name}`: {error}")))
+    }
+
+    pub(super) fn choices(&self) -> Result<Choices, Failed> {
+        let options = self.network_options.options.iter().flatten();
+        if let Some((unknown, _)) = options.clone().find(|(key, _)| !KNOWN.contains(&key.as_str())) {
+            return Err(Failed(format!(
+                "there is no option `{unknown}` for a container; did you mean `{}`?",
+                nearest(unknown, &KNOWN)
+            )));
+        }
+        // Through Podman's Docker API an address comes twice.
+        let mut ips: Vec<IpAddr> = Vec::new();
+        for ip in self.network_options.static_ips.iter().flatten() {
+            if !ips.contains(ip) {
+                ips.push(*ip);
+            }
+        }
+        let mac = self.network_options.static_mac.as_deref().filter(|mac| !mac.is_empty());
+        let mac = mac.map(|mac| mac.parse().map_err(|error| Failed(format!("the MAC {mac}: {error}"))));
+        let no_route = match self.option("no_default_route") {
+            Some(text) => crate::cli::parse_yes_no(&text)
+                .map_err(|error| Failed(format!("no_default_route={text}: {error}")))?,
+            None => false,
+        };
+        Ok(Choices { ips, mac: mac.transpose()?, ifname: self.ifname()?, default_route: !no_route })
+    }
+
+    /// An option of this attachment, or else of its network.
+    fn option(&self, name: &str) -> Option<String> {
+        let own = self.network_options.options.as_ref().and_then(|options| options.get(name)).cloned();
+        own.or_else(|| self.network.option(name))
+    }
+
+    /// The reply to `setup`: what Podman shows, and writes to the container's `resolv.conf`.
+    pub(super) fn answer(&self, endpoint: &EndpointReport, mac: Option<Mac>) -> Value {
+        let subnets = endpoint.addresses.iter().map(|address| {
+            let same = |ip: &&IpAddr| ip.is_ipv6() == address.addr().is_ipv6();
+            let mut told = Map::new();
+            told.insert("ipnet".into(), json!(address));
+            let gateway = endpoint.gateways.iter().find(same);
+            told.extend(gateway.map(|gateway| ("gateway".into(), json!(gateway))));
+            Value::Object(told)
+        });
+        let interface = json!({ "mac_address": mac, "subnets": subnets.collect::<Value>() });
+        let mut interfaces = Map::new();
+        interfaces.insert(self.network_options.interface_name.clone(), interface);
+        let (servers, domains) = self.name_servers(endpoint);
+        json!({ "interfaces": interfaces, "dns_server_ips": servers, "dns_search_domains": domains })
+    }
+
+    /// The name servers and search domains: those of the network, or else of the lease and of advertisements.
+    fn name_servers(&self, endpoint: &EndpointReport) -> (Vec<IpAddr>, Vec<String>) {
+        if self.option("dns").as_deref() == Some("none") {
+            return (Vec::new(), Vec::new());
+        }
+        let given = self.network.name_servers();
+        if !given.is_empty() {
+            return (given.to_vec(), Vec::new());
+        }
+        let leased = endpoint.lease.iter().flat_map(|record| &record.lease.dns);
+        let servers = leased.map(|server| IpAddr::from(*server)).collect();
+        let domains = endpoint.lease.iter().flat_map(|record| record.lease.search.iter().cloned());
+        (servers, domains.map(|domain| domain.to_string()).collect())
+    }
+}

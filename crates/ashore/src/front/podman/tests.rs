@@ -1,0 +1,1 @@
+//! Calls of real engines, and what comes of them.

@@ -1,0 +1,100 @@
+//! What an engine means that has Ashore attach its containers: the network, by the engine's id or by its name, and
+//! what a container has left of earlier attachments.
+
+use crate::model::endpoint::Endpoint;
+use crate::model::network::Network;
+use crate::model::ownership::EngineKind;
+use crate::model::state::State;
+use crate::net::link::Netns;
+use crate::net::name::NetworkName;
+use crate::rules::attach::{AttachSpec, Caller};
+use crate::rules::create::NetworkSpec;
+
+impl State {
+    /// The network that a request for one means: the one that the engine has made, or else the one of this name,
+    /// whoever has made it.
+    pub fn meant_by(&self, spec: &NetworkSpec) -> Option<&Network> {
+        match &spec.engine {
+            Some(engine) => self.meant_by_engine(engine.kind, &engine.id, &spec.name),
+            None => self.network_called(&spec.name),
+        }
+    }
+
+    /// The network that an engine knows by an id and a name.
+    pub fn meant_by_engine(&self, kind: EngineKind, id: &str, name: &NetworkName) -> Option<&Network> {
+        let own = |network: &&Network| {
+            network.engine.as_ref().is_some_and(|engine| engine.kind == kind && engine.id == id)
+        };
+        self.networks.values().find(own).or_else(|| self.network_called(name))
+    }
+
+    /// The endpoints that are in the way of an attach because its container has left them: it was on the network in
+    /// another namespace, under another name or by another link of the same name, or its name's last endpoint was
+    /// taken off a moment ago.
+    pub fn left_by<'a>(
+        &'a self,
+        attach: &'a AttachSpec,
+        caller: &'a Caller,
+        netns: &'a Netns,
+    ) -> impl Iterator<Item = &'a Endpoint> {
+        self.endpoints_on(&attach.network).filter(move |there| {
+            let is_here = there.netns() == Some(netns);
+            let is_same_link = is_here && *there.link().1 == attach.ifname;
+            if is_same_link && there.name == attach.name {
+                return false;
+            }
+            let is_its = there.is_of(caller.engine.into(), &caller.container);
+            is_its && (!is_here || is_same_link) || there.name == attach.name && there.leaves()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::endpoint::{Container, Placement};
+    use crate::model::ownership::Ownership;
+    use crate::model::state::Change;
+
+    fn netns(number: u64) -> Netns {
+        Netns::new(format!("/run/netns/{number}").into(), 4, number)
+    }
+
+    #[test]
+    fn what_a_container_has_left_is_known_by_the_container_and_nothing_else_is() {
+        let of = |name: &str, id: &str, place: u64, ifname: &str, leaves: bool| Endpoint {
+            name: name.parse().unwrap(),
+            ownership: Ownership::Podman,
+            placement: Placement::Netns { netns: netns(place), ifname: ifname.parse().unwrap() },
+            container: Some(Box::new(Container { id: id.into(), leaves })),
+            ..crate::rules::learn::tests::endpoint(name)
+        };
+        let left = |there: Endpoint| {
+            let network = there.network.clone();
+            let mut state = State::new(crate::model::identity::Seed([1; 16]));
+            state.apply(Change::PutEndpoint(there));
+            let caller = Caller { engine: EngineKind::Podman, container: "c1".into(), patience: None };
+            let attach = AttachSpec {
+                network,
+                name: "web".parse().unwrap(),
+                netns: "/run/netns/1".into(),
+                ips: Vec::new(),
+                mac: None,
+                ifname: "eth0".parse().unwrap(),
+                default_route: true,
+                caller: Some(caller.clone()),
+            };
+            state.left_by(&attach, &caller, &netns(1)).count() == 1
+        };
+        assert!(!left(of("web", "c1", 1, "eth0", true)), "it is what is asked for");
+        assert!(left(of("web", "c1", 2, "eth0", false)), "the container has started again");
+        assert!(left(of("www", "c1", 2, "eth0", false)), "and has another name");
+        assert!(left(of("www", "c1", 1, "eth0", false)), "it has another name");
+        assert!(!left(of("web-2", "c1", 1, "eth1", false)), "a second link of the container");
+        assert!(left(of("web", "c0", 2, "eth0", true)), "the last container of the name is going");
+        assert!(!left(of("web", "c0", 2, "eth0", false)), "another container has the name");
+        assert!(!left(of("db", "c0", 2, "eth0", true)), "another name");
+        let docker = Endpoint { ownership: Ownership::Docker, ..of("www", "c1", 2, "eth0", false) };
+        assert!(!left(docker), "another engine's id");
+    }
+}

@@ -1,0 +1,43 @@
+//! A descriptor that a process passes over a Unix socket (`SCM_RIGHTS`, `unix(7)`), and who that process is.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, UnixAddr, getsockopt, recvmsg, sockopt::PeerCredentials,
+};
+
+use crate::netns::{Namespace, NamespaceError};
+
+/// Reads bytes from a stream, and the descriptor that comes with them, if there is one. The kernel closes further
+/// descriptors.
+pub fn receive(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut into = [IoSliceMut::new(bytes)];
+    let received =
+        recvmsg::<UnixAddr>(stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut passed = None;
+    for message in received.cmsgs()? {
+        let ControlMessageOwned::ScmRights(descriptors) = message else { continue };
+        for descriptor in descriptors {
+            // SAFETY: the kernel has just made this descriptor for this process, and nothing else owns it.
+            passed = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        }
+    }
+    Ok((received.bytes, passed))
+}
+
+/// The user id of the process that connected to a stream, as it was then.
+pub fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
+    Ok(getsockopt(stream, PeerCredentials)?.uid())
+}
+
+impl Namespace {
+    /// The namespace of a descriptor that another process has opened by a path.
+    pub fn passed(descriptor: OwnedFd, path: PathBuf) -> Result<Self, NamespaceError> {
+        Self::of_file(File::from(descriptor), path)
+    }
+}
