@@ -281,13 +281,14 @@ pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Pat
         std::os::unix::fs::symlink("busybox", bin.join(name))?;
     }
     let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
-    docker.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut import = docker.spawn()?;
+    docker.args(["import", "-", "box"]);
+    let mut import = docker.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     import.stdin.take().expect("stdin is piped").write_all(&archive.stdout)?;
-    if import.wait()?.success() {
+    let import = Ran::of_output(import.wait_with_output()?);
+    if import.code == Some(0) {
         Ok(())
     } else {
-        Err(io::Error::other("the engine cannot import the image"))
+        Err(io::Error::other(format!("the engine cannot import the image: {}", import.stderr)))
     }
 }
 

@@ -33,8 +33,9 @@ const TOOLS: [&str; 16] = [
 ];
 
 /// Engines, each in a tree with everything that it needs down to the C library, and with an init: Docker
-/// 20.10 with Compose 1.29, and Docker 28.5 with Compose 2.40.
-const TREES: [(&str, &[&str]); 2] = [
+/// 20.10 with Compose 1.29 and Podman 4.3, which calls CNI plugins; Podman 5.4; and Docker 28.5 with Compose
+/// 2.40 beside Podman 5.8. containerd comes with Docker.
+const TREES: [(&str, &[&str]); 3] = [
     (
         "bookworm",
         &[
@@ -53,18 +54,57 @@ const TREES: [(&str, &[&str]); 2] = [
             "network-manager",
             "dbus",
             "busybox-static",
+            "podman",
+            "netavark",
+            "crun",
+            "conmon",
+            "catatonit",
+            "slirp4netns",
+            "uidmap",
+            "containernetworking-plugins",
         ],
     ),
-    ("sid", &["docker.io", "docker-cli", "docker-compose", "systemd", "busybox-static"]),
+    (
+        "trixie",
+        &[
+            "systemd",
+            "busybox-static",
+            "coreutils",
+            "podman",
+            "netavark",
+            "crun",
+            "conmon",
+            "catatonit",
+            "passt",
+            "slirp4netns",
+            "uidmap",
+        ],
+    ),
+    (
+        "sid",
+        &[
+            "docker.io",
+            "docker-cli",
+            "docker-compose",
+            "systemd",
+            "busybox-static",
+            "containernetworking-plugins",
+            "podman",
+            "netavark",
+            "crun",
+            "conmon",
+            "catatonit",
+            "passt",
+            "slirp4netns",
+            "uidmap",
+        ],
+    ),
 ];
 
 /// A kernel with all the features that the usual one may lack (Debian's cloud kernel has no Wi-Fi), and what
 /// boots it. It is in a tree of its own too, so that every machine boots the same kernel with the same
 /// programs.
 const VM: (&str, &[&str]) = ("bookworm", &["linux-image-amd64", "qemu-system-x86", "busybox-static"]);
-
-/// Peers that only the benchmarks need. Earlier Debian releases do not have them.
-const PEERS: (&str, &[&str]) = ("trixie", &["netavark", "coreutils"]);
 
 /// The directory where the engines are unpacked. Returns the reason if this is not possible.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
@@ -82,14 +122,6 @@ pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
     let (suite, packages) = VM;
     unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
     Ok(directory)
-}
-
-/// The directory where the benchmarks' peers are unpacked. Returns the reason if this is not possible.
-pub(crate) fn fetch_peers(root: &Path) -> Result<PathBuf, String> {
-    let directory = may_fetch(root)?.join("peers");
-    let (suite, packages) = PEERS;
-    unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
-    Ok(directory.join("root"))
 }
 
 /// The directory for packages. Returns the reason if this machine cannot fetch packages.

@@ -134,9 +134,8 @@ fn dnsmasq(engines: &Engines, router: &Machine, directory: &Path) -> anyhow::Res
     Ok(server)
 }
 
-pub(super) fn run(bench: &Bench, root: &Path, rounds: usize, leases: u32) -> anyhow::Result<()> {
+pub(super) fn run(bench: &Bench, rounds: usize, leases: u32) -> anyhow::Result<()> {
     let engines = Engines::find().map_err(anyhow::Error::msg)?;
-    let tree = crate::packages::fetch_peers(root).map_err(anyhow::Error::msg)?;
     let directory = bench.fresh("dhcp");
     let ground = Ground::new(&engines, &directory)?;
     let daemon = Daemon::start(&bench.program, &ground.nas, &directory)?;
@@ -146,7 +145,7 @@ pub(super) fn run(bench: &Bench, root: &Path, rounds: usize, leases: u32) -> any
         daemon.run(&[&create[..], &options].concat())?.expect_success();
     }
     let cni = peers::Cni::start(&engines, &ground.nas, &directory)?;
-    let netavark = peers::Netavark::start(&tree, &ground.nas)?;
+    let netavark = peers::Netavark::start(&engines.tree("trixie"), &ground.nas)?;
     let contenders: [&dyn Contender; 4] = [
         &Ashore { daemon: &daemon, network: "lan", conflict: "quick" },
         &Ashore { daemon: &daemon, network: "unchecked", conflict: "off" },

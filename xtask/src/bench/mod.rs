@@ -75,7 +75,7 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     match &arguments.what {
         What::Attach { rounds } => attach::run(&bench, *rounds),
         What::Data(arguments) => data::run(&bench, arguments),
-        What::Dhcp { rounds, leases } => dhcp::run(&bench, root, *rounds, *leases),
+        What::Dhcp { rounds, leases } => dhcp::run(&bench, *rounds, *leases),
         What::Docker { rounds } => docker::run(&bench, *rounds),
         What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
     }
