@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_kernel::Namespace;
+use ashore_kernel::{Holders, Namespace};
 use ashore_plug::wire;
 
 use super::podman;
@@ -26,7 +26,8 @@ pub(crate) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) 
 }
 
 impl Caller {
-    /// Checks that a path leads this process to the namespace that the caller has opened by it.
+    /// A path by which this process reaches the namespace that the caller has opened. The caller's own path may lead
+    /// elsewhere here, or nowhere: a container engine that runs without privileges has mounts of its own.
     pub(crate) fn opened(&self, path: &Path, unopened: Option<&str>) -> Result<PathBuf, String> {
         let shown = path.display();
         if let Some(why) = unopened {
@@ -35,10 +36,19 @@ impl Caller {
         let passed = self.netns.as_ref().map_err(Clone::clone)?;
         let passed =
             passed.as_ref().ok_or_else(|| format!("the network namespace {shown} was not passed"))?;
-        match Namespace::open(path) {
-            Ok(found) if found == *passed => Ok(path.to_owned()),
-            Ok(_) => Err(format!("{shown} leads the daemon to another network namespace than its caller")),
-            Err(error) => Err(format!("the daemon does not reach the network namespace: {error}")),
+        let leads = |path: &&Path| Namespace::open(path).is_ok_and(|found| found == *passed);
+        if leads(&path) {
+            return Ok(path.to_owned());
         }
+        let holders = Holders::look();
+        let netns = passed.identity();
+        // The caller's own descriptors end with it.
+        let lasts = |path: &&Path| path.parent().is_none_or(|parent| !parent.ends_with("fd"));
+        let mut lasting = holders.paths_of(&netns).filter(lasts);
+        let found = lasting.find(leads).or_else(|| holders.paths_of(&netns).find(leads));
+        found.map(Path::to_owned).ok_or_else(|| {
+            let unseen = holders.unseen().map_or_else(String::new, |why| format!(": {why}"));
+            format!("the daemon does not reach the network namespace {shown} of its caller{unseen}")
+        })
     }
 }
