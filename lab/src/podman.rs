@@ -179,13 +179,18 @@ fn format(disk: &Path, suite: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What the lab's machines lack is left out: control groups of their own, limits, a journal, a firewall.
+/// What the lab's machines lack is left out: control groups of their own, limits, a journal, a firewall. And
+/// containers may ping by a raw socket, as Docker's may: busybox knows no other way.
 fn containers_conf(backend: &str) -> String {
     format!(
         r#"[containers]
 cgroups = "disabled"
 pids_limit = 0
 default_ulimits = []
+default_capabilities = [
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID",
+    "SETPCAP", "SETUID", "SYS_CHROOT",
+]
 log_driver = "k8s-file"
 [engine]
 runtime = "crun"

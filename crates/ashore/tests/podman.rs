@@ -90,7 +90,10 @@ const CREATED: &[(&str, &str)] = &[
     ("with_range_from_to", "--subnet 192.168.88.0/24 --ip-range 192.168.88.192-192.168.88.200"),
     ("with_two_subnets", "--subnet 192.168.88.0/24 --subnet 192.168.89.0/24"),
     ("ipv6", "--ipv6"),
-    ("ipv6_with_subnets", "--ipv6 --subnet 192.168.88.0/24 --subnet fd88::/64 --gateway fd88::1"),
+    (
+        "ipv6_with_subnets",
+        "--ipv6 --subnet 192.168.88.0/24 --gateway 192.168.88.1 --subnet fd88::/64 --gateway fd88::1",
+    ),
     ("internal", "--internal"),
     ("ipam_dhcp", "--ipam-driver dhcp"),
     ("ipam_none", "--ipam-driver none"),
@@ -107,7 +110,7 @@ const CREATED: &[(&str, &str)] = &[
 ];
 
 /// What is done with containers, and by which name the calls are known that come of it. There is a network
-/// `lan`. A `run` without an image runs one that sleeps.
+/// `lan` and a network `other`. A `run` without an image runs one that sleeps.
 const DONE: &[(&str, &[&str])] = &[
     ("bare", &["run --network lan", "rm -f -t 0 web"]),
     ("with_ip", &["run --network lan --ip 192.168.88.200", "rm -f -t 0 web"]),
@@ -124,7 +127,7 @@ const DONE: &[(&str, &[&str])] = &[
     ("with_dns_and_label", &["run --network lan --dns 192.168.88.2 --label purpose=home", "rm -f -t 0 web"]),
     ("stopped", &["run --network lan", "stop -t 0 web", "start web", "stop -t 0 web", "rm web"]),
     ("restarted", &["run --network lan", "restart -t 0 web", "rm -f -t 0 web"]),
-    ("ended", &["run --rm --network lan box ls"]),
+    ("ended", &["run --rm --name web --network lan box ls"]),
     (
         "created",
         &["create --name web --network lan box sleep 1000", "init web", "start web", "rm -f -t 0 web"],
@@ -132,24 +135,24 @@ const DONE: &[(&str, &[&str])] = &[
     ("renamed", &["run --network lan", "rename web www", "restart -t 0 www", "rm -f -t 0 www"]),
     ("replaced", &["run --network lan", "run --replace --network lan", "rm -f -t 0 web"]),
     ("reloaded", &["run --network lan", "network reload web", "rm -f -t 0 web"]),
-    ("joined", &["run --network lan", "run --name db --network container:web", "rm -f -t 0 db web"]),
+    (
+        "joined",
+        &["run --network lan", "run --name db --network container:web", "rm -f -t 0 db", "rm -f -t 0 web"],
+    ),
     (
         "connected",
         &[
-            "network create -d ashore other",
             "run --network lan",
             "network connect other web",
             "network disconnect other web",
             "network connect --ip 192.168.88.201 --alias www other web",
             "network disconnect lan web",
             "rm -f -t 0 web",
-            "network rm other",
         ],
     ),
     (
         "connected_while_stopped",
         &[
-            "network create -d ashore other",
             "create --name web --network lan box sleep 1000",
             "network connect other web",
             "start web",
@@ -157,25 +160,22 @@ const DONE: &[(&str, &[&str])] = &[
             "network disconnect lan web",
             "start web",
             "rm -f -t 0 web",
-            "network rm other",
         ],
     ),
     (
         "on_two",
         &[
-            "network create -d ashore other",
-            "run --network lan --network other:ip=192.168.88.201",
+            "run --network lan:interface_name=eth0 --network other:ip=192.168.88.201,interface_name=eth1",
             "rm -f -t 0 web",
-            "network rm other",
         ],
     ),
     (
         "beside_macvlan",
         &[
-            "network create -d macvlan -o parent=eth0 --subnet 192.168.88.0/24 other",
-            "run --network lan --network other:ip=192.168.88.201",
+            "network create -d macvlan -o parent=eth0 --subnet 192.168.88.0/24 plain",
+            "run --network lan:interface_name=eth0 --network plain:ip=192.168.88.201,interface_name=eth1",
             "rm -f -t 0 web",
-            "network rm other",
+            "network rm plain",
         ],
     ),
     (
@@ -198,20 +198,15 @@ const DONE: &[(&str, &[&str])] = &[
     ),
     (
         "on_internal",
-        &[
-            "network create -d ashore --internal other",
-            "run --network other",
-            "rm -f -t 0 web",
-            "network rm other",
-        ],
+        &["network create -d ashore --internal odd", "run --network odd", "rm -f -t 0 web", "network rm odd"],
     ),
     (
         "on_one_without_dns",
         &[
-            "network create -d ashore --disable-dns other",
-            "run --network other",
+            "network create -d ashore --disable-dns odd",
+            "run --network odd",
             "rm -f -t 0 web",
-            "network rm other",
+            "network rm odd",
         ],
     ),
     (
@@ -220,10 +215,10 @@ const DONE: &[(&str, &[&str])] = &[
             "network create -d ashore --ipv6 --subnet 192.168.88.0/24 --gateway 192.168.88.1 \
              --ip-range 192.168.88.192/27 --subnet fd88::/64 --interface-name eth0 -o mode=bridge \
              --route 10.1.0.0/16,192.168.88.2 --route 10.2.0.0/16,192.168.88.2,7 --dns 192.168.88.1 \
-             --label purpose=home other",
-            "run --network other",
+             --label purpose=home odd",
+            "run --network odd",
             "rm -f -t 0 web",
-            "network rm other",
+            "network rm odd",
         ],
     ),
 ];
@@ -234,19 +229,26 @@ fn what_it_says_to_a_plugin_is_as_it_was_seen() {
         let calls = site.podman.at("calls");
         fs::create_dir(&calls).unwrap();
         site.podman.install_plugin("ashore", &Path::new(SEEN).join("relay.sh")).unwrap();
-        let mut recorder = Recorder { site, calls, told: String::new(), files: BTreeMap::new() };
+        let mut recorder =
+            Recorder { site, calls, told: String::new(), failed: vec![], files: BTreeMap::new() };
         for (name, options) in CREATED {
-            recorder.begin(name);
+            writeln!(recorder.told, "\n{name}").unwrap();
             recorder.perform(name, &format!("network create -d ashore {options} lan"));
             recorder.perform(name, "network rm lan");
         }
-        site.ok("network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 lan");
-        fs::remove_dir_all(&recorder.calls).unwrap();
-        fs::create_dir(&recorder.calls).unwrap();
+        for network in ["lan", "other"] {
+            recorder.perform_unrecorded(&format!(
+                "network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 {network}"
+            ));
+        }
         for (name, commands) in DONE {
-            recorder.begin(name);
+            writeln!(recorder.told, "\n{name}").unwrap();
             for command in *commands {
-                recorder.perform(name, command);
+                if command.starts_with("network create") {
+                    recorder.perform_unrecorded(command);
+                } else {
+                    recorder.perform(name, command);
+                }
             }
         }
         recorder.compare(suite);
@@ -260,43 +262,56 @@ struct Recorder<'a> {
     calls: PathBuf,
     /// All commands, each with the calls that it led to.
     told: String,
+    failed: Vec<String>,
     /// What a call said, by its file's name.
     files: BTreeMap<String, Value>,
 }
 
 impl Recorder<'_> {
-    fn begin(&mut self, case: &str) {
-        write!(self.told, "\n{case}\n").unwrap();
+    /// Performs a command and writes down its calls. Of several of a kind, the order is netavark's own each
+    /// time.
+    fn perform(&mut self, case: &str, command: &str) {
+        let mut calls = self.perform_unrecorded(command);
+        for alike in calls.chunk_by_mut(|(one, _), (next, _)| one == next) {
+            alike.sort_by_key(|(_, said)| said["network"]["name"].to_string());
+        }
+        for (verb, said) in calls {
+            let file = self.file_of(&verb, case, said);
+            writeln!(self.told, "    {verb} {file}").unwrap();
+        }
     }
 
-    /// Performs a command and writes down its calls.
-    #[track_caller]
-    fn perform(&mut self, case: &str, command: &str) {
+    /// Performs a command and returns its calls: what they are for, and what they said.
+    fn perform_unrecorded(&mut self, command: &str) -> Vec<(String, Value)> {
         let mut command = command.split_whitespace().collect::<Vec<_>>().join(" ");
         if command.starts_with("run ") && !command.contains(" box ") {
             let name =
                 if command.contains("--name") || command.contains("--pod") { "" } else { " --name web" };
             command = format!("run -d{name}{} box sleep 1000", command.trim_start_matches("run"));
         }
-        self.site.ok(&command);
+        let ran = self.site.run(&command);
+        if ran.code != Some(0) {
+            self.failed.push(format!("podman {command}: {}", ran.stderr));
+        }
         writeln!(self.told, "  podman {command}").unwrap();
         let mut made: Vec<_> = fs::read_dir(&self.calls).unwrap().map(|call| call.unwrap().path()).collect();
         made.sort();
-        for call in made {
+        let read = |call: PathBuf| {
             let arguments = fs::read_to_string(call.join("arguments")).unwrap();
-            let words: Vec<&str> = arguments.lines().collect();
+            let (verb, place) = arguments.trim_end().split_once('\n').unwrap_or((arguments.trim_end(), ""));
+            let has_place = place.starts_with("/run/netns/netns-") && !place.contains('\n');
+            assert!(if verb == "create" { place.is_empty() } else { has_place }, "{arguments}");
             let said = without_ids(&fs::read_to_string(call.join("input")).unwrap());
-            assert_eq!(words.len(), if words[0] == "create" { 1 } else { 2 }, "{arguments}");
-            assert!(words[1..].iter().all(|netns| netns.starts_with("/run/netns/netns-")), "{arguments}");
-            let file = self.file_of(words[0], case, said);
-            writeln!(self.told, "    {} {file}", words[0]).unwrap();
             fs::remove_dir_all(call).unwrap();
-        }
+            (verb.to_owned(), said)
+        };
+        made.into_iter().map(read).collect()
     }
 
-    /// The file with what a call said: one that says the same, or a new one.
+    /// The file with what a call said: one that says the same, or a new one. A teardown mostly says what the
+    /// setup has said.
     fn file_of(&mut self, verb: &str, case: &str, said: Value) -> String {
-        let same = self.files.iter().find(|(file, there)| file.starts_with(verb) && **there == said);
+        let same = self.files.iter().find(|(_, there)| **there == said);
         if let Some((file, _)) = same {
             return file.clone();
         }
@@ -325,6 +340,7 @@ impl Recorder<'_> {
                 }
             }
         }
+        assert!(self.failed.is_empty(), "{suite}: {:#?}", self.failed);
         let read = |file: &str| {
             let path = [own.join(file), seen.join(file)].into_iter().find(|path| path.exists());
             fs::read_to_string(path.unwrap_or_else(|| panic!("{suite}: {file} was never seen"))).unwrap()
