@@ -18,6 +18,9 @@ use crate::files;
 /// The file name of the control socket.
 pub(crate) const CONTROL: &str = "ashore.sock";
 
+/// The file name of the socket at which `ashore-plug` calls.
+pub(crate) const PLUG: &str = "ashore-plug.sock";
+
 /// Who may use a socket that the daemon creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -40,7 +43,7 @@ pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
 impl ListenFds {
     /// Takes the inherited sockets. Fails if one is not bound to a path of this daemon, because its callers
     /// would wait for ever.
-    pub(crate) fn take(paths: [&Path; 3]) -> Result<Self, Failure> {
+    pub(crate) fn take(paths: [&Path; 4]) -> Result<Self, Failure> {
         let listeners = inherited_listeners().map_err(anyhow::Error::from)?;
         let bound = listeners.into_iter().map(|listener| {
             let address = listener.local_addr().ok();
@@ -71,12 +74,14 @@ fn same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|there| Some(there) == place(other))
 }
 
-fn not_wanted(path: Option<&Path>, ours: [&Path; 3]) -> Refusal {
+fn not_wanted(path: Option<&Path>, ours: [&Path; 4]) -> Refusal {
     let path = path.map_or("a socket without a path".to_owned(), |path| path.display().to_string());
-    let [control, read, plugin] = ours.map(Path::display);
+    let [control, read, plugin, plug] = ours.map(Path::display);
     Refusal::of(
         Code::PlaceUnfit,
-        format!("the init system passed {path}, but this daemon answers at {control}, {read} and {plugin}"),
+        format!(
+            "the init system passed {path}, but this daemon answers at {control}, {read}, {plugin} and {plug}"
+        ),
         "set ListenStream= in the socket unit to one of these, or --run or --docker-plugin to that one",
     )
 }

@@ -32,7 +32,7 @@ use crate::engines::turns::Lists;
 use crate::files;
 use crate::front::docker::server::Plugin;
 use crate::out::Log;
-use crate::sockets::{self, ListenFds};
+use crate::sockets::{self, Access, ListenFds};
 use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 use crate::unlocked::Unlocked;
@@ -73,8 +73,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Before there is a second thread, because that thread would not block these signals.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
-    let [control_path, read_path] = [sockets::CONTROL, client::READ].map(|name| args.run.join(name));
-    let mut handed = ListenFds::take([&control_path, &read_path, &args.docker_plugin])?;
+    let [control_path, read_path, plug_path] =
+        [sockets::CONTROL, client::READ, sockets::PLUG].map(|name| args.run.join(name));
+    let mut handed = ListenFds::take([&control_path, &read_path, &args.docker_plugin, &plug_path])?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -126,6 +127,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
     let plugin = Plugin::of(args, &mut handed)?;
+    // Nobody answers here yet.
+    let _plug = handed.socket(&plug_path, Access::Owner)?;
     let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
