@@ -2,17 +2,21 @@
 
 use std::process::{Command, Stdio};
 
-use super::unit::{READ_SOCKET, SERVICE, SOCKET};
+use super::unit::{PLUG_SOCKET, READ_SOCKET, SERVICE, SOCKET};
 use crate::client::Failure;
 use crate::out::complain;
 
 /// The systemctl commands for the units. The service starts the read socket itself.
-pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
-/// For one unit at a time, because with several at once, a missing one would prevent the others. The read
-/// socket comes first, because a reader would start the others again.
-pub(super) const DISABLE: [&[&str]; 3] =
-    [&["stop", READ_SOCKET], &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
-pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, SERVICE];
+pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, SERVICE];
+/// For one unit at a time, because with several at once, a missing one would prevent the others. The control
+/// socket comes after the other sockets, because a call at these would start it again.
+pub(super) const DISABLE: [&[&str]; 4] = [
+    &["stop", READ_SOCKET],
+    &["disable", "--now", PLUG_SOCKET],
+    &["disable", "--now", SOCKET],
+    &["disable", "--now", SERVICE],
+];
+pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, PLUG_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 
@@ -20,6 +24,7 @@ pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Units {
     pub(super) enabled: bool,
+    /// Whether all sockets are active that are enabled.
     pub(super) socket_active: bool,
     pub(super) service_active: bool,
 }
@@ -28,10 +33,10 @@ impl Units {
     /// The current state, on a host that runs systemd.
     pub(super) fn now() -> Self {
         // With several units, `is-enabled` succeeds if one of them is enabled.
-        let both = |question| [SOCKET, SERVICE].iter().all(|unit| says_yes(&[question, unit]));
+        let all = |question, units: &[&str]| units.iter().all(|unit| says_yes(&[question, unit]));
         Units {
-            enabled: both("is-enabled"),
-            socket_active: says_yes(&["is-active", SOCKET]),
+            enabled: all("is-enabled", &[SOCKET, PLUG_SOCKET, SERVICE]),
+            socket_active: all("is-active", &[SOCKET, PLUG_SOCKET]),
             service_active: says_yes(&["is-active", SERVICE]),
         }
     }
