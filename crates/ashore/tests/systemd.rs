@@ -76,6 +76,21 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore.service
         );
         assert_ne!(booted.pid(), before);
 
+        // So does a version that has one socket more than the one before.
+        booted.ok("systemctl disable --now ashore-plug.socket");
+        std::fs::remove_file(booted.at("/etc/systemd/system/ashore-plug.socket")).unwrap();
+        booted.ok("systemctl daemon-reload");
+        let upgraded = booted.ok("/root/newer install");
+        let units = "ashore.socket ashore-read.socket ashore-plug.socket ashore.service";
+        let steps =
+            format!("systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket");
+        assert!(upgraded.contains(&steps), "{upgraded}");
+        for question in ["is-enabled", "is-active"] {
+            booted.ok(&format!("systemctl {question} ashore.socket"));
+            booted.ok(&format!("systemctl {question} ashore-plug.socket"));
+        }
+        assert!(booted.ok("/root/newer install").ends_with("nothing to do"));
+
         // An installation that cannot start is undone.
         booted.ok("ashore uninstall --purge");
         std::fs::write(booted.at("/var/lib/ashore"), "in the way").unwrap();

@@ -198,10 +198,11 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
     let sockets = [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET].into_iter().any(writes)
         || files.contains(&Action::MakeGroup);
-    if units.service_active && (sockets || !units.socket_active) {
+    let active = units.socket_active && units.plug;
+    if units.service_active && (sockets || !active) {
         // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
-    } else if !(units.enabled && units.socket_active && units.service_active) {
+    } else if !(units.enabled && active && units.service_active) {
         actions.push(Action::Systemctl(systemctl::ENABLE));
     } else if is_new {
         actions.push(Action::Systemctl(systemctl::RESTART));

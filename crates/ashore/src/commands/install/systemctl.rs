@@ -10,12 +10,9 @@ use crate::out::complain;
 pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, SERVICE];
 /// For one unit at a time, because with several at once, a missing one would prevent the others. The control
 /// socket comes after the other sockets, because a call at these would start it again.
-pub(super) const DISABLE: [&[&str]; 4] = [
-    &["stop", READ_SOCKET],
-    &["disable", "--now", PLUG_SOCKET],
-    &["disable", "--now", SOCKET],
-    &["disable", "--now", SERVICE],
-];
+pub(super) const DISABLE: [&[&str]; 4] =
+    [&["stop", READ_SOCKET], DISABLE_PLUG, &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
+const DISABLE_PLUG: &[&str] = &["disable", "--now", PLUG_SOCKET];
 pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, PLUG_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
@@ -24,20 +21,22 @@ pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Units {
     pub(super) enabled: bool,
-    /// Whether all sockets are active that are enabled.
     pub(super) socket_active: bool,
     pub(super) service_active: bool,
+    /// Whether the socket of `ashore-plug` is enabled and active. An earlier version has none.
+    pub(super) plug: bool,
 }
 
 impl Units {
     /// The current state, on a host that runs systemd.
     pub(super) fn now() -> Self {
         // With several units, `is-enabled` succeeds if one of them is enabled.
-        let all = |question, units: &[&str]| units.iter().all(|unit| says_yes(&[question, unit]));
+        let both = |question| [SOCKET, SERVICE].iter().all(|unit| says_yes(&[question, unit]));
         Units {
-            enabled: all("is-enabled", &[SOCKET, PLUG_SOCKET, SERVICE]),
-            socket_active: all("is-active", &[SOCKET, PLUG_SOCKET]),
+            enabled: both("is-enabled"),
+            socket_active: says_yes(&["is-active", SOCKET]),
             service_active: says_yes(&["is-active", SERVICE]),
+            plug: ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, PLUG_SOCKET])),
         }
     }
 
@@ -48,6 +47,8 @@ impl Units {
             for words in DISABLE {
                 complain(systemctl(words));
             }
+        } else if !self.plug && ["is-enabled", "is-active"].iter().any(|it| says_yes(&[it, PLUG_SOCKET])) {
+            complain(systemctl(DISABLE_PLUG));
         }
     }
 
