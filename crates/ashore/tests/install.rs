@@ -8,12 +8,38 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 
-/// A root directory with files that identify the system.
-struct Tree(tempfile::TempDir);
+/// What a build leaves in a directory: the program and, beside it, the one that Podman and CNI runtimes call.
+struct Build(tempfile::TempDir);
+
+impl Build {
+    fn new() -> Build {
+        let build = Build::without_plug();
+        std::fs::write(build.plug(), "ashore-plug").unwrap();
+        build
+    }
+
+    fn without_plug() -> Build {
+        // A second name for the file, beside which this test has its own `ashore-plug`.
+        let build = Build(tempfile::tempdir_in(Path::new(PROGRAM).parent().unwrap()).unwrap());
+        std::fs::hard_link(PROGRAM, build.program()).unwrap();
+        build
+    }
+
+    fn program(&self) -> PathBuf {
+        self.0.path().join("ashore")
+    }
+
+    fn plug(&self) -> PathBuf {
+        self.0.path().join("ashore-plug")
+    }
+}
+
+/// A root directory with files that identify the system, and what is installed there.
+struct Tree(tempfile::TempDir, Build);
 
 impl Tree {
     fn with(files: &[&str]) -> Tree {
-        let tree = Tree(tempfile::tempdir().unwrap());
+        let tree = Tree(tempfile::tempdir().unwrap(), Build::new());
         for file in files {
             tree.write(file, "");
         }
@@ -36,13 +62,19 @@ impl Tree {
     /// Runs a command on the tree and returns its output and exit code. In the output, the tree's own paths
     /// are ROOT and PROGRAM.
     fn run(&self, command: &str) -> (String, i32) {
-        let mut program = Command::new(PROGRAM);
+        self.run_by(&self.1, command)
+    }
+
+    /// The same by another build.
+    fn run_by(&self, build: &Build, command: &str) -> (String, i32) {
+        let mut program = Command::new(build.program());
         program.args(command.split_whitespace()).arg("--root").arg(self.0.path());
         let output = program.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap().replace(self.0.path().to_str().unwrap(), "ROOT");
         (
-            said.replace(PROGRAM, "PROGRAM").replace(env!("CARGO_PKG_VERSION"), "VERSION"),
+            said.replace(build.program().to_str().unwrap(), "PROGRAM")
+                .replace(env!("CARGO_PKG_VERSION"), "VERSION"),
             output.status.code().unwrap(),
         )
     }
@@ -75,12 +107,15 @@ fn what_is_installed_has_the_same_modes_under_any_umask() {
     for umask in ["000", "0077"] {
         let tree = Tree::with(&[SYSTEMD]);
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", PROGRAM, "install", "--root"]);
+        shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(tree.1.program());
+        shell.args(["install", "--root"]);
         assert!(shell.arg(tree.0.path()).stdout(std::process::Stdio::null()).status().unwrap().success());
         for (path, wanted) in [
             ("usr/local", 0o755),
             ("usr/local/bin", 0o755),
             ("usr/local/bin/ashore", 0o755),
+            ("usr/local/bin/ashore-plug", 0o755),
+            ("usr/local/lib/netavark", 0o755),
             ("etc/systemd/system", 0o755),
             ("etc/systemd/system/ashore.service", 0o644),
             ("etc/systemd/system/sockets.target.wants", 0o755),
@@ -97,30 +132,39 @@ fn into_an_image_with_systemd_and_out_of_it_again() {
     let installed = "\
 mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
+mkdir -p ROOT/usr/local/lib/netavark
+ln -s /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
 mkdir -p ROOT/etc/systemd/system
 cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
+cat > ROOT/etc/systemd/system/ashore-plug.socket
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
+ln -s /etc/systemd/system/ashore-plug.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
 ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
     assert_eq!(tree.run("install"), (installed.to_owned(), 0));
     let files = [
+        "etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/ashore-read.socket",
         "etc/systemd/system/ashore.service",
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
+        "etc/systemd/system/sockets.target.wants/ashore-plug.socket -> /etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/sockets.target.wants/ashore.socket -> /etc/systemd/system/ashore.socket",
         SYSTEMD,
         "usr/local/bin/ashore",
+        "usr/local/bin/ashore-plug",
+        "usr/local/lib/netavark/ashore -> /usr/local/bin/ashore-plug",
     ];
     assert_eq!(tree.files(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[1])), (0o755, 0o644));
-    assert!(tree.read(files[1]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[2])), (0o755, 0o644));
+    assert!(tree.read(files[2]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -130,8 +174,12 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
+rm ROOT/usr/local/lib/netavark/ashore
+rm ROOT/usr/local/bin/ashore-plug
 rm ROOT/usr/local/bin/ashore
 ";
     let left = "# left: ROOT/var/lib/ashore, the state; --purge removes it\n";
@@ -146,7 +194,7 @@ rm ROOT/usr/local/bin/ashore
 #[test]
 fn a_dry_run_is_a_script_that_does_the_same() {
     let (dry, real) = (Tree::with(&[SYSTEMD]), Tree::with(&[SYSTEMD]));
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(dry.1.program());
     let output =
         command.args(["install", "--dry-run", "--bin-dir", "/opt/bin", "--root"]).arg(dry.0.path()).output();
     let script = String::from_utf8(output.unwrap().stdout).unwrap();
@@ -181,7 +229,11 @@ ashore: ROOT/etc/systemd/system/ashore.service was not written by `ashore instal
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
+rm ROOT/usr/local/lib/netavark/ashore
+rm ROOT/usr/local/bin/ashore-plug
 # left: ROOT/etc/systemd/system/ashore.socket.d, which is yours
 # left: ROOT/etc/systemd/system/ashore.service, which was changed since it was written
 # left: ROOT/usr/local/bin/ashore, which is not this ashore
@@ -229,6 +281,8 @@ fn an_older_versions_units_are_replaced() {
     let said = "\
 mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
+ln -sfn /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
 cat > ROOT/etc/systemd/system/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
@@ -248,6 +302,131 @@ fn what_fails_half_way_is_taken_back() {
     assert_eq!(tree.files(), [SYSTEMD]);
 }
 
+/// The places of the links to `ashore-plug`.
+const LINKS: [&str; 3] = ["usr/local/lib/netavark/ashore", "usr/lib/cni/ashore", "opt/cni/bin/ashore"];
+
+/// Where the links lead. `None` is no link.
+fn targets(tree: &Tree) -> [Option<String>; 3] {
+    LINKS.map(|link| Some(tree.at(link).read_link().ok()?.display().to_string()))
+}
+
+#[test]
+fn the_plugin_is_linked_where_a_runtime_uses_cni() {
+    let tree = Tree::with(&[SYSTEMD]);
+    let ours = || Some("/usr/local/bin/ashore-plug".to_owned());
+    assert_eq!(tree.run("install").1, 0);
+    assert_eq!(targets(&tree), [ours(), None, None]);
+    // A runtime is installed later.
+    for directory in ["usr/lib/cni", "opt/cni/bin"] {
+        std::fs::create_dir_all(tree.at(directory)).unwrap();
+    }
+    let linked = "\
+ln -s /usr/local/bin/ashore-plug ROOT/usr/lib/cni/ashore
+ln -s /usr/local/bin/ashore-plug ROOT/opt/cni/bin/ashore
+# ashore VERSION is installed as /usr/local/bin/ashore
+";
+    assert_eq!(tree.run("install"), (linked.to_owned(), 0));
+    assert_eq!(targets(&tree), [ours(), ours(), ours()]);
+    assert!(tree.run("install").0.ends_with("nothing to do\n"));
+    assert_eq!(tree.run("uninstall").1, 0);
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
+#[test]
+fn what_is_not_the_plugin_is_neither_replaced_nor_removed() {
+    let tree = Tree::with(&[SYSTEMD, "opt/cni/bin/macvlan"]);
+    let refused = "\
+ashore: ROOT/opt/cni/bin/ashore is no link to ashore-plug
+  try: rename or remove it, and install again
+";
+    let make: [&dyn Fn(&Path); 3] = [
+        &|path| std::fs::write(path, "another's").unwrap(),
+        &|path| symlink("/usr/bin/other", path).unwrap(),
+        &|path| std::fs::create_dir(path).unwrap(),
+    ];
+    for (number, make) in make.into_iter().enumerate() {
+        let path = tree.at(LINKS[2]);
+        make(&path);
+        for command in ["install", "install --dry-run"] {
+            assert_eq!(tree.run(command), (refused.to_owned(), 5), "{command}");
+        }
+        assert!(!tree.at("usr").join("local").exists());
+        let aside = tree.at("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        assert_eq!(tree.run("install").1, 0);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        let (said, code) = tree.run("uninstall");
+        let left = "# left: ROOT/opt/cni/bin/ashore, which is no link to /usr/local/bin/ashore-plug\n";
+        assert!(code == 0 && said.contains(left) && path.symlink_metadata().is_ok(), "{number}: {said}");
+        assert_eq!(targets(&tree)[0], None);
+        std::fs::remove_dir_all(tree.at("usr/local")).unwrap();
+        std::fs::rename(&path, tree.at(&format!("done-{number}"))).unwrap();
+    }
+    let (said, code) = tree.run("install --bin-dir /opt/cni/bin");
+    assert!(code == 3 && said.contains("another --bin-dir"), "{code}: {said}");
+    // A file that another build installed, or somebody else.
+    assert_eq!(tree.run("install").1, 0);
+    tree.write("usr/local/bin/ashore-plug", "another's");
+    let (said, code) = tree.run("uninstall");
+    let left = "# left: ROOT/usr/local/bin/ashore-plug, which is not this ashore's\n";
+    assert!(code == 0 && said.contains(left) && tree.at("usr/local/bin/ashore-plug").exists(), "{said}");
+    assert_eq!(targets(&tree), [None, None, None]);
+}
+
+#[test]
+fn links_are_taken_back_with_the_rest() {
+    let tree = Tree::with(&[SYSTEMD, "opt/cni/bin/macvlan"]);
+    assert_eq!(tree.run("install --bin-dir /usr/bin").1, 0);
+    std::fs::remove_file(tree.at(LINKS[2])).unwrap();
+    let before = tree.files();
+    // The new unit cannot be written.
+    std::fs::create_dir_all(tree.at(&format!("{UNITS}/.ashore.service.new"))).unwrap();
+    let (said, code) = tree.run("install");
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("ln -sfn ") && said.contains("ln -s ") && said.contains("previous steps"),
+        "{said}"
+    );
+    assert_eq!(tree.files(), before);
+}
+
+#[test]
+fn without_the_plugin_it_says_so_and_goes_on() {
+    let build = Build::without_plug();
+    let tree = Tree::with(&[SYSTEMD]);
+    let without = |why: &str| {
+        let plug = build.plug();
+        let why = why.replace("PLUG", &plug.display().to_string().replace("ashore-plug", "ashore"));
+        format!("# without ashore-plug, which Podman and CNI runtimes call: {why}\n")
+            .replace(build.program().to_str().unwrap(), "PROGRAM")
+    };
+    let missing = without("there is no PLUG-plug");
+    let done = "# ashore VERSION is installed as /usr/local/bin/ashore";
+    let (said, code) = tree.run_by(&build, "install");
+    assert!(code == 0 && said.ends_with(&format!("{missing}{done}\n")), "{said}");
+    assert_eq!(tree.run_by(&build, "install"), (format!("{missing}{done}; nothing to do\n"), 0));
+    assert_eq!((targets(&tree), tree.at("usr/local/bin/ashore-plug").exists()), ([None, None, None], false));
+    assert!(tree.at(&format!("{UNITS}/ashore-plug.socket")).exists());
+
+    let foreign = without("PLUG-plug is no file of this program's owner");
+    symlink(tree.1.plug(), build.plug()).unwrap();
+    assert_eq!(tree.run_by(&build, "install"), (format!("{foreign}{done}; nothing to do\n"), 0));
+    std::fs::remove_file(build.plug()).unwrap();
+    std::fs::write(build.plug(), "another's").unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(build.plug(), Some(65534), None).unwrap();
+        assert_eq!(tree.run_by(&build, "install"), (format!("{foreign}{done}; nothing to do\n"), 0));
+        std::os::unix::fs::chown(build.plug(), Some(0), None).unwrap();
+    }
+    assert_eq!(tree.run_by(&build, "install").1, 0);
+    assert_eq!(tree.read("usr/local/bin/ashore-plug"), "another's");
+    // A build without it neither replaces nor removes it.
+    assert!(tree.run_by(&Build::without_plug(), "install").0.ends_with("nothing to do\n"));
+    assert_eq!(tree.run_by(&build, "uninstall").1, 0);
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
 /// The lines that follow the installation where there is no systemd.
 fn lines_for(tree: &Tree) -> String {
     let (said, code) = tree.run("install");
@@ -255,6 +434,9 @@ fn lines_for(tree: &Tree) -> String {
     let begin = "\
 mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
+mkdir -p ROOT/usr/local/lib/netavark
+ln -s /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
     let lines = said.strip_prefix(begin).unwrap_or_else(|| panic!("{said}")).to_owned();
@@ -332,7 +514,8 @@ echo '(until mountpoint -q /mnt/user; do sleep 1; done; exec /usr/local/bin/asho
         let heading = format!("# this host has {name}, not systemd; to start the daemon with it, run:\n");
         assert_eq!(lines_for(&tree), format!("{heading}{lines}"));
         let removed = format!(
-            "rm ROOT/usr/local/bin/ashore\n# remove what starts the daemon with {name} yourself\n"
+            "rm ROOT/usr/local/lib/netavark/ashore\nrm ROOT/usr/local/bin/ashore-plug\n\
+             rm ROOT/usr/local/bin/ashore\n# remove what starts the daemon with {name} yourself\n"
         );
         assert_eq!(tree.run("uninstall"), (removed, 0));
     }

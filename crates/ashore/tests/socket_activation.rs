@@ -92,6 +92,7 @@ fn a_socket_that_nobody_would_answer_is_refused() {
         "system passed",
         "plugins/ashore.sock",
         "ashore-read.sock",
+        "ashore-plug.sock",
         "try:",
         "ListenStream=",
     ] {

@@ -13,31 +13,43 @@ use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
 #[test]
 fn it_installs_itself_once_and_its_units_are_sound() {
     on_every_systemd("install, systemd", |booted| {
+        std::fs::write(booted.at("/root/ashore-plug"), "what Podman calls").unwrap();
+        // Not every suite has plugins of CNI.
+        std::fs::create_dir_all(booted.at("/usr/lib/cni")).unwrap();
         let installed = "\
 mkdir -p /usr/local/bin
 install -m 755 /root/ashore /usr/local/bin/ashore
+install -m 755 /root/ashore-plug /usr/local/bin/ashore-plug
+mkdir -p /usr/local/lib/netavark
+ln -s /usr/local/bin/ashore-plug /usr/local/lib/netavark/ashore
+ln -s /usr/local/bin/ashore-plug /usr/lib/cni/ashore
 mkdir -p /etc/sysusers.d
 cat > /etc/sysusers.d/ashore.conf
 systemd-sysusers /etc/sysusers.d/ashore.conf
 cat > /etc/systemd/system/ashore.socket
 cat > /etc/systemd/system/ashore-read.socket
+cat > /etc/systemd/system/ashore-plug.socket
 cat > /etc/systemd/system/ashore.service
 systemctl daemon-reload
-systemctl enable --now ashore.socket ashore.service
+systemctl enable --now ashore.socket ashore-plug.socket ashore.service
 ";
         let version = env!("CARGO_PKG_VERSION");
         let done = format!("# ashore {version} is installed as /usr/local/bin/ashore");
         assert_eq!(booted.ok("/root/ashore install"), format!("{installed}{done}"));
         assert_eq!(booted.ok("/root/ashore install"), format!("{done}; nothing to do"));
-        for path in
-            ["/run/ashore/ashore.sock", "/run/docker/plugins/ashore.sock", "/var/lib/ashore/state.redb"]
-        {
+        for path in [
+            "/run/ashore/ashore.sock",
+            "/run/ashore/ashore-plug.sock",
+            "/run/docker/plugins/ashore.sock",
+            "/var/lib/ashore/state.redb",
+        ] {
             let mode = std::fs::metadata(booted.at(path)).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o600, "{path}");
         }
 
         is_read_by_the_group_alone(booted);
-        let verified = booted.run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket");
+        let verified = booted
+            .run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket ashore-plug.socket");
         assert_eq!((verified.stderr.as_str(), verified.code), ("", Some(0)));
         // Docker's own unit names a program that this NAS does not have.
         let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
@@ -64,14 +76,36 @@ systemctl enable --now ashore.socket ashore.service
         );
         assert_ne!(booted.pid(), before);
 
+        // So does a version that has one socket more than the one before.
+        booted.ok("systemctl disable --now ashore-plug.socket");
+        std::fs::remove_file(booted.at("/etc/systemd/system/ashore-plug.socket")).unwrap();
+        booted.ok("systemctl daemon-reload");
+        let upgraded = booted.ok("/root/newer install");
+        let units = "ashore.socket ashore-read.socket ashore-plug.socket ashore.service";
+        let steps =
+            format!("systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket");
+        assert!(upgraded.contains(&steps), "{upgraded}");
+        for question in ["is-enabled", "is-active"] {
+            booted.ok(&format!("systemctl {question} ashore.socket"));
+            booted.ok(&format!("systemctl {question} ashore-plug.socket"));
+        }
+        assert!(booted.ok("/root/newer install").ends_with("nothing to do"));
+
         // An installation that cannot start is undone.
         booted.ok("ashore uninstall --purge");
         std::fs::write(booted.at("/var/lib/ashore"), "in the way").unwrap();
         let failed = booted.run("/root/ashore install");
         assert_eq!(failed.code, Some(1), "{}", failed.stdout);
         assert!(failed.stderr.contains("try: see why: journalctl"), "{}", failed.stderr);
-        for gone in ["/usr/local/bin/ashore", "/etc/systemd/system/ashore.service", "/run/ashore/ashore.sock"]
-        {
+        for gone in [
+            "/usr/local/bin/ashore",
+            "/usr/local/bin/ashore-plug",
+            "/usr/local/lib/netavark/ashore",
+            "/usr/lib/cni/ashore",
+            "/etc/systemd/system/ashore.service",
+            "/run/ashore/ashore.sock",
+            "/run/ashore/ashore-plug.sock",
+        ] {
             assert!(!booted.at(gone).exists(), "{gone}");
         }
         assert_ne!(booted.run("systemctl is-enabled ashore.socket").code, Some(0));
@@ -209,21 +243,24 @@ fn a_daemon_that_was_killed_comes_back_and_no_caller_is_turned_away() {
 #[test]
 fn no_reader_starts_again_what_the_administrator_stops_or_uninstalls() {
     on_every_systemd("systemd, readers", |booted| {
-        let read = booted.at("/run/ashore/ashore-read.sock");
+        let sockets = ["read", "plug"].map(|name| booted.at(&format!("/run/ashore/ashore-{name}.sock")));
         let is_active = |unit: &str| booted.run(&format!("systemctl is-active {unit}")).code == Some(0);
-        let units = ["ashore.socket", "ashore-read.socket", "ashore.service"];
+        let units = ["ashore.socket", "ashore-read.socket", "ashore-plug.socket", "ashore.service"];
         for stop in ["systemctl stop ashore.socket ashore.service", "ashore uninstall"] {
             booted.install();
             eventually("the service runs", || is_active("ashore.service"));
             let end = AtomicBool::new(false);
             std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while !end.load(Ordering::Relaxed) {
-                        let asked =
-                            UnixStream::connect(&read).and_then(|mut it| it.write_all(b"\"status\"\n"));
-                        let _ = asked;
-                    }
-                });
+                for socket in &sockets {
+                    let end = &end;
+                    scope.spawn(move || {
+                        while !end.load(Ordering::Relaxed) {
+                            let asked =
+                                UnixStream::connect(socket).and_then(|mut it| it.write_all(b"\"status\"\n"));
+                            let _ = asked;
+                        }
+                    });
+                }
                 let stopped = booted.run(stop);
                 // A moment for a service that is about to start.
                 std::thread::sleep(std::time::Duration::from_secs(1));

@@ -228,7 +228,7 @@ codes! {
     IfnameTaken = Invalid;
     /// Another endpoint in the namespace has the default route.
     DefaultRouteTaken = Taken;
-    /// A link or route that is not Ashore's is in the way.
+    /// A link, route or file that is not Ashore's is in the way.
     InTheWay = Taken;
 
     /// No DHCP server answers.

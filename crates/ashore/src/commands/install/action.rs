@@ -29,6 +29,11 @@ pub(super) enum Action {
         path: PathBuf,
         target: PathBuf,
     },
+    /// Makes a link lead elsewhere.
+    Relink {
+        path: PathBuf,
+        target: PathBuf,
+    },
     RemoveFile(PathBuf),
     RemoveTree(PathBuf),
     Systemctl(&'static [&'static str]),
@@ -43,6 +48,7 @@ enum Undo {
     RemoveDirectory(PathBuf),
     RemoveFile(PathBuf),
     RemoveGroup,
+    Relink { path: PathBuf, target: PathBuf },
     Restore { path: PathBuf, content: Vec<u8>, mode: u32 },
 }
 
@@ -55,6 +61,7 @@ impl fmt::Display for Action {
             }
             Action::Write { path, .. } => write!(f, "cat > {}", path.display()),
             Action::Link { path, target } => write!(f, "ln -s {} {}", target.display(), path.display()),
+            Action::Relink { path, target } => write!(f, "ln -sfn {} {}", target.display(), path.display()),
             Action::RemoveFile(path) => write!(f, "rm {}", path.display()),
             Action::RemoveTree(path) => write!(f, "rm -r {}", path.display()),
             Action::Systemctl(words) => write!(f, "systemctl {}", words.join(" ")),
@@ -124,6 +131,7 @@ impl Action {
             Action::Link { path, target } => {
                 std::os::unix::fs::symlink(target, path).map(|()| Undo::RemoveFile(path.clone()))
             }
+            Action::Relink { path, target } => relink(path, target),
             Action::RemoveFile(path) => gone(fs::remove_file(path)),
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
@@ -157,9 +165,21 @@ impl Undo {
             Undo::RemoveDirectory(path) => fs::remove_dir(path),
             Undo::RemoveFile(path) => fs::remove_file(path),
             Undo::RemoveGroup => sysusers::run(sysusers::REMOVE),
+            Undo::Relink { path, target } => relink(&path, &target).map(|_| ()),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
         }
     }
+}
+
+/// Makes a link lead elsewhere, and returns what undoes that. The link is there at every moment.
+fn relink(path: &Path, target: &Path) -> io::Result<Undo> {
+    let before = fs::read_link(path)?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    gone(fs::remove_file(&unfinished))?;
+    std::os::unix::fs::symlink(target, &unfinished)?;
+    fs::rename(&unfinished, path)?;
+    Ok(Undo::Relink { path: path.to_owned(), target: before })
 }
 
 /// Creates or replaces a file, and returns what undoes that.

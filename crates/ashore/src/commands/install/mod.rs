@@ -15,6 +15,7 @@ use crate::out::say;
 mod action;
 mod group;
 mod init;
+mod plug;
 mod systemctl;
 mod sysusers;
 mod uninstall;
@@ -91,19 +92,26 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
         host.check_privilege()?;
     }
     let mut actions = program_actions(&host)?;
+    // The daemon does not run it, so it is no reason to restart the daemon.
+    let is_new = !actions.is_empty();
+    let plug = plug::install_actions(&host)?;
+    actions.extend(plug.iter().flatten().cloned());
     if host.init == Init::Systemd {
         refuse_other_daemon(&host)?;
         let mut files = group::make_actions(&host);
         files.extend(unit_actions(&host)?);
         actions.extend(files.clone());
         if let Some(units) = host.units {
-            actions.extend(service_actions(units, &files, !actions.is_empty()));
+            actions.extend(service_actions(units, &files, is_new || !files.is_empty()));
         }
     }
     if args.dry_run {
         action::show(&actions);
     } else {
         action::all_or_nothing(&actions, host.units)?;
+    }
+    if let Err(why) = plug {
+        say!("# without ashore-plug, which Podman and CNI runtimes call: {why}");
     }
     conclude(&host, &actions, args.dry_run);
     Ok(())
@@ -169,7 +177,8 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
         for (name, target) in enabled {
             let wants = host.unit(&format!("{target}.wants"));
             let path = wants.join(name);
-            actions.extend(make_directory(&wants));
+            let make = make_directory(&wants).filter(|make| !actions.contains(make));
+            actions.extend(make);
             if path.symlink_metadata().is_err() {
                 actions.push(Action::Link { path, target: Path::new(unit::DIRECTORY).join(name) });
             }
@@ -187,12 +196,13 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     }
     let writes =
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
-    let sockets =
-        [unit::SOCKET, unit::READ_SOCKET].into_iter().any(writes) || files.contains(&Action::MakeGroup);
-    if units.service_active && (sockets || !units.socket_active) {
+    let sockets = [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET].into_iter().any(writes)
+        || files.contains(&Action::MakeGroup);
+    let active = units.socket_active && units.plug;
+    if units.service_active && (sockets || !active) {
         // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
-    } else if !(units.enabled && units.socket_active && units.service_active) {
+    } else if !(units.enabled && active && units.service_active) {
         actions.push(Action::Systemctl(systemctl::ENABLE));
     } else if is_new {
         actions.push(Action::Systemctl(systemctl::RESTART));

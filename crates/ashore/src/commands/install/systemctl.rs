@@ -2,17 +2,18 @@
 
 use std::process::{Command, Stdio};
 
-use super::unit::{READ_SOCKET, SERVICE, SOCKET};
+use super::unit::{PLUG_SOCKET, READ_SOCKET, SERVICE, SOCKET};
 use crate::client::Failure;
 use crate::out::complain;
 
 /// The systemctl commands for the units. The service starts the read socket itself.
-pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
-/// For one unit at a time, because with several at once, a missing one would prevent the others. The read
-/// socket comes first, because a reader would start the others again.
-pub(super) const DISABLE: [&[&str]; 3] =
-    [&["stop", READ_SOCKET], &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
-pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, SERVICE];
+pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, SERVICE];
+/// For one unit at a time, because with several at once, a missing one would prevent the others. The control
+/// socket comes after the other sockets, because a call at these would start it again.
+pub(super) const DISABLE: [&[&str]; 4] =
+    [&["stop", READ_SOCKET], DISABLE_PLUG, &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
+const DISABLE_PLUG: &[&str] = &["disable", "--now", PLUG_SOCKET];
+pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, PLUG_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 
@@ -22,6 +23,8 @@ pub(super) struct Units {
     pub(super) enabled: bool,
     pub(super) socket_active: bool,
     pub(super) service_active: bool,
+    /// Whether the socket of `ashore-plug` is enabled and active. An earlier version has none.
+    pub(super) plug: bool,
 }
 
 impl Units {
@@ -33,6 +36,7 @@ impl Units {
             enabled: both("is-enabled"),
             socket_active: says_yes(&["is-active", SOCKET]),
             service_active: says_yes(&["is-active", SERVICE]),
+            plug: ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, PLUG_SOCKET])),
         }
     }
 
@@ -43,6 +47,8 @@ impl Units {
             for words in DISABLE {
                 complain(systemctl(words));
             }
+        } else if !self.plug && ["is-enabled", "is-active"].iter().any(|it| says_yes(&[it, PLUG_SOCKET])) {
+            complain(systemctl(DISABLE_PLUG));
         }
     }
 

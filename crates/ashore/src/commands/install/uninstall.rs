@@ -18,7 +18,7 @@ use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;
-use super::{Host, NAME, group, is_same_file, refused, ruling_daemon, systemctl, unit};
+use super::{Host, NAME, group, is_same_file, plug, refused, ruling_daemon, systemctl, unit};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::files;
@@ -218,6 +218,9 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     let (group, group_left) = group::remove_actions(host);
     actions.extend(group);
     left.extend(group_left);
+    let (plug, plug_left) = plug::remove_actions(host)?;
+    actions.extend(plug);
+    left.extend(plug_left);
     let program = host.at(&host.program);
     if program.exists() {
         let own = std::env::current_exe().context("this program's own file")?;

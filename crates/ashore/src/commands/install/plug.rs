@@ -1,0 +1,132 @@
+//! `ashore-plug`, which Podman and CNI runtimes execute: a program beside this one, with links to it in the
+//! directories in which they look.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ashore_core::api::refusal::Code;
+
+use super::action::Action;
+use super::{Host, is_same_file, make_directory, refused};
+use crate::client::Failure;
+
+/// The file name of the program.
+const NAME: &str = "ashore-plug";
+/// The file name of the links. Podman calls a driver, and CNI a type, by the name of its file.
+const LINK: &str = "ashore";
+/// The directories of the links: where Podman and netavark look for drivers that no package installs, and where CNI
+/// plugins are, on Debian and elsewhere. Each with whether it is made: CNI's are there where a runtime uses CNI.
+const DIRECTORIES: [(&str, bool); 3] =
+    [("/usr/local/lib/netavark", true), ("/usr/lib/cni", false), ("/opt/cni/bin", false)];
+
+/// What is at the place of a link.
+enum There {
+    Nothing,
+    /// A link that leads to this host's program.
+    Ours,
+    /// A link to a program of that name elsewhere, such as where an earlier installation put it.
+    Elsewhere,
+    Foreign,
+}
+
+impl There {
+    fn at(path: &Path, program: &Path) -> Self {
+        match std::fs::read_link(path) {
+            Ok(target) if target == program => There::Ours,
+            Ok(target) if target.file_name().is_some_and(|name| name == NAME) => There::Elsewhere,
+            Err(_) if path.symlink_metadata().is_err() => There::Nothing,
+            _ => There::Foreign,
+        }
+    }
+}
+
+/// The path of the program on a host.
+fn program(host: &Host) -> PathBuf {
+    host.program.with_file_name(NAME)
+}
+
+/// The directories, as on this system, that there are or that are to be made.
+fn directories(host: &Host) -> impl Iterator<Item = PathBuf> {
+    let all = DIRECTORIES.into_iter().map(|(directory, made)| (host.at(directory), made));
+    all.filter(|(directory, made)| *made || directory.is_dir()).map(|(directory, _)| directory)
+}
+
+/// The program beside this one, or why it is not to be had. A user who could put a file there, as in `/tmp`, must
+/// not have root install it.
+fn beside_this() -> anyhow::Result<Result<PathBuf, String>> {
+    let own = std::env::current_exe().context("this program's own file")?;
+    let beside = own.with_file_name(NAME);
+    let Ok(metadata) = beside.symlink_metadata() else {
+        return Ok(Err(format!("there is no {}", beside.display())));
+    };
+    let owner = own.metadata().with_context(|| own.display().to_string())?.uid();
+    if !metadata.is_file() || ![0, owner].contains(&metadata.uid()) {
+        return Ok(Err(format!("{} is no file of this program's owner", beside.display())));
+    }
+    Ok(Ok(beside))
+}
+
+/// The actions that copy the program and make the links to it, or why it is not to be had. Fails if something else
+/// is at the place of a link.
+pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>, Failure> {
+    let from = match beside_this()? {
+        Ok(from) => from,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (program, to) = (program(host), host.at(program(host)));
+    let mut actions = Vec::new();
+    if !is_same_file(&from, &to)? {
+        actions.push(Action::CopyProgram { from, to });
+    }
+    for directory in directories(host) {
+        let (path, target) = (directory.join(LINK), program.clone());
+        if path == host.at(&host.program) {
+            return Err(refused(
+                Code::PlaceUnfit,
+                format!("{} would be the program, and is to be a link to {NAME}", path.display()),
+                "choose another --bin-dir, such as /usr/local/bin",
+            ));
+        }
+        match There::at(&path, &program) {
+            There::Ours => {}
+            There::Nothing => {
+                actions.extend(make_directory(&directory));
+                actions.push(Action::Link { path, target });
+            }
+            There::Elsewhere => actions.push(Action::Relink { path, target }),
+            There::Foreign => {
+                return Err(refused(
+                    Code::InTheWay,
+                    format!("{} is no link to {NAME}", path.display()),
+                    "rename or remove it, and install again",
+                ));
+            }
+        }
+    }
+    Ok(Ok(actions))
+}
+
+/// The actions that remove the links and the program, and the descriptions of what is left.
+pub(super) fn remove_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), Failure> {
+    let (mut actions, mut left) = (Vec::new(), Vec::new());
+    let program = program(host);
+    for directory in directories(host) {
+        let path = directory.join(LINK);
+        match There::at(&path, &program) {
+            There::Nothing => {}
+            There::Ours => actions.push(Action::RemoveFile(path)),
+            There::Elsewhere | There::Foreign => {
+                left.push(format!("{}, which is no link to {}", path.display(), program.display()));
+            }
+        }
+    }
+    let installed = host.at(&program);
+    if installed.exists() {
+        match beside_this()? {
+            Ok(beside) if is_same_file(&beside, &installed)? => actions.push(Action::RemoveFile(installed)),
+            _ => left.push(format!("{}, which is not this ashore's", installed.display())),
+        }
+    }
+    Ok((actions, left))
+}
