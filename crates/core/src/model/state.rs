@@ -207,6 +207,14 @@ impl State {
         self.endpoints.values().filter(on_it).flat_map(Endpoint::macs)
     }
 
+    /// Whether a name is on another network that users call the same: that of another engine.
+    pub(crate) fn is_called_so_elsewhere(&self, network: &Network, name: &EndpointName) -> bool {
+        let scope = State::scope(network);
+        let others = self.networks.values().filter(|other| other.name != network.name);
+        let mut others = others.filter(|other| State::scope(other) == scope);
+        others.any(|other| self.endpoints.contains_key(&(other.name.clone(), name.clone())))
+    }
+
     /// The scope of the identities of a network's names.
     pub fn scope(network: &Network) -> Scope {
         Scope(network.label().to_owned())

@@ -57,8 +57,8 @@ enum Part {
     Engine(String),
     /// Words for the users of the command line only.
     OnCommandLine(String),
-    /// A remedy for the users of engines only.
-    InEngine(Remedy),
+    /// A remedy for the users of Docker only, whose networks have two drivers.
+    InDocker(Remedy),
 }
 
 impl Remedy {
@@ -123,9 +123,9 @@ impl Remedy {
         self.with(Part::OnCommandLine(words.into()))
     }
 
-    /// Adds a remedy for the users of engines only.
-    pub fn in_engine(self, remedy: impl Into<Remedy>) -> Self {
-        self.with(Part::InEngine(remedy.into()))
+    /// Adds a remedy for the users of Docker only, whose networks have two drivers.
+    pub fn in_docker(self, remedy: impl Into<Remedy>) -> Self {
+        self.with(Part::InDocker(remedy.into()))
     }
 
     fn with(mut self, part: Part) -> Self {
@@ -173,8 +173,10 @@ impl Remedy {
                 Front::Podman => name.in_podman(Some(value)),
             },
             Part::OnCommandLine(words) if front == Front::CommandLine => words.clone(),
-            Part::InEngine(remedy) if front != Front::CommandLine => remedy.spelled(front),
-            Part::OnCommandLine(_) | Part::InEngine(_) => String::new(),
+            Part::InDocker(remedy) if matches!(front, Front::Docker | Front::Compose) => {
+                remedy.spelled(front)
+            }
+            Part::OnCommandLine(_) | Part::InDocker(_) => String::new(),
         };
         self.0.iter().map(part).collect()
     }
@@ -261,12 +263,12 @@ mod tests {
     #[test]
     fn what_is_for_one_front_is_read_there_alone() {
         let remedy =
-            Remedy::from("a").on_command_line("b").in_engine(Remedy::from("c").and_set(&KIND, "bridge"));
+            Remedy::from("a").on_command_line("b").in_docker(Remedy::from("c").and_set(&KIND, "bridge"));
         let said = remedy.and_run(" d").and_engine("e");
         assert_eq!(said.spelled(Front::CommandLine), "ab ddocker e");
         assert_eq!(said.spelled(Front::Docker), "ac-o kind=bridge ddocker e");
         assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
-        assert_eq!(said.spelled(Front::Podman), "ac-o kind=bridge dpodman e");
+        assert_eq!(said.spelled(Front::Podman), "a dpodman e");
         let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
         let spelled = Front::ALL.map(|front| parent.spelled(front));
         let expected = [

@@ -53,7 +53,7 @@ impl State {
         // All removals come first, because two containers may have swapped their names.
         for Called { endpoint, network, renamed, .. } in &called {
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
-            if *renamed {
+            if *renamed && !self.is_called_so_elsewhere(network, &endpoint.name) {
                 changes.push(Change::DelIdentity(State::scope(network), endpoint.name.clone()));
             }
         }
@@ -65,7 +65,8 @@ impl State {
                 // Its addresses in advertised prefixes follow from its name, so they are generated again.
                 named = Endpoint { chosen: Chosen::StandIn, ..named.with_learned(None) };
             }
-            let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
+            let moves = renamed && !self.is_called_so_elsewhere(network, &endpoint.name);
+            let mut more = match self.identity_of(network, &endpoint.name).filter(|_| moves) {
                 Some(kept) => {
                     let kept = Identity { last_used: now, used: state.next_use(), ..kept.clone() };
                     vec![Change::PutIdentity(State::scope(network), name.clone(), kept)]

@@ -105,7 +105,7 @@ mod tests {
         for (asked, option) in [
             (r#","parent":"eth1""#, &PARENT),
             (r#","vlan":20"#, &VLAN),
-            (r#","kind":"ipvlan:l2""#, &KIND),
+            (r#","kind":"bridge""#, &KIND),
             (r#","subnets":["192.168.88.0/24","192.168.89.0/24"]"#, &SUBNET),
             (r#","ranges":["192.168.88.64/28"]"#, &IP_RANGE),
             (r#","gateways":["192.168.88.254"]"#, &GATEWAY),

@@ -73,7 +73,7 @@ fn with_network<T>(
     let kernel = Kernel::here().unwrap();
     let lan = Lan::start(kernel.host().clone(), Lists::default()).unwrap();
     let trial = TrialFile::at(&directory.path().join("trial"));
-    let wakers = Wakers { deferred: channel().0, search: channel().0 };
+    let wakers = Wakers { deferred: channel().0, leaving: channel().0, search: channel().0 };
     let controller = Controller::new(store, kernel, lan, Lists::default(), trial, Vec::new(), wakers);
     let controller = Controller { claims: Box::new(hosts), ..controller };
     let unlocked = &mut Unlocked::of_this_thread();

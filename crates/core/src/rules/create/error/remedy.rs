@@ -180,7 +180,7 @@ impl NetworkError {
 fn named_parent() -> Remedy {
     let elsewhere =
         Remedy::from(", and ").and_set_ipam(&PARENT, "eth0").and(" where the subnet is not named");
-    Remedy::from("name it: ").and_set(&PARENT, "eth0").in_engine(elsewhere)
+    Remedy::from("name it: ").and_set(&PARENT, "eth0").in_docker(elsewhere)
 }
 
 fn subnet_of_lan() -> Remedy {
@@ -189,7 +189,7 @@ fn subnet_of_lan() -> Remedy {
         .and(", the engine chooses a subnet of its own unless it is given ")
         .and_set(&IPAM_DRIVER, "ashore");
     Remedy::from("give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one")
-        .in_engine(chosen)
+        .in_docker(chosen)
 }
 
 fn no_range_beside(net: &IpNet) -> Remedy {
