@@ -23,7 +23,7 @@ mod unit;
 
 use action::Action;
 use init::Init;
-use systemctl::Units;
+use systemctl::{PlugSocket, Units};
 
 pub(crate) use uninstall::uninstall;
 
@@ -198,7 +198,7 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
     let sockets = [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET].into_iter().any(writes)
         || files.contains(&Action::MakeGroup);
-    let active = units.socket_active && units.plug;
+    let active = units.socket_active && units.plug == PlugSocket::InUse;
     if units.service_active && (sockets || !active) {
         // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);

@@ -23,8 +23,22 @@ pub(super) struct Units {
     pub(super) enabled: bool,
     pub(super) socket_active: bool,
     pub(super) service_active: bool,
-    /// Whether the socket of `ashore-plug` is enabled and active. An earlier version has none.
-    pub(super) plug: bool,
+    pub(super) plug: PlugSocket,
+}
+
+/// Whether the socket of `ashore-plug` is enabled and active. An earlier version has none.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlugSocket {
+    #[default]
+    Missing,
+    InUse,
+}
+
+impl PlugSocket {
+    fn now() -> Self {
+        let in_use = ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, PLUG_SOCKET]));
+        if in_use { PlugSocket::InUse } else { PlugSocket::Missing }
+    }
 }
 
 impl Units {
@@ -36,7 +50,7 @@ impl Units {
             enabled: both("is-enabled"),
             socket_active: says_yes(&["is-active", SOCKET]),
             service_active: says_yes(&["is-active", SERVICE]),
-            plug: ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, PLUG_SOCKET])),
+            plug: PlugSocket::now(),
         }
     }
 
@@ -47,7 +61,7 @@ impl Units {
             for words in DISABLE {
                 complain(systemctl(words));
             }
-        } else if !self.plug && ["is-enabled", "is-active"].iter().any(|it| says_yes(&[it, PLUG_SOCKET])) {
+        } else if self.plug == PlugSocket::Missing && says_yes(&["is-enabled", PLUG_SOCKET]) {
             complain(systemctl(DISABLE_PLUG));
         }
     }
