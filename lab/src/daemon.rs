@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::docker::Docker;
 use crate::engines::Engines;
+use crate::podman::Podman;
 use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
@@ -34,6 +35,8 @@ pub enum Beside<'a> {
     TimedEngine(&'a Docker),
     /// A container engine whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
+    /// Podman. The daemon reads where Podman keeps its networks.
+    Podman(&'a Podman),
 }
 
 impl Daemon {
@@ -58,6 +61,11 @@ impl Daemon {
             Beside::TimedEngine(engine) => {
                 command.env("ASHORE_LOG", "info,ashore::call=debug");
                 (Some(engine), Some(engine.socket()))
+            }
+            Beside::Podman(podman) => {
+                command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
+                command.args(["--reconcile", "1"]);
+                (None, None)
             }
             Beside::SilentEngine(engine) => (Some(engine), Some(directory.join("nobody.sock"))),
         };

@@ -542,6 +542,9 @@ pub(crate) struct DaemonArgs {
     /// Root of the file system that Docker uses, if it is not the daemon's
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) docker_root: PathBuf,
+    /// Directory of the networks of root's Podman
+    #[arg(long, value_name = "DIR", default_value = "/etc/containers/networks")]
+    pub(crate) podman_networks: PathBuf,
     /// Reconcile after this many seconds without an event
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) reconcile: u64,

@@ -51,7 +51,7 @@ mod resolv;
 mod witness;
 
 use control::Control;
-use controller::{Cause, Controller, Wakers};
+use controller::{Cause, Controller, Gone, Wakers};
 use follower::Follower;
 pub(crate) use guard::run as guard;
 use lan::Lan;
@@ -157,7 +157,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
         .context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
-    spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
+    let podmans = args.podman_networks.clone();
+    spawn_needed("watch", move || follow_changes(&watcher, &watch, period, &podmans)).context("a thread")?;
     // Without systemd there is nothing to notify. This is not an error.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
@@ -171,9 +172,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
 }
 
 /// Reconciles when something has changed, and every period in case a notification was lost.
-fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
+fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podmans: &Path) {
     let unlocked = &mut Unlocked::of_this_thread();
-    let mut soon = false;
+    let (mut soon, mut gone) = (false, Gone::new());
     loop {
         let wait = if soon { SETTLE } else { period };
         let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
@@ -186,6 +187,7 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
         if !heard && !soon {
             controller.look_at_leases();
             controller.look_at_routers();
+            controller.look_at_podmans_networks(unlocked, podmans, &mut gone);
         }
         soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
     }

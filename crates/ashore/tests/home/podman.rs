@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ashore_lab::{Engines, Podman, Ran, cannot_run};
+use ashore_lab::{Beside, Daemon, Engines, Podman, Ran, cannot_run};
 use serde_json::Value;
 
 use super::{Home, PROGRAM};
@@ -23,10 +23,20 @@ fn plug() -> PathBuf {
 
 impl PodmanSite {
     pub fn new(engines: &Engines, suite: &str) -> PodmanSite {
-        let home = Home::new();
+        let mut home = Home::new();
+        home.daemon = None;
         let podman = Podman::start(engines, suite, &home.nas, home.directory.path()).unwrap();
         podman.install_plugin("ashore", &plug()).unwrap();
-        PodmanSite { podman, home, suite: suite.to_owned() }
+        let mut site = PodmanSite { podman, home, suite: suite.to_owned() };
+        site.start_daemon();
+        site
+    }
+
+    /// Starts the daemon, which must not be running.
+    pub fn start_daemon(&mut self) {
+        let (nas, directory) = (&self.home.nas, self.home.directory.path());
+        let daemon = Daemon::start_beside(PROGRAM.as_ref(), nas, directory, Beside::Podman(&self.podman));
+        self.home.daemon = Some(daemon.unwrap());
     }
 
     pub fn run(&self, command: &str) -> Ran {
@@ -80,9 +90,9 @@ impl PodmanSite {
 }
 
 /// Runs a test on each Podman whose netavark calls plugins.
-pub fn on_every_podman(test: &str, run: impl Fn(&PodmanSite)) {
+pub fn on_every_podman(test: &str, run: impl Fn(&mut PodmanSite)) {
     match Engines::find() {
-        Ok(engines) => SUITES.iter().for_each(|suite| run(&PodmanSite::new(&engines, suite))),
+        Ok(engines) => SUITES.iter().for_each(|suite| run(&mut PodmanSite::new(&engines, suite))),
         Err(why) => cannot_run(test, &why),
     }
 }

@@ -89,6 +89,13 @@ pub struct EngineNetwork {
     pub of: Option<String>,
 }
 
+impl EngineNetwork {
+    /// Whether the engine is known to have it. Docker says so of each network, and Podman by a file.
+    pub fn is_surely_its(&self) -> bool {
+        self.kind.is_listed() || self.of.is_some()
+    }
+}
+
 /// One subnet of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {

@@ -202,6 +202,8 @@ impl Controller {
             .state()
             .networks
             .get(name)
+            // Podman may have rejected a network after it was made, and tells nobody.
+            .filter(|network| network.engine.as_ref().is_none_or(|engine| engine.is_surely_its()))
             .and_then(|network| Some((network.clone(), network.ownership().engine()?)));
         match engines {
             Some((network, engine)) if network.adopted => Err(Refusal::new(

@@ -1,0 +1,100 @@
+//! Networks that Podman no longer has. Podman tells nobody that it removes a network. It keeps each in a file, so a
+//! network goes whose file was seen and is gone for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ashore_core::model::network::{EngineNetwork, Network};
+use ashore_core::model::ownership::EngineKind;
+use ashore_core::model::state::Change;
+use ashore_core::net::name::NetworkName;
+use serde::Deserialize;
+
+use super::Controller;
+use crate::unlocked::Unlocked;
+
+/// How long the file of a network has to be gone. Podman replaces files when it changes networks.
+const GRACE: Duration = Duration::from_secs(60);
+/// The maximum number of files that are read, and of bytes of each.
+const MOST_FILES: usize = 4096;
+const LONGEST: u64 = 1 << 20;
+
+/// Since when the files of networks are gone.
+pub(crate) type Gone = BTreeMap<NetworkName, Instant>;
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+impl Controller {
+    /// Looks at the files of Podman's networks, and removes the networks that Podman has removed.
+    pub(crate) fn look_at_podmans_networks(&self, unlocked: &mut Unlocked, files: &Path, gone: &mut Gone) {
+        let of_podman = |network: &&Network| {
+            network.engine.as_ref().is_some_and(|engine| engine.kind == EngineKind::Podman)
+        };
+        let state = self.copies.state();
+        let networks: Vec<Network> = state.networks.values().filter(of_podman).cloned().collect();
+        if networks.is_empty() {
+            gone.clear();
+            return;
+        }
+        // If a file cannot be read, any network may be in it.
+        let Ok(there) = ids(files) else { return };
+        let mut lacking = BTreeSet::new();
+        for network in networks {
+            let Some(engine) = &network.engine else { continue };
+            if there.contains(&engine.id) {
+                self.note_file(unlocked, &network, engine, files);
+            } else if engine.of.as_deref() == Some(&*files.to_string_lossy()) {
+                lacking.insert(network.name.clone());
+                let since = *gone.entry(network.name.clone()).or_insert_with(Instant::now);
+                if since.elapsed() >= GRACE && state.endpoints_on(&network.name).next().is_none() {
+                    tracing::info!(network = network.label(), "Podman has removed it");
+                    if let Err(refusal) = self.remove_network(unlocked, &network.name) {
+                        tracing::info!(network = network.label(), "{refusal}");
+                    }
+                }
+            }
+        }
+        gone.retain(|name, _| lacking.contains(name));
+    }
+
+    /// Notes that a network's file was seen, and where. Only then its absence says anything.
+    fn note_file(&self, unlocked: &mut Unlocked, network: &Network, engine: &EngineNetwork, files: &Path) {
+        let of = Some(files.to_string_lossy().into_owned());
+        if engine.of == of {
+            return;
+        }
+        let mut inner = self.lock(unlocked);
+        let Some(now) = inner.state().networks.get(&network.name).cloned() else { return };
+        if now.engine.as_ref() == Some(engine) {
+            let engine = Some(EngineNetwork { of, ..engine.clone() });
+            inner.store.defer(vec![Change::PutNetwork(Network { engine, ..now })]);
+            self.schedule_deferred();
+        }
+    }
+}
+
+/// The ids of all networks in a directory.
+fn ids(directory: &Path) -> io::Result<BTreeSet<String>> {
+    let mut ids = BTreeSet::new();
+    for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
+        if count >= MOST_FILES {
+            return Err(io::Error::other("too many files"));
+        }
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let mut text = Vec::new();
+        File::open(&path)?.take(LONGEST).read_to_end(&mut text)?;
+        // Podman itself passes over a file that it cannot read.
+        let named: Named = serde_json::from_slice(&text)?;
+        ids.insert(named.id);
+    }
+    Ok(ids)
+}

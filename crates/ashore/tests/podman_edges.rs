@@ -1,0 +1,167 @@
+//! Podman's containers where things go otherwise than usual: names, pods, several networks, a daemon that is down.
+
+mod home;
+
+use std::time::Duration;
+
+use home::podman::{PodmanSite, on_every_podman};
+use home::{HOST, eventually, ip, reaches};
+
+#[test]
+fn a_renamed_container_and_a_pod_are_known_by_their_names() {
+    on_every_podman("podman, names", |site| {
+        site.ok("network create -d ashore lan");
+        site.start("web", "");
+        let (web, _) = site.address_of("web");
+        site.ok("rename web www");
+        site.ok("restart -t 0 www");
+        assert_eq!(site.endpoints(), ["www"]);
+        let (www, _) = site.address_of("www");
+        reaches(&site.home.laptop, ip(&www));
+        // The name is another container's now.
+        site.start("web", "");
+        assert_eq!(site.address_of("web").0, web);
+        // While a renamed container runs, its link is known by its earlier name.
+        site.ok("rename web old");
+        site.refused("run -d --name web --network lan box sleep 9", &["podman network reload"]);
+        site.ok("network reload --all");
+        site.ok("rm -f -t 0 web");
+        site.start("web", "");
+        reaches(&site.home.laptop, ip(&site.address_of("web").0));
+        let mut names = site.endpoints();
+        names.sort();
+        assert_eq!(names, ["old", "web", "www"]);
+
+        site.ok("pod create --name both --network lan");
+        site.ok("run -d --pod both box sleep 1000");
+        assert!(site.endpoints().contains(&"both".to_owned()), "{:?}", site.endpoints());
+        site.ok("pod rm -f -t 0 both");
+        eventually("the pod is gone", || !site.endpoints().contains(&"both".to_owned()));
+    });
+}
+
+#[test]
+fn a_container_may_be_on_several_networks() {
+    on_every_podman("podman, several networks", |site| {
+        let home = &site.home;
+        site.ok("network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/28 lan");
+        site.ok(
+            "network create -d ashore --internal --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28 inner",
+        );
+        site.ok("network create back");
+        site.ok("run -d --name web --network lan --network inner --network back box sleep 1000");
+        let (lan, inner) = (site.place_on("web", "lan").0, site.place_on("web", "inner").0);
+        reaches(&home.laptop, ip(&lan));
+        reaches(&home.laptop, ip(&inner));
+        let routes = site.ok("exec web ip route");
+        assert!(routes.contains("default via 192.168.88.1"), "{routes}");
+        site.ok("network disconnect inner web");
+        eventually("it is off one of them", || home.laptop.ping(ip(&inner)).is_none());
+        reaches(&home.laptop, ip(&lan));
+        site.ok("rm -f -t 0 web");
+    });
+}
+
+#[test]
+fn both_families_and_what_a_network_says_of_names() {
+    on_every_podman("podman, IPv6", |site| {
+        site.ok(
+            "network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/27 \
+             --ipv6 --subnet fd88::/64 --gateway fd88::1 --ip-range fd88::c0/124 --dns 192.168.88.1 lan",
+        );
+        site.start("web", "");
+        let shown = site.ok("inspect web");
+        assert!(shown.contains("\"GlobalIPv6Address\": \"fd88::c"), "{shown}");
+        let at =
+            shown.split("\"GlobalIPv6Address\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        reaches(&site.home.laptop, ip(&at));
+        assert!(site.ok("exec web cat /etc/resolv.conf").contains("nameserver 192.168.88.1"));
+        site.ok("rm -f -t 0 web");
+    });
+}
+
+#[test]
+fn without_a_daemon_containers_stop_and_do_not_start() {
+    on_every_podman("podman, no daemon", |site| {
+        site.ok("network create -d ashore lan");
+        site.start("web", "");
+        site.start("db", "");
+        let (web, db) = (site.address_of("web"), site.address_of("db"));
+        site.home.daemon = None;
+        reaches(&site.home.laptop, ip(&web.0));
+        site.ok("stop -t 0 web");
+        site.refused("start web", &["daemon", "systemctl start ashore"]);
+        site.start_daemon();
+        eventually("what was stopped meanwhile is gone", || site.endpoints() == ["db"]);
+        reaches(&site.home.laptop, ip(&db.0));
+        site.ok("start web");
+        assert_eq!(site.address_of("web"), web);
+        // The daemon comes back while everything runs, and a container that is taken off just before is taken off.
+        site.ok("network disconnect lan db");
+        site.home.daemon.take().unwrap().kill().unwrap();
+        site.start_daemon();
+        eventually("it is taken off", || site.endpoints() == ["web"]);
+        eventually("by the LAN as well", || site.home.laptop.ping(ip(&db.0)).is_none());
+    });
+}
+
+#[test]
+fn a_network_that_podman_has_removed_goes_and_one_that_is_there_is_joined() {
+    on_every_podman("podman, networks", |site| {
+        let networks = |site: &PodmanSite| site.home.ok("network ls");
+        site.home
+            .ok("network create typed --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.32/28");
+        // The command line's network is joined.
+        site.refused("network create -d ashore -o mtu=1400 typed", &["typed", "-o mtu=", "leave"]);
+        site.ok("network create -d ashore typed");
+        site.ok("run -d --name web --network typed box sleep 1000");
+        assert!(site.place_on("web", "typed").0.starts_with("192.168.88."));
+        site.ok("exec web ping -c 1 -w 2 192.168.88.50");
+        site.ok("rm -f -t 0 web");
+        site.ok("network rm typed");
+
+        site.ok("network create -d ashore lan");
+        site.start("web", "");
+        let before = site.address_of("web");
+        let refused = site.home.run("network rm lan");
+        assert!(refused.stderr.contains("podman network rm lan"), "{}", refused.stderr);
+        // Without the daemon's state the network comes with the next container.
+        site.ok("rm -f -t 0 web");
+        eventually("it is off", || site.endpoints().is_empty());
+        site.ok("network rm lan");
+        let gone = || !networks(site).contains("lan ");
+        std::thread::sleep(Duration::from_secs(55));
+        assert!(!gone(), "too early");
+        eventually("the network is gone", gone);
+        assert!(networks(site).contains("typed"), "the command line's network stays");
+        site.ok("network create -d ashore lan");
+        site.start("web", "");
+        assert_eq!(site.address_of("web").1, before.1, "a name keeps its MAC");
+    });
+}
+
+#[test]
+fn twenty_at_once_have_an_address_each() {
+    on_every_podman("podman, twenty at once", |site| {
+        site.ok("network create -d ashore lan");
+        let all: Vec<_> = (0..20)
+            .map(|n| {
+                let name = format!("c{n}");
+                let words = ["run", "-d", "--name", &name, "--network", "lan", "box", "sleep", "1000"];
+                site.podman.begin(&words).unwrap()
+            })
+            .collect();
+        for one in all {
+            let output = one.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let mut addresses: Vec<String> = (0..20).map(|n| site.address_of(&format!("c{n}")).0).collect();
+        addresses.iter().for_each(|at| reaches(&site.home.laptop, ip(at)));
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 20);
+        site.ok(&format!("exec c0 ping -c 1 -w 2 {HOST}"));
+        site.ok("rm -f -t 0 --all");
+        eventually("all are gone", || site.endpoints().is_empty());
+    });
+}
