@@ -14,6 +14,7 @@ pub mod inside;
 pub mod leasing;
 pub mod openwrt;
 pub mod parents;
+pub mod podman;
 pub mod router;
 pub mod scripted;
 pub mod site;

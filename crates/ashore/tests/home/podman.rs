@@ -1,0 +1,87 @@
+//! A home whose NAS has a real Podman.
+
+use std::path::Path;
+
+use ashore_lab::{Daemon, Engines, Podman, Ran, cannot_run};
+
+use super::{Home, PROGRAM};
+
+/// The releases whose netavark calls plugins: Podman 5.8 and 5.4.
+pub const WITH_PLUGINS: [&str; 2] = ["sid", "trixie"];
+/// All releases. Podman 4.3 calls CNI plugins.
+pub const ALL: [&str; 3] = ["sid", "trixie", "bookworm"];
+
+pub struct PodmanSite {
+    pub podman: Podman,
+    pub home: Home,
+    /// The Debian release that Podman is from.
+    pub suite: String,
+}
+
+impl PodmanSite {
+    /// A NAS without a daemon. Podman would find its sockets in /run/ashore.
+    pub fn without_daemon(engines: &Engines, suite: &str) -> PodmanSite {
+        let mut home = Home::new();
+        home.daemon = None;
+        let podman = Podman::start(engines, suite, &home.nas, home.directory.path()).unwrap();
+        PodmanSite { podman, home, suite: suite.to_owned() }
+    }
+
+    /// Starts the daemon, which must not be running.
+    pub fn start_daemon(&mut self) {
+        let daemon = Daemon::start(Path::new(PROGRAM), &self.home.nas, self.home.directory.path());
+        self.home.daemon = Some(daemon.unwrap());
+    }
+
+    /// Cuts the NAS's power and starts it again from its disk, without a daemon. No container runs.
+    pub fn reboot(self, engines: &Engines) -> PodmanSite {
+        let PodmanSite { podman, mut home, suite } = self;
+        home.daemon = None;
+        drop(podman);
+        home.restart_nas();
+        let podman = Podman::at_rest(engines, &suite, &home.nas, home.directory.path()).unwrap();
+        PodmanSite { podman, home, suite }
+    }
+
+    pub fn run(&self, command: &str) -> Ran {
+        self.podman.run(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[track_caller]
+    pub fn ok(&self, command: &str) -> String {
+        let ran = self.run(command);
+        let log = self.home.daemon.as_ref().map(Daemon::log).unwrap_or_default();
+        assert_eq!(ran.code, Some(0), "podman {command}: {}{}\n{log}", ran.stdout, ran.stderr);
+        ran.stdout.trim().to_owned()
+    }
+
+    /// Runs a command that must fail with an error that contains these words.
+    #[track_caller]
+    pub fn podman_refuses(&self, command: &str, words: &[&str]) {
+        let ran = self.run(command);
+        assert_ne!(ran.code, Some(0), "podman {command}: {}", ran.stdout);
+        for word in words {
+            assert!(ran.stderr.contains(word), "{word:?} is not in: {}", ran.stderr);
+        }
+    }
+
+    /// Starts a container that does nothing.
+    #[track_caller]
+    pub fn start(&self, name: &str, options: &str) {
+        self.ok(&format!("run -d --name {name} {options} box sleep 1000"));
+    }
+
+    /// Asserts that one ping from a container is answered.
+    #[track_caller]
+    pub fn container_reaches(&self, container: &str, to: &str) {
+        self.ok(&format!("exec {container} ping -c 1 -w 2 {to}"));
+    }
+}
+
+/// Runs a test for each of these releases.
+pub fn on_every_podman(test: &str, suites: &[&str], run: impl Fn(PodmanSite)) {
+    match Engines::find() {
+        Ok(engines) => suites.iter().for_each(|suite| run(PodmanSite::without_daemon(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
+}
