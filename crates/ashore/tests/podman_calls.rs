@@ -249,11 +249,12 @@ impl Recorder<'_> {
         if let Some((file, _)) = same {
             return file.clone();
         }
-        let name = |number: usize| match number {
-            1 => format!("{verb}_{case}.json"),
-            _ => format!("{verb}_{case}_{number}.json"),
-        };
-        let free = (1..).map(name).find(|name| !self.files.contains_key(name)).unwrap();
+        let mut free = format!("{verb}_{case}.json");
+        let mut number = 1;
+        while self.files.contains_key(&free) {
+            number += 1;
+            free = format!("{verb}_{case}_{number}.json");
+        }
         self.files.insert(free.clone(), said);
         free
     }
