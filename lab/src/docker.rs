@@ -283,10 +283,10 @@ pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Pat
     let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
     docker.args(["import", "-", "box"]);
     let mut import = docker.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    import.stdin.take().expect("stdin is piped").write_all(&archive.stdout)?;
+    let sent = import.stdin.take().expect("stdin is piped").write_all(&archive.stdout);
     let import = Ran::of_output(import.wait_with_output()?);
     if import.code == Some(0) {
-        Ok(())
+        sent
     } else {
         Err(io::Error::other(format!("the engine cannot import the image: {}", import.stderr)))
     }

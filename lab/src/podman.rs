@@ -22,9 +22,10 @@ pub struct Podman {
 }
 
 /// The holder's script. It makes the disk the root, with the kernel's filesystems, and with the test's
-/// directory, which is also where an installed daemon has its sockets. /run is empty at each boot, by which
-/// Podman knows that it was one. Its control groups are the bare second version, whatever the machine has. The
-/// shell stays and reaps what Podman's monitors leave.
+/// directory, which is also where an installed daemon has its sockets. What a boot empties is empty: /run, by
+/// which Podman knows that it was one, /dev/shm with its locks, and CNI's addresses, which systemd-tmpfiles
+/// removes. The control groups are the bare second version, whatever the machine has. The shell stays and
+/// reaps what Podman's monitors leave.
 const HOLD: &str = r#"
     tree=$1 test=$2 disk=$2/podman
     mount -t overlay -o "lowerdir=$tree,upperdir=$disk/changed,workdir=$disk/work" overlay "$disk/root"
@@ -33,8 +34,10 @@ const HOLD: &str = r#"
     mount -t sysfs sysfs sys
     mount -t cgroup2 cgroup2 sys/fs/cgroup
     mount --rbind /dev dev
+    mount -t tmpfs -o mode=1777 tmpfs dev/shm
     mount -t tmpfs -o mode=755 tmpfs run
     mount -t tmpfs -o mode=1777 tmpfs tmp
+    rm -rf var/lib/cni/networks
     mkdir -p ".$test" run/ashore tmp/before
     mount --bind "$test" ".$test"
     mount --bind "$test" run/ashore

@@ -220,8 +220,11 @@ impl Described {
         if own.is_none_or(|driver| driver != "host-local" || self.read.subnets.is_none()) {
             all.insert("ipam_options".into(), json!({ "driver": IPAM }));
         }
-        // aardvark does not serve a plugin's networks.
-        all.insert("dns_enabled".into(), json!(false));
+        // aardvark does not serve a plugin's networks. Podman warns at each start if it is not installed, and takes
+        // name servers only with this set.
+        if self.name_servers().is_empty() {
+            all.insert("dns_enabled".into(), json!(false));
+        }
         Value::Object(all)
     }
 }
