@@ -69,10 +69,9 @@ fn both_families_and_what_a_network_says_of_names() {
              --ipv6 --subnet fd88::/64 --gateway fd88::1 --ip-range fd88::c0/124 --dns 192.168.88.1 lan",
         );
         site.start_on_lan("web", "");
-        let shown = site.ok("inspect web");
-        assert!(shown.contains("\"GlobalIPv6Address\": \"fd88::c"), "{shown}");
-        let at =
-            shown.split("\"GlobalIPv6Address\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let format = "{{range.NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}";
+        let at = site.ok(&format!("inspect --format {format} web"));
+        assert!(at.starts_with("fd88::c"), "{at}");
         reaches(&site.home.laptop, ip(&at));
         assert!(site.ok("exec web cat /etc/resolv.conf").contains("nameserver 192.168.88.1"));
         site.ok("rm -f -t 0 web");

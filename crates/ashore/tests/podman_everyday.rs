@@ -52,8 +52,14 @@ fn what_its_user_chose_is_what_the_lan_sees() {
         assert_eq!(site.address_of("web"), ("192.168.88.200".into(), "02:aa:bb:cc:dd:ee".into()));
         reaches(&home.laptop, ip("192.168.88.200"));
         // Two machines never have one address.
-        site.podman_refuses("run -d --name other --network lan:ip=192.168.88.50 box sleep 9", &["192.168.88.50"]);
-        site.podman_refuses("run -d --name third --network lan:ip=192.168.88.200 box sleep 9", &["192.168.88.200"]);
+        site.podman_refuses(
+            "run -d --name other --network lan:ip=192.168.88.50 box sleep 9",
+            &["192.168.88.50"],
+        );
+        site.podman_refuses(
+            "run -d --name third --network lan:ip=192.168.88.200 box sleep 9",
+            &["192.168.88.200"],
+        );
         site.podman_refuses("run -d --name fourth --network lan:ip=10.1.2.3 box sleep 9", &["10.1.2.3"]);
         assert_eq!(site.endpoints(), ["web"]);
         site.podman_refuses("network create -d ashore -o parnt=eth0 other", &["parnt", "parent"]);

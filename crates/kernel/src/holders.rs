@@ -97,6 +97,13 @@ impl Holders {
         self.paths_to(netns.ino)
     }
 
+    /// Whether a process is in a namespace. `None` if not all processes could be looked at.
+    pub fn has_process_in(&self, netns: &Netns) -> Option<bool> {
+        let mut holders = self.paths.get(&netns.ino).into_iter().flatten();
+        let is_in = holders.any(|(kind, _)| matches!(kind, Kind::Process | Kind::Thread));
+        (is_in || self.unseen.is_none() && !self.hidden).then_some(is_in)
+    }
+
     /// The same as [`Holders::paths_of`], for every namespace that is held.
     pub fn all(&self) -> impl Iterator<Item = impl Iterator<Item = &Path>> {
         self.paths.keys().map(|ino| self.paths_to(*ino))

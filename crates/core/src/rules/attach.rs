@@ -135,10 +135,15 @@ impl AttachError {
                 let off = engine.map_or("ashore detach".to_owned(), |engine| {
                     format!("{} network disconnect", engine.program())
                 });
-                Remedy::from("give it another ")
-                    .and_give(&NAME)
-                    .and(", or detach that one first: ")
-                    .and_run(format!("{off} {network} {name}"))
+                // Podman does not tell that it has renamed a container.
+                let renamed = |remedy: Remedy| match engine {
+                    Some(EngineKind::Podman) => remedy
+                        .and("; if that container was renamed since: ")
+                        .and_run("podman network reload --all"),
+                    _ => remedy,
+                };
+                let other = Remedy::from("give it another ").and_give(&NAME);
+                renamed(other.and(", or detach that one first: ").and_run(format!("{off} {network} {name}")))
             }
             AttachError::ParentDown(parent) => {
                 Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))

@@ -151,6 +151,7 @@ pub(crate) fn of_containers() -> Vec<AttachError> {
     vec![
         name_taken(None),
         name_taken(Some(EngineKind::Docker)),
+        name_taken(Some(EngineKind::Podman)),
         AttachError::ParentDown(eth0()),
         AttachError::ParentIsPort { parent: eth0(), network: text(), master: eth0() },
         AttachError::PassthruTaken { parent: eth0(), holder: parsed("web") },

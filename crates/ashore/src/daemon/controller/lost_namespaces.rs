@@ -580,8 +580,11 @@ impl Inner {
 }
 
 /// Whether an endpoint's namespace was found by another path than the one by which the endpoint was attached,
-/// and that one no longer leads there.
+/// and that one no longer leads there. An engine's container is known by its id, and not by a path.
 pub(super) fn is_ghost(endpoint: &Endpoint) -> bool {
+    if endpoint.container.is_some() {
+        return false;
+    }
     let by =
         |netns: &Netns| netns.attached_by.clone().map(|path| Netns { path: path.into(), ..netns.clone() });
     let netns = endpoint.netns().and_then(by);

@@ -15,7 +15,7 @@ use ashore_core::net::link::Netns;
 use ashore_core::net::name::EndpointKey;
 use ashore_core::rules::attach::{AttachSpec, Caller};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_kernel::Namespace;
+use ashore_kernel::{Holders, Namespace};
 
 use super::engine_calls::done;
 use super::{Controller, Inner};
@@ -80,13 +80,20 @@ impl Controller {
     /// Takes off what the container of a set-up has left, and what its name has left in another namespace.
     fn make_way(&self, unlocked: &mut Unlocked, attach: &AttachSpec, caller: &Caller) -> Result<(), Refusal> {
         let namespace = Namespace::open(&attach.netns).map_err(|error| refusal::namespace(&error))?;
-        let left: Vec<Endpoint> = {
+        let (mut left, rival): (Vec<Endpoint>, Option<Endpoint>) = {
             let mut inner = self.lock(unlocked);
             let netns = inner.kernel.identify(&namespace);
             let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;
             inner.stays(attach, &netns)?;
-            inner.state().left_by(attach, caller, &netns).cloned().collect()
+            let state = inner.state();
+            (
+                state.left_by(attach, caller, &netns).cloned().collect(),
+                state.rival_of(attach, caller, &netns).cloned(),
+            )
         };
+        if let Some(rival) = rival.filter(|rival| is_abandoned(unlocked, rival)) {
+            left.push(rival);
+        }
         for endpoint in left {
             self.detach(unlocked, &endpoint.network, &endpoint.name)?;
         }
@@ -169,6 +176,12 @@ impl Inner {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether no process is in the namespace of an engine's container. An engine that was killed leaves the namespace of
+/// the container that it was starting, and forgets to take it off.
+fn is_abandoned(_: &Unlocked, endpoint: &Endpoint) -> bool {
+    endpoint.netns().is_some_and(|netns| Holders::look().has_process_in(netns) == Some(false))
 }
 
 fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
