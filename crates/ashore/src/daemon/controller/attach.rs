@@ -57,7 +57,9 @@ impl Controller {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         // The thread of a lease is asked for other things under the lock. So the lock is released before the
         // lease is.
-        let (mut lease, mut answers) = (Asked::default(), Answers::default());
+        let patience = spec.caller.as_ref().and_then(|caller| caller.patience);
+        let patience = patience.map(|seconds| Duration::from_secs(seconds.into()));
+        let (mut lease, mut answers) = (Asked::default(), Answers::within(patience));
         let mut inner = self.lock(unlocked);
         self.glance(&inner, spec);
         inner.check_not_host(&namespace)?;
@@ -236,6 +238,7 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
         on: &'c Controller,
         inner: Locked<'a>,
         proposal: &Proposal<Drafted>,
+        within: Duration,
     ) -> Obtained<'a>
     where
         'c: 'a,
@@ -255,7 +258,7 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
             return Ok((inner, false));
         }
         let requested = self.spec.ips.iter().copied().find_map(as_v4);
-        let (inner, lease) = on.acquire(inner, network, endpoint, requested, &observed.host)?;
+        let (inner, lease) = on.acquire(inner, network, endpoint, requested, &observed.host, within)?;
         *self.lease = lease;
         Ok((inner, true))
     }

@@ -61,7 +61,7 @@ impl Asked<'_> {
 
 impl Controller {
     /// Acquires a lease for an endpoint that is about to be attached, with the lock released. Fails if no server
-    /// gives one and the network has no fallback.
+    /// gives one within a time and the network has no fallback.
     pub(super) fn acquire<'a, 'c: 'a>(
         &'c self,
         inner: Locked<'a>,
@@ -69,6 +69,7 @@ impl Controller {
         endpoint: &Endpoint,
         requested: Option<Ipv4Addr>,
         host: &View,
+        within: Duration,
     ) -> Result<(Locked<'a>, Asked<'c>), Refusal> {
         let wanted = Wanted::of_draft(inner.state(), network, endpoint, requested, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
@@ -87,7 +88,7 @@ impl Controller {
             self.is_free(unlocked, network, &wanted.key, (ip.into(), Some(wanted.mac)))
         };
         let fallback = network.leasing.fallback == Fallback::Range;
-        let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
+        let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE }.min(within);
         let acquired = match self.lan.acquire(unlocked, wanted.clone(), patience, is_free) {
             Ok(acquired) => acquired,
             Err(

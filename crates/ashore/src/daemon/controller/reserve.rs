@@ -43,7 +43,14 @@ pub(super) trait Seeker<'c> {
     fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers) -> Proposed<Self::Draft>;
 
     /// Obtains what has to be there before the LAN is asked for the proposed addresses.
-    fn obtain<'a>(&mut self, _: &'c Controller, inner: Locked<'a>, _: &Proposal<Self::Draft>) -> Obtained<'a>
+    /// It has this long.
+    fn obtain<'a>(
+        &mut self,
+        _: &'c Controller,
+        inner: Locked<'a>,
+        _: &Proposal<Self::Draft>,
+        _: Duration,
+    ) -> Obtained<'a>
     where
         'c: 'a,
     {
@@ -108,9 +115,27 @@ pub(super) struct Answers<'c> {
     begun: u32,
     /// When it began to look.
     since: Option<Instant>,
+    /// How long whoever asks waits, if that is known.
+    patience: Option<Duration>,
 }
 
 impl Answers<'_> {
+    /// Those of a request that is waited for no longer than this.
+    pub(super) fn within(patience: Option<Duration>) -> Self {
+        Answers { since: Some(Instant::now()), patience, ..Answers::default() }
+    }
+
+    /// How long to go on looking.
+    fn longest(&self) -> Duration {
+        self.patience.map_or(LONGEST, |patience| patience.min(LONGEST))
+    }
+
+    /// How long to wait for a lease.
+    pub(super) fn left(&self) -> Duration {
+        let since = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.longest().saturating_sub(since)
+    }
+
     pub(super) fn by(&self) -> &BTreeMap<IpAddr, Mac> {
         &self.by
     }
@@ -169,7 +194,7 @@ impl Controller {
         loop {
             let proposal = seeker.propose(self, &mut inner, answers)?;
             let again;
-            (inner, again) = seeker.obtain(self, inner, &proposal)?;
+            (inner, again) = seeker.obtain(self, inner, &proposal, answers.left())?;
             if again {
                 answers.begun += 1;
                 if answers.begun > MOST_BEGUN {
@@ -177,8 +202,8 @@ impl Controller {
                 }
                 continue;
             }
-            if answers.since.get_or_insert_with(Instant::now).elapsed() > LONGEST {
-                return Err(refusal::always_claimed(&proposal.network, LONGEST));
+            if answers.since.get_or_insert_with(Instant::now).elapsed() > answers.longest() {
+                return Err(refusal::always_claimed(&proposal.network, answers.longest()));
             }
             let unclear = self.unclear(&inner, &proposal, answers);
             if !unclear.is_empty() {

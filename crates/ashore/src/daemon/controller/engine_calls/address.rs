@@ -2,6 +2,7 @@
 //! create.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ashore_core::api::engine_call::Reservation;
 use ashore_core::api::refusal::Refusal;
@@ -174,6 +175,7 @@ impl<'c> Seeker<'c> for Reserving<'c, '_> {
         on: &'c Controller,
         inner: Locked<'a>,
         proposal: &Proposal<Drafted>,
+        within: Duration,
     ) -> Obtained<'a>
     where
         'c: 'a,
@@ -184,7 +186,8 @@ impl<'c> Seeker<'c> for Reserving<'c, '_> {
             return Ok((inner, brought));
         }
         let asked = self.requested.ip.and_then(as_v4);
-        let (inner, lease) = on.acquire(inner, network, &draft.endpoint, asked, &draft.observed.host)?;
+        let (inner, lease) =
+            on.acquire(inner, network, &draft.endpoint, asked, &draft.observed.host, within)?;
         *self.lease = lease;
         Ok((inner, true))
     }

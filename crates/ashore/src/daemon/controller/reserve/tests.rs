@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
 use ashore_core::api::refusal::{Code, RefusalKind};
@@ -103,7 +104,13 @@ impl<'c> Seeker<'c> for Restless {
         Ok(Proposal { network, wanted: Vec::new(), draft: () })
     }
 
-    fn obtain<'a>(&mut self, _: &'c Controller, inner: Locked<'a>, _: &Proposal<()>) -> Obtained<'a>
+    fn obtain<'a>(
+        &mut self,
+        _: &'c Controller,
+        inner: Locked<'a>,
+        _: &Proposal<()>,
+        _: Duration,
+    ) -> Obtained<'a>
     where
         'c: 'a,
     {
