@@ -169,9 +169,8 @@ pub fn of_podman() -> impl Iterator<Item = &'static str> {
 /// Podman has no flag for auxiliary addresses.
 pub const PODMANS_AUX_ADDRESS: &str = "aux_address";
 
-/// The options of a network of netavark's own drivers whose names differ from Ashore's: the mode of macvlan or ipvlan,
-/// and the length of the broadcast queue.
-const NETAVARKS: [&str; 2] = ["mode", "bclim"];
+/// The option of a network of netavark's own drivers whose name differs from Ashore's: the mode of macvlan or ipvlan.
+const NETAVARKS: [&str; 1] = ["mode"];
 
 impl NetworkOption {
     /// Its names for Docker's `-o`.

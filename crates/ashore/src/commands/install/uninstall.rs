@@ -112,8 +112,8 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<(), Failure> {
     if !networks.is_empty() {
         return Err(refused(
             Code::NetworkOfEngine,
-            format!("Docker cannot remove its networks {} without their driver", networks.join(", ")),
-            &format!("docker network rm {}, or --force", networks.join(" ")),
+            format!("engines have networks of Ashore's: {}", networks.join(", ")),
+            "remove each with its engine, such as docker network rm NAME, or --force",
         ));
     }
     Ok(())

@@ -9,6 +9,7 @@ use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{HOST_AUX, Network, Subnet};
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::{Pool, PoolKey};
 use ashore_core::model::state::Change;
 use ashore_core::net::kind::LinkKind;
@@ -146,8 +147,9 @@ impl Controller {
             tracing::info!(parent = %network.parent, kind = %network.kind, "chosen for this parent");
         }
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
-        // With an engine's own IPAM the engine chooses the addresses.
-        let is_told = spec.engine.is_none() && !leases_alone && network.conflict != Profile::Off;
+        // With Docker's own IPAM Docker chooses the addresses.
+        let ours = spec.engine.as_ref().is_none_or(|engine| engine.kind != EngineKind::Docker);
+        let is_told = ours && !leases_alone && network.conflict != Profile::Off;
         // A network that will be refused without asking the LAN does not wait for the LAN.
         if !found && is_told && network.check(host).is_ok() {
             let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();

@@ -35,6 +35,10 @@ impl Controller {
     /// Finds the network that an engine means, or makes it.
     pub(super) fn find_network(&self, unlocked: &mut Unlocked, spec: &NetworkSpec) -> Result<Reply, Refusal> {
         let there = self.lock(unlocked).state().meant_by(spec).cloned();
+        let there = match there {
+            Some(network) if self.is_gone_with(unlocked, &network, spec)? => None,
+            there => there,
+        };
         match there {
             Some(network) => {
                 network.has_all_of(spec).map_err(|error| refusal::network(&error))?;
@@ -42,6 +46,29 @@ impl Controller {
             }
             None => self.create_network(unlocked, spec),
         }
+    }
+
+    /// Removes a network of the same name that the engine has removed before it makes this one: it gives a name to one
+    /// network at a time. Returns whether it was so.
+    fn is_gone_with(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &Network,
+        spec: &NetworkSpec,
+    ) -> Result<bool, Refusal> {
+        let (Some(before), Some(now)) = (&network.engine, &spec.engine) else { return Ok(false) };
+        if before.kind != now.kind || before.id == now.id {
+            return Ok(false);
+        }
+        let on_it: Vec<Endpoint> = self.lock(unlocked).state().endpoints_on(&network.name).cloned().collect();
+        if !on_it.iter().all(Endpoint::leaves) {
+            return Ok(false);
+        }
+        for endpoint in on_it {
+            self.detach(unlocked, &endpoint.network, &endpoint.name)?;
+        }
+        self.remove_network(unlocked, &network.name)?;
+        Ok(true)
     }
 
     /// Attaches an engine's container. A container that is set up again in another namespace, under another name or

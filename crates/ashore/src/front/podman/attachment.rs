@@ -110,8 +110,13 @@ impl Attachment {
             return (given.to_vec(), Vec::new());
         }
         let leased = endpoint.lease.iter().flat_map(|record| &record.lease.dns);
-        let servers = leased.map(|server| IpAddr::from(*server)).collect();
-        let domains = endpoint.lease.iter().flat_map(|record| record.lease.search.iter().cloned());
-        (servers, domains.map(|domain| domain.to_string()).collect())
+        let told = endpoint.lease6.iter().map(|record| &record.lease.dns);
+        let told: Vec<_> = told.chain(endpoint.learned.iter().map(|learned| &learned.dns)).collect();
+        // A link-local server has a zone in the container, for which Podman has no place.
+        let v6 = told.iter().flat_map(|dns| &dns.servers).filter(|ip| !ip.is_unicast_link_local());
+        let servers = leased.map(|ip| IpAddr::from(*ip)).chain(v6.map(|ip| IpAddr::from(*ip))).collect();
+        let v4 = endpoint.lease.iter().flat_map(|record| &record.lease.search);
+        let domains = v4.chain(told.iter().flat_map(|dns| &dns.search));
+        (servers, domains.map(ToString::to_string).collect())
     }
 }

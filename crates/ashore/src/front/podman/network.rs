@@ -45,6 +45,8 @@ struct Read {
     #[serde(default)]
     internal: bool,
     #[serde(default)]
+    routes: Option<Vec<Value>>,
+    #[serde(default)]
     network_dns_servers: Option<Vec<IpAddr>>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
@@ -124,6 +126,9 @@ impl Described {
     /// The network that Podman's user asks for.
     pub(super) fn spec(&self) -> Result<NetworkSpec, Failed> {
         let read = &self.read;
+        if read.routes.as_ref().is_some_and(|routes| !routes.is_empty()) {
+            return Err(Failed("--route is not supported; leave it out".to_owned()));
+        }
         let options = self.options();
         let of_network = options.iter().filter(|(key, _)| !OF_CONTAINERS.contains(&key.as_str()));
         let of_network = of_network.map(|(key, value)| (key.as_str(), value.clone())).collect();
@@ -149,7 +154,6 @@ impl Described {
             }
         }
         spec.internal |= read.internal;
-        spec.bc_queue_len = given.read(["bclim"].into_iter(), str::parse)?.or(spec.bc_queue_len);
         let ipam = read.ipam_options.as_ref().and_then(|options| options.get("driver")).map(String::as_str);
         for subnet in read.subnets.iter().flatten() {
             spec.subnets.push(subnet.subnet.trunc());

@@ -53,15 +53,19 @@ fn a_network_is_what_its_user_asked_podman_for() {
     ] {
         assert_eq!(asks(&spec(call)), asked, "{call}");
     }
-    let refused = parse::<Described>(&recorded("create_ipam_none.json")).unwrap().spec().unwrap_err();
-    assert!(refused.0.contains("--ipam-driver none"), "{refused:?}");
+    for (call, word) in
+        [("create_ipam_none.json", "--ipam-driver none"), ("create_with_routes.json", "--route")]
+    {
+        let refused = parse::<Described>(&recorded(call)).unwrap().spec().unwrap_err();
+        assert!(refused.0.contains(word), "{refused:?}");
+    }
 }
 
 #[test]
 fn options_may_be_labels_and_several_may_be_one() {
     for (given, asked) in [
         (r#","options":{"parent":"eth0,mode=l3"}"#, "parent eth0, kind ipvlan:l3"),
-        (r#","options":{"parent":"eth0,vlan=20,bclim=50"}"#, "parent eth0, vlan 20, queue 50"),
+        (r#","options":{"parent":"eth0,vlan=20,bc_queue_len=50"}"#, "parent eth0, vlan 20, queue 50"),
         (
             r#","labels":{"ashore.parent":"eth0","ashore.kind":"bridge","purpose":"home"}"#,
             "parent eth0, kind bridge",

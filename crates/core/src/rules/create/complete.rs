@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::check::could_be_parent;
 use super::error::NetworkError;
 use super::spec::{NetworkSpec, PoolQuestion};
+use crate::model::lease::Addressing;
 use crate::model::network::Subnet;
+use crate::model::ownership::EngineKind;
 use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::kind::{IpvlanMode, LinkKind};
@@ -48,10 +50,24 @@ impl NetworkSpec {
                 spec.gateways.extend(host.default_gateway(&net));
             }
         }
+        if spec.engine.as_ref().is_some_and(|engine| engine.kind == EngineKind::Podman) {
+            spec.gateways.extend(spec.podmans_gateways(host));
+        }
         spec.kind = spec.kind.or_else(|| host.link(&parent).map(|link| self.kind_by(link)));
         spec.vlan = vlan.as_ref().map(|vlan| vlan.id);
         spec.parent = Some(vlan.map_or(parent, |vlan| vlan.lower));
         Ok(spec)
+    }
+
+    /// The routers of subnets for which none was given: the host's own, or else the subnet's first address, which
+    /// Podman shows then.
+    fn podmans_gateways(&self, host: &View) -> Vec<IpAddr> {
+        if self.internal || self.addressing == Addressing::Dhcp {
+            return Vec::new();
+        }
+        let given = |net: &IpNet| self.gateways.iter().any(|ip| net.contains(ip));
+        let without = self.subnets.iter().filter(|net| !given(net));
+        without.filter_map(|net| host.default_gateway(net).or_else(|| net.hosts().next())).collect()
     }
 
     /// The link kind for a parent if the user gives none. Wi-Fi allows only ipvlan: an access point drops

@@ -8,11 +8,13 @@ use super::spec::NetworkSpec;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{Network, Subnet};
+use crate::net::kind::PortOption;
 use crate::net::option::{
-    AUX_ADDRESS, BC_QUEUE_LEN, CONFLICT, DHCP, GATEWAY, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, KIND, MTU,
-    NetworkOption, PARENT, RELEASE, SUBNET, VLAN,
+    AUX_ADDRESS, BC_QUEUE_LEN, CONFLICT, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6,
+    ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE, SUBNET, TAGGED, VLAN,
 };
 use crate::net::text::list;
+use crate::net::vlan::Membership;
 
 impl Network {
     /// Checks that this network has all that a request asks for. What the request leaves open is as the network has
@@ -76,6 +78,17 @@ impl Network {
         if spec.conflict != Profile::default() && spec.conflict != self.conflict {
             return differs(&CONFLICT, spec.conflict.to_string(), self.conflict.to_string());
         }
+        let has_gvrp = self.vlan.as_ref().is_some_and(|vlan| vlan.gvrp);
+        for (option, asked, has) in [
+            (&GVRP, spec.gvrp, has_gvrp),
+            (&TAGGED, spec.tagged, self.membership == Membership::TAGGED),
+            (&ISOLATED, spec.port.contains(&PortOption::Isolated), self.port.contains(&PortOption::Isolated)),
+            (&HAIRPIN, spec.port.contains(&PortOption::Hairpin), self.port.contains(&PortOption::Hairpin)),
+        ] {
+            if asked && !has {
+                return differs(option, yes(true), yes(false));
+            }
+        }
         let number = |number: Option<u32>| number.map_or("the default".to_owned(), |n| n.to_string());
         for (option, asked, has) in
             [(&MTU, spec.mtu, self.mtu), (&BC_QUEUE_LEN, spec.bc_queue_len, self.bc_queue_len)]
@@ -114,6 +127,8 @@ mod tests {
             (r#","host_access":false"#, &HOST_ACCESS),
             (r#","internal":true"#, &INTERNAL),
             (r#","mtu":1400"#, &MTU),
+            (r#","tagged":true"#, &TAGGED),
+            (r#","port":["isolated"]"#, &ISOLATED),
         ] {
             match network.has_all_of(&spec(asked)) {
                 Err(NetworkError::Differs { option: named, .. }) => assert_eq!(named, option, "{asked}"),
