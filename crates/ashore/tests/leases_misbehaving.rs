@@ -538,6 +538,21 @@ fn an_address_in_use_is_looked_for_once_and_declined_at_once() {
     });
 }
 
+/// Two slow answers and a look of four seconds: more than a request waits that has a fallback.
+#[test]
+fn an_address_that_is_looked_into_when_the_time_is_over_is_taken() {
+    let slow = |question: &Question| {
+        question.good(A, LONG).map(|reply| reply.after(Duration::from_millis(2500))).into_iter().collect()
+    };
+    misled("misled, in hand at the end", silence, |misled| {
+        let range = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/28 --conflict full";
+        misled.home.ok("network rm lan");
+        misled.home.ok(&format!("network create lan --parent eth0 --dhcp --fallback range {range}"));
+        misled.server.now_answers(slow);
+        misled.attach(A);
+    });
+}
+
 /// A server that is not the router offers an address until it is declined, and then another one.
 fn kept_until_declined(
     kept: Ipv4Addr,
