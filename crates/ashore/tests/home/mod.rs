@@ -393,21 +393,23 @@ pub fn is_defended(peer: &Machine, ip: IpAddr, owner: &str, from: &Machine) {
     });
 }
 
-/// Runs `does` and returns its result with the longest time that the daemon took to answer a command
-/// meanwhile.
-pub fn longest_wait<T>(daemon: &Daemon, does: impl FnOnce() -> T) -> (T, Duration) {
+/// Runs `does`. Returns its result, and how long each call took that the daemon was asked meanwhile, one after the
+/// other: calls that take the daemon's lock, and change nothing.
+pub fn waits_beside<T>(home: &Home, does: impl FnOnce() -> T) -> (T, Vec<Duration>) {
+    let socket = fake_engine::plugin_socket(home);
+    let unknown = r#"{ "NetworkID": "none", "EndpointID": "none" }"#;
     std::thread::scope(|scope| {
         // The asking thread ends even if `does` panics, because that drops `goes_on`.
         let goes_on = Arc::new(());
         let is_so = Arc::downgrade(&goes_on);
         let asking = scope.spawn(move || {
-            let mut longest = Duration::ZERO;
+            let mut waits = Vec::new();
             while is_so.strong_count() > 0 {
                 let asked = Instant::now();
-                daemon.run(&["network", "ls"]).unwrap().expect_success();
-                longest = longest.max(asked.elapsed());
+                fake_engine::call_on(&socket, "/NetworkDriver.Leave", unknown);
+                waits.push(asked.elapsed());
             }
-            longest
+            waits
         });
         let done = does();
         drop(goes_on);

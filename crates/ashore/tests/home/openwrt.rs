@@ -99,20 +99,27 @@ impl OpenWrt {
         std::fs::write(path, text + lines).unwrap();
     }
 
-    /// Pastes an output into the router's shell. A wait of minutes is shortened to one second.
+    /// Pastes an output into the router's shell. A wait of minutes lasts until `trial_ends`, or until the router is
+    /// gone.
     pub fn paste(&self, output: &str) -> Ran {
         let own = self.own.path().display().to_string();
+        let until_over = format!("until [ -e {own}/over ]; do [ -e {own}/bin ] || exit 0; sleep 0.1; done");
         let text = output
             .replace("/tmp/", &format!("{own}/"))
             .replace("/sys/class/net", &format!("{own}/net"))
             .replace("/etc/config", &format!("{own}/config"))
             .replace("/root/", &format!("{own}/root/"))
-            .replace("sleep 180", "sleep 1");
+            .replace("sleep 180", &until_over);
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(text).stdin(Stdio::null());
         shell.env("OWN", &own).env("PATH", format!("{own}/bin:{path}"));
         Ran::of(&mut shell).unwrap()
+    }
+
+    /// Ends the wait for a confirmation of all that was pasted.
+    pub fn trial_ends(&self) {
+        std::fs::write(self.at("over"), "").unwrap();
     }
 
     /// A configuration as committed.

@@ -404,6 +404,24 @@ impl Step {
         matches!(self, Step::SetRoute { place: Place::Netns(_), route, .. } if route.is_extra())
     }
 
+    /// Whether it makes the same change as another step, whatever was there before.
+    pub fn makes_the_same(&self, other: &Step) -> bool {
+        fn bare(mut step: Step) -> Step {
+            match &mut step {
+                Step::SetMaster { was, .. } => *was = None,
+                Step::SetPortVlan { was, .. } => *was = None,
+                Step::DelPortVlan { was, .. } => *was = Membership::UNTAGGED,
+                Step::SetMtu { mtu, was, .. } => *was = *mtu,
+                Step::SetMode { was, .. } => *was = None,
+                Step::SetRoute { instead_of, .. } => *instead_of = None,
+                Step::SetSysctl { was, .. } => *was = None,
+                _ => {}
+            }
+            step
+        }
+        bare(self.clone()) == bare(other.clone())
+    }
+
     /// Returns the step that undoes this one. Returns `None` for the deletion of a link or of a tag, for
     /// [`Step::SetNoLinkLocal`], for a sysctl whose former value is unknown, and for a former mode that no
     /// network has. The next plan makes a deleted link again.
@@ -462,5 +480,56 @@ impl Address {
     /// programs that ask for it expect it to be set.
     pub fn has_broadcast(&self) -> bool {
         matches!(self.net, IpNet::V4(net) if net.prefix_len() < 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_makes_the_same_whatever_was_there_before() {
+        let (place, link): (Place, IfName) = (Place::Host, "ashore0".parse().unwrap());
+        let route = |dev: &str| Route {
+            to: "fd88::2/128".parse().unwrap(),
+            via: None,
+            dev: dev.parse().unwrap(),
+            src: None,
+        };
+        let sysctl = Sysctl { family: Family::Ipv4, link: link.clone(), key: SysctlKey::ArpFilter };
+        let vlan: VlanId = 20.try_into().unwrap();
+        let set_route =
+            |dev, instead_of| Step::SetRoute { place: Place::Host, route: route(dev), instead_of };
+        let set_sysctl =
+            |value, was| Step::SetSysctl { place: Place::Host, sysctl: sysctl.clone(), value, was };
+        let set_mtu = |mtu, was| Step::SetMtu { place: Place::Host, link: link.clone(), mtu, was };
+        let set_master = |master: &str, was: Option<&str>| {
+            let [master, was] = [Some(master), was].map(|name| name.map(|name| name.parse().unwrap()));
+            Step::SetMaster { place: Place::Host, link: link.clone(), master, was }
+        };
+        let set_vlan = |was| {
+            let (place, link, membership) = (Place::Host, link.clone(), Membership::UNTAGGED);
+            Step::SetPortVlan { place, link, vlan, membership, was }
+        };
+        for (one, other) in [
+            (set_route("eth0", None), set_route("eth0", Some(route("eth1")))),
+            (set_sysctl(1, None), set_sysctl(1, Some(0))),
+            (set_mtu(1400, 1500), set_mtu(1400, 9000)),
+            (set_master("br0", None), set_master("br0", Some("br1"))),
+            (set_vlan(None), set_vlan(Some(Membership::UNTAGGED))),
+        ] {
+            assert!(one != other && one.makes_the_same(&other) && other.makes_the_same(&one), "{one}");
+        }
+        let up = |up| Step::SetUp { place: place.clone(), link: link.clone(), up };
+        for (one, other) in [
+            (set_route("eth0", None), set_route("eth1", None)),
+            (set_sysctl(1, None), set_sysctl(2, None)),
+            (set_mtu(1400, 1500), set_mtu(1500, 1400)),
+            (set_master("br0", None), set_master("br1", None)),
+            (up(true), up(false)),
+            (set_route("eth0", None), Step::DelRoute { place: place.clone(), route: route("eth0") }),
+        ] {
+            assert!(!one.makes_the_same(&other) && one.makes_the_same(&one), "{one}");
+        }
     }
 }

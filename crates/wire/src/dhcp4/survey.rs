@@ -38,7 +38,7 @@ const VENDOR: &[u8] = b"ashore pool-check";
 pub struct Survey {
     samples: Vec<Sample>,
     began: Instant,
-    /// When the survey began or the last offer came.
+    /// When the first requests were sent or the last offer came.
     heard: Instant,
     servers: BTreeMap<Ipv4Addr, Offers>,
 }
@@ -105,6 +105,10 @@ impl Survey {
             };
             if due <= now {
                 let [first, again] = &mut sample.asked;
+                // On a busy host the survey begins some time after it was asked for. No server knew of it until then.
+                if first.is_none() && self.servers.is_empty() {
+                    self.heard = now;
+                }
                 *(if first.is_none() { first } else { again }) = Some(now);
                 return Next::Send(sample.discover(secs));
             }
@@ -191,7 +195,7 @@ impl Survey {
         self.began
     }
 
-    /// When the survey began or the last offer came.
+    /// When the first requests were sent or the last offer came. Until then, when the survey began.
     pub fn heard(&self) -> Instant {
         self.heard
     }
@@ -276,6 +280,20 @@ mod tests {
         assert_eq!(survey.poll(late), Next::Wait(late + QUIET));
         assert_eq!(survey.poll(late + QUIET), Next::End);
         assert_eq!(survey.servers()[&ip(1)], Offers::from([(ip(192), ip(192)), (ip(223), ip(100))]));
+    }
+
+    #[test]
+    fn a_server_has_its_time_from_the_first_request_on() {
+        let began = Instant::now();
+        let late = began + Duration::from_millis(250);
+        let mut survey = Survey::new(&[ip(192), ip(223)], began, 7);
+        assert_eq!(survey.heard(), began);
+        let asked = said(&mut survey, late);
+        assert_eq!((asked.len(), survey.heard()), (2, late));
+        // What is asked for once more lengthens nothing.
+        assert_eq!(said(&mut survey, late + AGAIN).len(), 2);
+        assert_eq!(survey.heard(), late);
+        assert_eq!(survey.poll(late + AGAIN), Next::Wait(late + QUIET));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Deferred work, which no request waits for: records that the kernel would make up for, leases of containers
-//! that are gone, and links that an engine has given back. It is done once there has been no request for a
-//! moment, so that one run serves a series of requests, and a container that starts again finds its link.
+//! that are gone, links that an engine has given back, and what came to be wanted while a request was carried
+//! out. It is done once there has been no request for a moment, so that one run serves a series of requests,
+//! and a container that starts again finds its link.
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::Controller;
+use super::{Cause, Controller};
 use crate::unlocked::Unlocked;
 
 /// A series of requests is over when there was none for this long.
@@ -40,6 +41,11 @@ impl Controller {
 
     fn catch_up(&self, unlocked: &mut Unlocked) {
         let mut inner = self.lock(unlocked);
+        if inner.overtaken.take() {
+            let unlocked = inner.release();
+            self.reconcile(unlocked, Cause::Overtaken);
+            inner = self.lock(unlocked);
+        }
         // No request waits for this. The status shows an error.
         let _ = inner.flush();
         let given_back = self.give_back_departed(&mut inner).unwrap_or_else(|refusal| {

@@ -31,8 +31,9 @@ use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
-/// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s, a server that pings for 3 s
-/// before it offers, and a pause of 10 s after an address that turned out to belong to another machine.
+/// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s and a server that pings for 3 s
+/// before it offers. It also covers a former address that turns out within a second to belong to another machine,
+/// the pause of 10 s after that, and a server that pings.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same if an address of the range can take the lease's place: two DISCOVERs, and a server that pings.
 const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(8);
@@ -157,8 +158,9 @@ impl Controller {
         let profile = if claimed { Profile::Full } else { network.conflict };
         for _ in 0..LOOKS {
             let free = self.lan.is_free(unlocked, &network.parent, sought, profile);
-            if free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::conflict_off()))? {
-                return Ok(true);
+            let free = free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::conflict_off()))?;
+            if let Some(free) = free {
+                return Ok(free);
             }
         }
         Ok(false)

@@ -33,6 +33,8 @@ pub(crate) enum Cause {
     /// A notification of a change may have been lost, and there are none of what happens inside a container.
     Time,
     CutShort,
+    /// Something else was wanted after a request than when it began.
+    Overtaken,
     /// A namespace was searched for, and was found or not.
     Search,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Cause {
             Cause::Start => "start",
             Cause::Change => "links or addresses changed",
             Cause::Time => "time",
+            Cause::Overtaken => "more is wanted than a request has done",
             Cause::CutShort => "a request was interrupted",
             Cause::Search => "a namespace was searched for",
         })

@@ -42,6 +42,9 @@ pub(crate) use wanted::Wanted;
 /// The standing of a client.
 pub(crate) type Standing = clients::Standing<Lease>;
 
+/// How long a client may take to use an address that it was told is free. It is the LAN thread's next turn.
+const TO_BIND: Duration = Duration::from_secs(1);
+
 /// The channel for the clients that have changed without a request waiting for them. The receiver must look
 /// up the current standing, because it may be late.
 pub(crate) type Changed = Sender<EndpointKey>;
@@ -177,14 +180,20 @@ impl Lan {
         is_free: impl Fn(&mut Unlocked, Ipv4Addr) -> Result<bool, Refusal>,
     ) -> Result<LeaseRecord, NoLease> {
         let (queued, mut taken) = (boottime(), None);
-        while let Some(standing) = self.next(key, queued, patience) {
+        // An address whose look outlasts the patience is used all the same.
+        let mut least = queued;
+        while let Some(standing) = self.next(key, queued, patience, least) {
             if let Some((record, _)) = standing.lease {
                 return Ok(record);
             }
             if let Some(ip) = standing.asks {
-                let free = is_free(unlocked, ip)?;
-                taken = Some(ip).filter(|_| !free);
-                self.settle(key, ip, free);
+                if is_free(unlocked, ip)? {
+                    self.settle(key, ip, true);
+                    least = boottime() + TO_BIND;
+                } else {
+                    self.settle(key, ip, false);
+                    taken = Some(ip);
+                }
             }
         }
         Err(match taken {
@@ -198,9 +207,15 @@ impl Lan {
         })
     }
 
-    /// Waits until a client has a lease or an address to check. Its time runs from when it may ask. Returns
-    /// `None` if the time is over.
-    fn next(&self, key: &EndpointKey, queued: Boottime, patience: Duration) -> Option<Standing> {
+    /// Waits until a client has a lease or an address to check. Its time runs from when it may ask, and not less
+    /// long than `least`. Returns `None` if the time is over.
+    fn next(
+        &self,
+        key: &EndpointKey,
+        queued: Boottime,
+        patience: Duration,
+        least: Boottime,
+    ) -> Option<Standing> {
         let mut table = self.table();
         loop {
             let Table { leases, forwarding, .. } = &mut *table;
@@ -214,7 +229,7 @@ impl Lan {
             let since = |asked: Boottime| answers.map_or(asked, |answers| answers.max(asked));
             let end =
                 leasing.own.turn.map_or_else(|| since(queued) + turn::QUEUE, |turn| since(turn) + patience);
-            let left = end.checked_duration_since(boottime())?;
+            let left = end.max(least).checked_duration_since(boottime())?;
             let waited = self.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

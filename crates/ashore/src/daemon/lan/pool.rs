@@ -19,7 +19,7 @@ use crate::unlocked::Unlocked;
 /// How long to wait for offers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Maximum time since the last offer, or since the beginning if there is none.
+    /// Maximum time since the last offer, or since the first question if there is none.
     quiet: Duration,
     /// Minimum time since the beginning, even if a server has answered for all samples, because there may be
     /// another one.

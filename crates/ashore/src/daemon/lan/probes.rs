@@ -176,19 +176,23 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Whether an address is free now. If it was clear until now, one probe is enough.
+    /// Whether an address is free now. If it was clear until now, one probe is enough. Returns `None` if the look
+    /// had no result.
     pub(crate) fn is_free(
         &self,
         _: &Unlocked,
         parent: &IfName,
         sought: Sought,
         profile: Profile,
-    ) -> Result<bool, Unreachable> {
+    ) -> Result<Option<bool>, Unreachable> {
         let began = Instant::now();
         let mut table = self.table();
         table.begin_last(parent, sought, profile);
         let table = self.ended(table, parent, &[sought], began)?;
-        Ok(table.is_clear(&(parent.clone(), sought.0), profile, CLEAR_FOR))
+        if table.is_clear(&(parent.clone(), sought.0), profile, CLEAR_FOR) {
+            return Ok(Some(true));
+        }
+        Ok(table.answered_since(parent, sought.0, Some(began)).map(|_| false))
     }
 
     /// Waits until the probes for some addresses have ended.
