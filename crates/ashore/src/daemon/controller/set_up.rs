@@ -54,6 +54,7 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let network = self.network_to_set_up(unlocked, spec)?;
         let attach = AttachSpec { network: network.name.clone(), ..attach.clone() };
+        let attach = self.beside_other_links(unlocked, attach)?;
         if let Some(caller) = &attach.caller {
             self.make_way(unlocked, &attach, caller)?;
         }
@@ -171,7 +172,7 @@ impl Inner {
     }
 }
 
-fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
+pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
     let container = Container { id: container.to_owned(), leaves };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
 }
