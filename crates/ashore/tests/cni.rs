@@ -270,3 +270,20 @@ fn the_status_says_whether_a_container_could_be_attached() {
     let versions = call_for_network(&home, "VERSION", &json!({ "cniVersion": "1.0.0" })).ok();
     assert_eq!(versions, json!({ "cniVersion": "1.0.0", "supportedVersions": VERSIONS }));
 }
+
+#[test]
+fn the_first_containers_of_a_network_may_come_together() {
+    let home = Home::new();
+    let machines: Vec<Machine> =
+        (0..8).map(|number| home.world.container(&format!("pod{number}")).unwrap()).collect();
+    let conf = config("1.0.0", json!({ "master": "eth0" }));
+    let adding: Vec<_> = machines
+        .iter()
+        .map(|machine| Container::new(&home, machine, machine.name()).begin("ADD", &conf))
+        .collect();
+    let mut given: Vec<String> = adding.into_iter().map(|adding| address(&adding.end().ok())).collect();
+    given.iter().for_each(|address| reaches(&home.laptop, ip(address)));
+    given.sort();
+    given.dedup();
+    assert_eq!(given.len(), 8);
+}

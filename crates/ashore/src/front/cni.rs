@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
-use ashore_core::api::request::{KeepSetUp, Request, SetUpCheck, TearDown};
+use ashore_core::api::request::{Attachment, KeepSetUp, Request, SetUpCheck};
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::IfName;
@@ -202,6 +202,10 @@ impl Call<'_> {
         format!("{}/{container}", config.name)
     }
 
+    fn attachment(config: &Config, container: &str, ifname: IfName) -> Attachment {
+        Attachment { engine: EngineKind::Cni, container: Self::of(config, container), ifname }
+    }
+
     fn add(&self) -> Result<Said, Failed> {
         let (container, ifname) = (self.container()?, self.ifname()?);
         self.text("CNI_NETNS")?;
@@ -246,12 +250,17 @@ impl Call<'_> {
     /// The network that a configuration means. It is made if it is not there, unless the configuration names one of
     /// Ashore's and says nothing else of it.
     fn network(&self, asked: &Asked) -> Result<(Network, Vec<String>), Failed> {
-        let request = if asked.is_named_only {
-            Request::InspectNetwork { network: asked.network.name.clone() }
-        } else {
-            Request::FindNetwork(asked.network.clone())
+        let request = || match asked.is_named_only {
+            true => Request::InspectNetwork { network: asked.network.name.clone() },
+            false => Request::FindNetwork(asked.network.clone()),
         };
-        match self.ask(request)? {
+        let reply = match (self.handle)(request()) {
+            // Another container of the network has come at the same time, and has made it.
+            Reply::Refused(refusal) if refusal.code == Code::NetworkExists => self.ask(request())?,
+            Reply::Refused(refusal) => return Err(refusal.into()),
+            reply => reply,
+        };
+        match reply {
             Reply::Network(network) => Ok((network, Vec::new())),
             Reply::Created { network, warnings } => Ok((network, warnings)),
             other => Err(unexpected(&other)),
@@ -262,16 +271,9 @@ impl Call<'_> {
     fn del(&self) -> Result<Said, Failed> {
         let (container, ifname) = (self.container()?, self.ifname()?);
         let config = Config::parse_leniently(&self.call.stdin)?;
-        let request = TearDown {
-            engine: EngineKind::Cni,
-            network: config.name.clone(),
-            network_name: config.network_name()?,
-            container: Self::of(&config, &container),
-            ifname: Some(ifname),
-            at_once: true,
-        };
+        let request = Request::TakeOff(Self::attachment(&config, &container, ifname));
         // A runtime whose DEL failed could not remove the container.
-        match self.ask(Request::TearDown(request)) {
+        match self.ask(request) {
             Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings }),
             Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why] }),
             Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why] }),
@@ -292,9 +294,7 @@ impl Call<'_> {
         let (netns, sandbox) = self.netns()?;
         let ips: Vec<IpAddr> = result::addresses_of(previous, &ifname, &sandbox)?;
         self.ask(Request::CheckSetUp(SetUpCheck {
-            engine: EngineKind::Cni,
-            container: Self::of(&config, &container),
-            ifname,
+            of: Self::attachment(&config, &container, ifname),
             netns,
             ips,
         }))

@@ -147,7 +147,6 @@ fn tear_down(stdin: &[u8], handle: Handle<'_>) -> wire::Reply {
             network_name: attachment.network.name()?,
             container: attachment.container_id,
             ifname: Some(ifname),
-            at_once: false,
         };
         ask(handle, Request::TearDown(request))
     };

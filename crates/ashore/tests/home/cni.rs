@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use ashore_lab::Machine;
 use serde_json::{Value, json};
@@ -66,42 +66,47 @@ impl<'a> Container<'a> {
     }
 
     pub fn call(&self, command: &str, config: &Value) -> Said {
-        call(
-            self.home,
-            command,
-            &[("ID", self.id), ("NETNS", &self.netns), ("NAME", self.ifname), ("ARGS", self.args)],
-            config,
-        )
+        self.begin(command, config).end()
+    }
+
+    pub fn begin(&self, command: &str, config: &Value) -> Begun {
+        let variables = [
+            ("CNI_CONTAINERID", self.id),
+            ("CNI_NETNS", &self.netns),
+            ("CNI_IFNAME", self.ifname),
+            ("CNI_ARGS", self.args),
+        ];
+        begin(self.home, command, &variables, config)
     }
 }
 
 /// Calls the plugin for a network.
 pub fn call_for_network(home: &Home, command: &str, config: &Value) -> Said {
-    call(home, command, &[], config)
+    begin(home, command, &[], config).end()
 }
 
-fn call(home: &Home, command: &str, variables: &[(&str, &str)], config: &Value) -> Said {
+/// A call that has begun.
+pub struct Begun(Child);
+
+fn begin(home: &Home, command: &str, variables: &[(&str, &str)], config: &Value) -> Begun {
     let mut plugin = home.nas.command(plug()).unwrap();
-    plugin.env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
+    plugin.env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin").envs(variables.iter().copied());
     plugin.env("ASHORE_PLUG_SOCKET", home.directory.path().join("ashore-plug.sock"));
-    for (name, value) in variables {
-        let name = match *name {
-            "ID" => "CNI_CONTAINERID",
-            "NETNS" => "CNI_NETNS",
-            "NAME" => "CNI_IFNAME",
-            _ => "CNI_ARGS",
-        };
-        plugin.env(name, value);
-    }
     let mut child =
         plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let answer = match output.stdout.as_slice() {
-        b"" => Value::Null,
-        text => serde_json::from_slice(text)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text))),
-    };
-    Said { code: output.status.code(), answer, stderr }
+    Begun(child)
+}
+
+impl Begun {
+    pub fn end(self) -> Said {
+        let output = self.0.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let answer = match output.stdout.as_slice() {
+            b"" => Value::Null,
+            text => serde_json::from_slice(text)
+                .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text))),
+        };
+        Said { code: output.status.code(), answer, stderr }
+    }
 }

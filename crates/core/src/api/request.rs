@@ -55,6 +55,9 @@ pub enum Request {
     /// An engine has taken a container off a network. Its link goes a moment later. Succeeds if there is nothing to
     /// take off.
     TearDown(TearDown),
+    /// Takes a container off the network on which it is by a link, before the answer. Succeeds if there is nothing to take
+    /// off, and if it cannot be done now: it is tried again.
+    TakeOff(Attachment),
     /// Checks that a container is on the LAN as its engine was told. Answered by `Reply::Done`.
     CheckSetUp(SetUpCheck),
     /// Takes off all containers of an engine's network but those that the engine still has.
@@ -113,6 +116,7 @@ impl Request {
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
             | Request::TearDown(_)
+            | Request::TakeOff(_)
             | Request::CheckSetUp(_)
             | Request::KeepSetUp(_)
             | Request::Adopt(_)
@@ -154,6 +158,7 @@ impl Request {
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
             | Request::TearDown(_)
+            | Request::TakeOff(_)
             // A check opens a path that the caller names.
             | Request::CheckSetUp(_)
             | Request::KeepSetUp(_)
@@ -196,20 +201,25 @@ pub struct TearDown {
     pub container: String,
     /// The link's name in the container. A container may be on a network by several links.
     pub ifname: Option<IfName>,
-    /// Whether its link goes before the answer. Such an engine does not set a container up again at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub at_once: bool,
 }
 
-/// What an engine was told of a container that it has set up.
+/// A container that an engine has set up, and the link by which it is on a network. It may be on several networks, and
+/// on one by several links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetUpCheck {
+pub struct Attachment {
     /// The kind of the engine.
     pub engine: EngineKind,
     /// The engine's id of the container.
     pub container: String,
     /// The link's name in the container.
     pub ifname: IfName,
+}
+
+/// What an engine was told of a container that it has set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetUpCheck {
+    /// The container and its link.
+    pub of: Attachment,
     /// A path that opens the container's namespace.
     #[serde(with = "crate::net::odd_path")]
     pub netns: PathBuf,

@@ -14,12 +14,11 @@ impl State {
         &'a self,
         engine: EngineKind,
         container: &'a str,
-        ifname: Option<&'a IfName>,
+        ifname: &'a IfName,
     ) -> impl Iterator<Item = &'a Endpoint> {
-        self.endpoints.values().filter(move |endpoint| {
-            endpoint.is_of(engine.into(), container)
-                && ifname.is_none_or(|ifname| endpoint.link().1 == ifname)
-        })
+        self.endpoints
+            .values()
+            .filter(move |endpoint| endpoint.is_of(engine.into(), container) && endpoint.link().1 == ifname)
     }
 
     /// The attachments of an engine whose containers' ids begin with `of`, except those that the engine still has.
@@ -47,7 +46,7 @@ impl State {
         ifname: &'a IfName,
         netns: &Netns,
     ) -> Option<&'a Endpoint> {
-        let its = self.attachments(caller.engine, &caller.container, Some(ifname));
+        let its = self.attachments(caller.engine, &caller.container, ifname);
         its.filter(|_| caller.engine == EngineKind::Cni)
             .find(|there| there.netns() == Some(netns) && !there.leaves())
     }
@@ -104,9 +103,8 @@ mod tests {
             ("db", "lan/2", "eth0", 2),
         ]);
         let (eth0, net1): (IfName, IfName) = ("eth0".parse().unwrap(), "net1".parse().unwrap());
-        assert_eq!(names(state.attachments(EngineKind::Cni, "lan/1", Some(&net1))), ["web-net1"]);
-        assert_eq!(names(state.attachments(EngineKind::Cni, "lan/1", None)), ["web", "web-net1"]);
-        assert!(names(state.attachments(EngineKind::Podman, "lan/1", None)).is_empty());
+        assert_eq!(names(state.attachments(EngineKind::Cni, "lan/1", &net1)), ["web-net1"]);
+        assert!(names(state.attachments(EngineKind::Podman, "lan/1", &net1)).is_empty());
 
         let keep = [("lan/1".to_owned(), eth0.clone())];
         assert_eq!(names(state.attachments_beside(EngineKind::Cni, "lan/", &keep)), ["db", "web-net1"]);

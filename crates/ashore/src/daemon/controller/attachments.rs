@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
-use ashore_core::api::request::{KeepSetUp, SetUpCheck, TearDown};
+use ashore_core::api::request::{Attachment, KeepSetUp, SetUpCheck};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::Change;
@@ -45,16 +45,15 @@ impl Controller {
     }
 
     /// Takes a container off, on whatever network it is by this link. What cannot be taken off now goes later.
-    pub(super) fn tear_down_at_once(
+    pub(super) fn take_attachment_off(
         &self,
         unlocked: &mut Unlocked,
-        gone: &TearDown,
+        gone: &Attachment,
     ) -> Result<Reply, Refusal> {
-        let its = |endpoint: &Endpoint| (endpoint.clone(), gone.container.clone());
         let its: Vec<_> = {
             let inner = self.lock(unlocked);
-            let all = inner.state().attachments(gone.engine, &gone.container, gone.ifname.as_ref());
-            all.map(its).collect()
+            let all = inner.state().attachments(gone.engine, &gone.container, &gone.ifname);
+            all.map(|endpoint| (endpoint.clone(), gone.container.clone())).collect()
         };
         self.take_all_off(unlocked, its)
     }
@@ -100,12 +99,12 @@ impl Controller {
     /// Checks that a container has its link and its addresses. Its MAC, routes and further addresses may have been
     /// changed by another plugin.
     pub(super) fn check_set_up(&self, unlocked: &mut Unlocked, check: &SetUpCheck) -> Result<Reply, Refusal> {
-        let SetUpCheck { ifname, netns: path, ips, .. } = check;
+        let SetUpCheck { of: Attachment { engine, container, ifname }, netns: path, ips } = check;
         let namespace = Namespace::open(path).map_err(|error| refusal::namespace(&error))?;
         let inner = self.lock(unlocked);
         let netns = inner.kernel.identify(&namespace);
         let netns = netns.map_err(|error| refusal::unreadable(path, &error.to_string()))?;
-        let its = inner.state().attachments(check.engine, &check.container, Some(ifname));
+        let its = inner.state().attachments(*engine, container, ifname);
         let its = its.filter(|endpoint| endpoint.netns() == Some(&netns) && !endpoint.leaves());
         let Some(endpoint) = its.last().cloned() else {
             return Err(Refusal::new(

@@ -156,7 +156,7 @@ impl Config {
     }
 
     /// The name of the network of Ashore's.
-    pub(super) fn network_name(&self) -> Result<NetworkName, Failed> {
+    fn network_name(&self) -> Result<NetworkName, Failed> {
         let own = self.own()?;
         let named = own.get("network").and_then(Value::as_str).unwrap_or(&self.name);
         named.parse().map_err(|error| Failed::new(code::CONFIG, format!("the network `{named}`: {error}")))
