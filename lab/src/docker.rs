@@ -168,6 +168,13 @@ impl Docker {
         command
     }
 
+    /// The same in a machine's network.
+    pub fn command_on(&self, machine: &Machine, program: &str) -> Result<Command, WorldError> {
+        let mut command = machine.command("nsenter")?;
+        self.enter(&mut command).arg(program);
+        Ok(command)
+    }
+
     /// Runs `docker …`.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
         let mut command = self.client();
@@ -273,13 +280,7 @@ impl Drop for Docker {
 /// Imports the image `box` into an engine: a static busybox and nothing else. `docker` is the command that
 /// reaches the engine.
 pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Path) -> io::Result<()> {
-    let tree = directory.join("box");
-    let bin = tree.join("bin");
-    std::fs::create_dir_all(&bin)?;
-    std::fs::copy(engines.path("usr/bin/busybox"), bin.join("busybox"))?;
-    for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
-        std::os::unix::fs::symlink("busybox", bin.join(name))?;
-    }
+    let tree = make_box(engines, directory)?;
     let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
     docker.args(["import", "-", "box"]);
     let mut import = docker.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -290,6 +291,18 @@ pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Pat
     } else {
         Err(io::Error::other(format!("the engine cannot import the image: {}", import.stderr)))
     }
+}
+
+/// Makes the tree of the image `box` as `directory/box`, and returns its path.
+pub(crate) fn make_box(engines: &Engines, directory: &Path) -> io::Result<PathBuf> {
+    let tree = directory.join("box");
+    let bin = tree.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    std::fs::copy(engines.path("usr/bin/busybox"), bin.join("busybox"))?;
+    for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
+        std::os::unix::fs::symlink("busybox", bin.join(name))?;
+    }
+    Ok(tree)
 }
 
 /// The first child of a process.

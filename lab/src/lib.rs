@@ -5,6 +5,7 @@
 //! machine is a network namespace of its own, held open by a descriptor, so a killed process leaves nothing
 //! behind.
 
+mod containerd;
 mod daemon;
 mod docker;
 mod echo;
@@ -15,6 +16,7 @@ mod ran;
 mod wifi;
 mod world;
 
+pub use containerd::Containerd;
 pub use daemon::{Beside, Daemon};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};

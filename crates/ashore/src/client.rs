@@ -71,6 +71,21 @@ pub(crate) enum Failure {
     NotAsExpected(String),
 }
 
+/// The exit code for a user who may not do what he asks for.
+pub(crate) const UNPRIVILEGED: u8 = 9;
+
+/// The exit code for a kind of refusals.
+pub(crate) fn exit_code_of(kind: RefusalKind) -> u8 {
+    match kind {
+        RefusalKind::Invalid => 3,
+        RefusalKind::NotFound => 4,
+        RefusalKind::Taken => 5,
+        RefusalKind::Kernel => 6,
+        RefusalKind::State => 7,
+        RefusalKind::Internal => 1,
+    }
+}
+
 impl Failure {
     /// The exit code, as listed by `ashore --help`.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -78,16 +93,9 @@ impl Failure {
             Failure::NoAnswer(_) | Failure::Service(_) | Failure::Internal(_) | Failure::NotAsExpected(_) => {
                 1
             }
-            Failure::Refused(refusal) => match refusal.kind {
-                RefusalKind::Invalid => 3,
-                RefusalKind::NotFound => 4,
-                RefusalKind::Taken => 5,
-                RefusalKind::Kernel => 6,
-                RefusalKind::State => 7,
-                RefusalKind::Internal => 1,
-            },
+            Failure::Refused(refusal) => exit_code_of(refusal.kind),
             Failure::Unreachable { .. } | Failure::OtherVersion(_) => 8,
-            Failure::Privilege(_) | Failure::Restricted { .. } => 9,
+            Failure::Privilege(_) | Failure::Restricted { .. } => UNPRIVILEGED,
         }
     }
 

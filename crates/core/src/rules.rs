@@ -4,6 +4,7 @@ pub mod addresses_in_use;
 pub mod adopt;
 pub mod allocate;
 pub mod attach;
+pub mod attachments;
 pub mod create;
 pub mod facing;
 pub mod inherit;

@@ -40,6 +40,7 @@ use crate::unlocked::{self, Unlocked};
 mod adopt;
 mod announce;
 mod attach;
+mod attachments;
 mod away;
 mod bridge;
 mod claims;
@@ -263,6 +264,9 @@ impl Controller {
             Request::FindNetwork(spec) => self.find_network(unlocked, &spec),
             Request::SetUp { network, attach } => self.set_up(unlocked, &network, &attach),
             Request::TearDown(gone) => self.tear_down(unlocked, &gone),
+            Request::TakeOff(gone) => self.take_attachment_off(unlocked, &gone),
+            Request::CheckSetUp(check) => self.check_set_up(unlocked, &check),
+            Request::KeepSetUp(keep) => self.keep_set_up(unlocked, &keep),
             Request::Detach { network, name } => self.detach(unlocked, &network, &name),
             Request::Adopt(spec) => self.adopt(unlocked, &spec),
             Request::Unadopt { network } => self.unadopt(unlocked, &network),

@@ -1,4 +1,4 @@
-//! What `ashore-plug` carries: the call of netavark, in its words, to a request and back.
+//! What `ashore-plug` carries: the call of netavark or of a CNI runtime, in its words, to a request and back.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use ashore_core::api::request::Request;
 use ashore_kernel::{Holders, Namespace};
 use ashore_plug::wire;
 
-use super::podman;
+use super::{cni, podman};
 
 /// Who called, as the kernel knows it, and what came with the call.
 pub(crate) struct Caller {
@@ -22,7 +22,9 @@ pub(crate) type Handle<'a> = &'a dyn Fn(Request) -> Reply;
 
 /// Answers a call.
 pub(crate) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
-    podman::answer(call, caller, handle)
+    // netavark says by its arguments what it wants, whatever the environment has.
+    let is_cni = call.arguments.is_empty() && call.variable("CNI_COMMAND").is_some();
+    if is_cni { cni::answer(call, caller, handle) } else { podman::answer(call, caller, handle) }
 }
 
 impl Caller {

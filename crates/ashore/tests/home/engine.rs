@@ -50,7 +50,7 @@ impl<'a> Engine<'a> {
     pub fn of_kind(kind: EngineKind, home: &'a Home, range: &str) -> Engine<'a> {
         let (id, network) = match kind {
             EngineKind::Docker => ("engine", "0123456789ab"),
-            EngineKind::Podman => ("other engine", "fedcba987654"),
+            EngineKind::Podman | EngineKind::Cni => ("other engine", "fedcba987654"),
         };
         let spec: NetworkSpec = serde_json::from_value(serde_json::json!({
             "name": network, "engine": { "kind": kind, "id": network, "name": "lan", "of": id }, "parent": "eth0",

@@ -4,6 +4,7 @@
 
 pub mod advertiser;
 pub mod booted;
+pub mod cni;
 pub mod demonstration;
 pub mod dhcp;
 pub mod dns;

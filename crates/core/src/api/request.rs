@@ -1,6 +1,9 @@
 //! The requests to the daemon. Every front end translates its protocol into these, and there is no other way
 //! in.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::document::Document;
@@ -52,6 +55,13 @@ pub enum Request {
     /// An engine has taken a container off a network. Its link goes a moment later. Succeeds if there is nothing to
     /// take off.
     TearDown(TearDown),
+    /// Takes a container off the network on which it is by a link, before the answer. Succeeds if there is nothing to take
+    /// off, and if it cannot be done now: it is tried again.
+    TakeOff(Attachment),
+    /// Checks that a container is on the LAN as its engine was told. Answered by `Reply::Done`.
+    CheckSetUp(SetUpCheck),
+    /// Takes off all containers of an engine's network but those that the engine still has.
+    KeepSetUp(KeepSetUp),
     /// Detaches an endpoint from its network. Succeeds if the endpoint does not exist, because a repeated
     /// detach must succeed.
     Detach {
@@ -106,6 +116,9 @@ impl Request {
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
             | Request::TearDown(_)
+            | Request::TakeOff(_)
+            | Request::CheckSetUp(_)
+            | Request::KeepSetUp(_)
             | Request::Adopt(_)
             | Request::KeepMove
             | Request::Plan(_)
@@ -145,6 +158,10 @@ impl Request {
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
             | Request::TearDown(_)
+            | Request::TakeOff(_)
+            // A check opens a path that the caller names.
+            | Request::CheckSetUp(_)
+            | Request::KeepSetUp(_)
             | Request::Adopt(_)
             | Request::Unadopt { .. }
             | Request::Forget { .. }
@@ -184,6 +201,41 @@ pub struct TearDown {
     pub container: String,
     /// The link's name in the container. A container may be on a network by several links.
     pub ifname: Option<IfName>,
+}
+
+/// A container that an engine has set up, and the link by which it is on a network. It may be on several networks, and
+/// on one by several links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The kind of the engine.
+    pub engine: EngineKind,
+    /// The engine's id of the container.
+    pub container: String,
+    /// The link's name in the container.
+    pub ifname: IfName,
+}
+
+/// What an engine was told of a container that it has set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetUpCheck {
+    /// The container and its link.
+    pub of: Attachment,
+    /// A path that opens the container's namespace.
+    #[serde(with = "crate::net::odd_path")]
+    pub netns: PathBuf,
+    /// The addresses of the link.
+    pub ips: Vec<IpAddr>,
+}
+
+/// The containers that an engine has on one of its networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepSetUp {
+    /// The kind of the engine.
+    pub engine: EngineKind,
+    /// What the ids of all its containers on this network begin with.
+    pub of: String,
+    /// The containers, by their ids and the names of their links.
+    pub keep: Vec<(String, IfName)>,
 }
 
 /// A network of an engine's own driver that is to be adopted.

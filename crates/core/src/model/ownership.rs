@@ -15,6 +15,8 @@ pub enum EngineKind {
     Docker,
     /// Podman.
     Podman,
+    /// A CNI runtime: containerd, nerdctl, CRI-O, Podman before 4.5. Its calls do not say which one it is.
+    Cni,
 }
 
 /// An engine: its kind, and its own id, which survives its restarts.
@@ -36,19 +38,22 @@ pub enum Ownership {
     Docker,
     /// Podman.
     Podman,
+    /// A CNI runtime.
+    Cni,
     /// The user of the command line.
     Cli,
 }
 
 impl EngineKind {
     /// All kinds.
-    pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
+    pub const ALL: [EngineKind; 3] = [EngineKind::Docker, EngineKind::Podman, EngineKind::Cni];
 
     /// The front by which its users ask.
     pub fn front(self) -> Front {
         match self {
             EngineKind::Docker => Front::Docker,
             EngineKind::Podman => Front::Podman,
+            EngineKind::Cni => Front::Cni,
         }
     }
 
@@ -56,15 +61,25 @@ impl EngineKind {
     pub fn is_listed(self) -> bool {
         match self {
             EngineKind::Docker => true,
-            EngineKind::Podman => false,
+            EngineKind::Podman | EngineKind::Cni => false,
         }
     }
 
-    /// The program by which its users call it.
+    /// The program by which its users change its networks. A CNI runtime has none for that.
     pub fn program(self) -> &'static str {
         match self {
             EngineKind::Docker => "docker",
             EngineKind::Podman => "podman",
+            EngineKind::Cni => "ashore",
+        }
+    }
+
+    /// The command that takes a container off a network, without the names of both.
+    pub fn takes_off(self) -> &'static str {
+        match self {
+            EngineKind::Docker => "docker network disconnect",
+            EngineKind::Podman => "podman network disconnect",
+            EngineKind::Cni => "ashore detach",
         }
     }
 
@@ -81,6 +96,7 @@ impl Ownership {
         match self {
             Ownership::Docker => Some(EngineKind::Docker),
             Ownership::Podman => Some(EngineKind::Podman),
+            Ownership::Cni => Some(EngineKind::Cni),
             Ownership::Cli => None,
         }
     }
@@ -97,6 +113,7 @@ impl From<EngineKind> for Ownership {
         match kind {
             EngineKind::Docker => Ownership::Docker,
             EngineKind::Podman => Ownership::Podman,
+            EngineKind::Cni => Ownership::Cni,
         }
     }
 }
@@ -106,6 +123,7 @@ impl fmt::Display for EngineKind {
         f.write_str(match self {
             EngineKind::Docker => "Docker",
             EngineKind::Podman => "Podman",
+            EngineKind::Cni => "CNI",
         })
     }
 }
@@ -115,6 +133,7 @@ impl fmt::Display for Ownership {
         f.write_str(match self {
             Ownership::Docker => "docker",
             Ownership::Podman => "podman",
+            Ownership::Cni => "cni",
             Ownership::Cli => "cli",
         })
     }

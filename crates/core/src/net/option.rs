@@ -226,6 +226,33 @@ impl NetworkOption {
         }
     }
 
+    /// Its key in the section `ashore` of a CNI network configuration.
+    pub fn key(&self) -> &'static str {
+        match self.docker[0] {
+            Flag("ip-range") => "ip_range",
+            Flag("aux-address") => PODMANS_AUX_ADDRESS,
+            Driver(name) | Ipam(name) | Flag(name) => name,
+        }
+    }
+
+    /// The option in a CNI network configuration, or as a runtime passes it for one container.
+    pub fn in_cni(&self, value: Option<&str>) -> String {
+        let value = value.or(if let Switch(set) = self.takes { Some(set) } else { None });
+        let pair = |key: &str, section: &str| match value {
+            None | Some("") => format!("`\"{key}\"` under `\"{section}\"`"),
+            Some("yes") => format!("`\"{key}\": true` under `\"{section}\"`"),
+            Some("no") => format!("`\"{key}\": false` under `\"{section}\"`"),
+            Some(value) => format!("`\"{key}\": \"{value}\"` under `\"{section}\"`"),
+        };
+        match self.docker[0] {
+            Flag("ipam-driver") => pair("type", "ipam"),
+            Flag("name") => pair("identity", "ashore"),
+            Flag("ip") => format!("`IP={}` in `CNI_ARGS`", value.unwrap_or_default()),
+            Flag("mac-address") => format!("`MAC={}` in `CNI_ARGS`", value.unwrap_or_default()),
+            _ => pair(self.key(), "ashore"),
+        }
+    }
+
     /// The option for the IPAM driver in a Compose file.
     pub fn in_compose_ipam(&self, value: &str) -> String {
         under("`ipam:`, `options:`", self.of_ipam().unwrap_or(self.flag), Some(value))

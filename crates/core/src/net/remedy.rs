@@ -18,17 +18,22 @@ pub enum Front {
     Compose,
     /// `podman network create`.
     Podman,
+    /// The network configuration of a CNI runtime.
+    Cni,
 }
 
 impl Front {
     /// All of them.
-    pub const ALL: [Front; 4] = [Front::CommandLine, Front::Docker, Front::Compose, Front::Podman];
+    pub const ALL: [Front; 5] =
+        [Front::CommandLine, Front::Docker, Front::Compose, Front::Podman, Front::Cni];
 
     /// The program of the engine whose words these are. The users of the command line have Docker's most often.
     fn engine(self) -> &'static str {
         match self {
             Front::CommandLine | Front::Docker | Front::Compose => "docker",
             Front::Podman => "podman",
+            // A CNI runtime has no command for networks.
+            Front::Cni => "ashore",
         }
     }
 }
@@ -160,6 +165,7 @@ impl Remedy {
             Front::Docker => option.in_docker(value),
             Front::Compose => option.in_compose(value),
             Front::Podman => option.in_podman(value),
+            Front::Cni => option.in_cni(value),
         };
         let part = |part: &Part| match part {
             Part::Text(words) | Part::Run(words) => words.clone(),
@@ -171,6 +177,7 @@ impl Remedy {
                 Front::Docker => name.in_docker_ipam(value),
                 Front::Compose => name.in_compose_ipam(value),
                 Front::Podman => name.in_podman(Some(value)),
+                Front::Cni => name.in_cni(Some(value)),
             },
             Part::OnCommandLine(words) if front == Front::CommandLine => words.clone(),
             Part::InDocker(remedy) if matches!(front, Front::Docker | Front::Compose) => {
@@ -269,6 +276,7 @@ mod tests {
         assert_eq!(said.spelled(Front::Docker), "ac-o kind=bridge ddocker e");
         assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
         assert_eq!(said.spelled(Front::Podman), "a dpodman e");
+        assert_eq!(said.spelled(Front::Cni), "a dashore e");
         let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
         let spelled = Front::ALL.map(|front| parent.spelled(front));
         let expected = [
@@ -276,6 +284,7 @@ mod tests {
             "--ipam-opt parent=eth0",
             "`parent: eth0` under `ipam:`, `options:`",
             "-o parent=eth0",
+            r#"`"parent": "eth0"` under `"ashore"`"#,
         ];
         assert_eq!(spelled, expected);
     }

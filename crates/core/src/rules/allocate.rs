@@ -139,7 +139,9 @@ impl AddressError {
             AddressError::Held { endpoint: None, .. } => clear_of_range(
                 "try again in a second, when it is known which container has it; or ".into(),
             ),
-            AddressError::Held { endpoint: Some(endpoint), network, engine: None, .. } => {
+            AddressError::Held {
+                endpoint: Some(endpoint), network, engine: None | Some(EngineKind::Cni), ..
+            } => {
                 Remedy::from("free it with: ").and_run(format!("ashore detach {network} {endpoint}"))
             }
             // The other container gets another address only while this one is in use.

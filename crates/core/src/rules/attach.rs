@@ -132,9 +132,7 @@ impl AttachError {
                 .and(", or create it: ")
                 .and_run(format!("ashore network create {name} …")),
             AttachError::NameTaken { network, name, engine, .. } => {
-                let off = engine.map_or("ashore detach".to_owned(), |engine| {
-                    format!("{} network disconnect", engine.program())
-                });
+                let off = engine.map_or("ashore detach", EngineKind::takes_off);
                 // Podman does not tell that it has renamed a container.
                 let renamed = |remedy: Remedy| match engine {
                     Some(EngineKind::Podman) => remedy

@@ -50,7 +50,7 @@ impl Controller {
                 Code::EndpointOfEngine,
                 About::endpoint(&endpoint, inner.state()),
                 format!("`{name}` is a {engine} container"),
-                Some(Remedy::run(format!("{} network disconnect {label} {name}", engine.program()))),
+                Some(Remedy::run(format!("{} {label} {name}", engine.takes_off()))),
             ));
         }
         let before = inner.observe_where(&endpoint)?;

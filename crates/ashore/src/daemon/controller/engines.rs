@@ -20,6 +20,7 @@ pub(super) struct Engines {
     listed: BTreeMap<EngineId, Listed>,
     docker: Calls,
     podman: Calls,
+    cni: Calls,
 }
 
 /// What an engine's lists tell.
@@ -95,6 +96,7 @@ impl Engines {
         match kind {
             EngineKind::Docker => &self.docker,
             EngineKind::Podman => &self.podman,
+            EngineKind::Cni => &self.cni,
         }
     }
 
@@ -103,6 +105,7 @@ impl Engines {
         match kind {
             EngineKind::Docker => &mut self.docker,
             EngineKind::Podman => &mut self.podman,
+            EngineKind::Cni => &mut self.cni,
         }
     }
 

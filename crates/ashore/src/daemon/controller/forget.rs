@@ -30,7 +30,12 @@ impl Controller {
             let there = inner.state().network_of(endpoint);
             let label = there.map_or(endpoint.network.as_str(), Network::label);
             let first = Remedy::from("detach it first: ");
-            let remedy = match endpoint.ownership.engine().map(EngineKind::program) {
+            let remedy = match endpoint
+                .ownership
+                .engine()
+                .filter(|kind| *kind != EngineKind::Cni)
+                .map(EngineKind::program)
+            {
                 None => first.and_run(format!("ashore detach {label} {name}")),
                 Some(engine) => first
                     .and_run(format!("{engine} network disconnect {label} {name}"))

@@ -81,6 +81,7 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let network = self.network_to_set_up(unlocked, spec)?;
         let attach = AttachSpec { network: network.name.clone(), ..attach.clone() };
+        let attach = self.beside_other_links(unlocked, attach)?;
         if let Some(caller) = &attach.caller {
             self.make_way(unlocked, &attach, caller)?;
         }
@@ -211,7 +212,7 @@ fn is_abandoned(_: &Unlocked, endpoint: &Endpoint) -> bool {
     endpoint.netns().is_some_and(|netns| Holders::look().has_process_in(netns) == Some(false))
 }
 
-fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
+pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
     let container = Container { id: container.to_owned(), leaves };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
 }

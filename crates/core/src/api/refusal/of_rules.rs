@@ -357,13 +357,13 @@ mod tests {
             let code = serde_json::to_value(code).unwrap();
             writeln!(spelled, "{}: {message}", code.as_str().unwrap()).unwrap();
             let Some(remedy) = remedy else { continue };
-            let [typed, docker, compose, podman] = Front::ALL.map(|front| remedy.spelled(front));
-            if typed == docker && docker == compose && docker == podman {
+            let [typed, docker, compose, podman, cni] = Front::ALL.map(|front| remedy.spelled(front));
+            if [&docker, &compose, &podman, &cni].iter().all(|other| **other == typed) {
                 writeln!(spelled, "    {typed}").unwrap();
             } else {
                 writeln!(spelled, "    ashore:  {typed}\n    docker:  {docker}\n    compose: {compose}")
                     .unwrap();
-                writeln!(spelled, "    podman:  {podman}").unwrap();
+                writeln!(spelled, "    podman:  {podman}\n    cni:     {cni}").unwrap();
             }
         }
         assert!(spelled == include_str!("remedies.txt"), "the words are now:\n{spelled}");

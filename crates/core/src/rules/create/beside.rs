@@ -3,6 +3,7 @@
 use super::error::NetworkError;
 use crate::model::endpoint::Endpoint;
 use crate::model::network::{HOST_AUX, Network, Subnet};
+use crate::model::ownership::EngineKind;
 use crate::model::state::State;
 use crate::net::remedy::Remedy;
 
@@ -50,10 +51,7 @@ impl State {
                 .into();
         }
         let network = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
-        let off = holder
-            .ownership
-            .engine()
-            .map_or("ashore detach".to_owned(), |engine| format!("{} network disconnect", engine.program()));
+        let off = holder.ownership.engine().map_or("ashore detach", EngineKind::takes_off);
         Remedy::from("choose another, or free it: ").and_run(format!("{off} {network} {}", holder.name))
     }
 }

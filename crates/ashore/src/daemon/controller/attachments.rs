@@ -1,0 +1,138 @@
+//! The attachments of an engine that names each by a container and a link, and that wants them gone before it is
+//! answered: a CNI runtime.
+
+use std::net::IpAddr;
+
+use ashore_core::api::about::About;
+use ashore_core::api::refusal::{Code, Refusal};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::{Attachment, KeepSetUp, SetUpCheck};
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::Change;
+use ashore_core::rules::attach::{AttachError, AttachSpec};
+use ashore_kernel::Namespace;
+
+use super::set_up::marked;
+use super::{Controller, addresses_in, netns_by_all_paths};
+use crate::daemon::refusal;
+use crate::unlocked::Unlocked;
+
+impl Controller {
+    /// Names a container that is on the network by another link already. Refuses a link that is there already, where
+    /// the engine has to be told.
+    pub(super) fn beside_other_links(
+        &self,
+        unlocked: &mut Unlocked,
+        attach: AttachSpec,
+    ) -> Result<AttachSpec, Refusal> {
+        let Some(caller) = &attach.caller else { return Ok(attach) };
+        let namespace = Namespace::open(&attach.netns).map_err(|error| refusal::namespace(&error))?;
+        let inner = self.lock(unlocked);
+        let netns = inner.kernel.identify(&namespace);
+        let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;
+        if let Some(there) = inner.state().repeated(caller, &attach.ifname, &netns).cloned() {
+            let observed = inner.observe_these(std::slice::from_ref(&netns))?;
+            if inner.has_link(&there, &observed) {
+                return Err(refusal::attach(&AttachError::IfnameTaken {
+                    netns: attach.netns.clone(),
+                    ifname: attach.ifname.clone(),
+                }));
+            }
+        }
+        let name = inner.state().name_beside_other_links(&attach, &netns);
+        Ok(AttachSpec { name, ..attach })
+    }
+
+    /// Takes a container off, on whatever network it is by this link. What cannot be taken off now goes later.
+    pub(super) fn take_attachment_off(
+        &self,
+        unlocked: &mut Unlocked,
+        gone: &Attachment,
+    ) -> Result<Reply, Refusal> {
+        let its: Vec<_> = {
+            let inner = self.lock(unlocked);
+            let all = inner.state().attachments(gone.engine, &gone.container, &gone.ifname);
+            all.map(|endpoint| (endpoint.clone(), gone.container.clone())).collect()
+        };
+        self.take_all_off(unlocked, its)
+    }
+
+    /// Takes off what its engine no longer has.
+    pub(super) fn keep_set_up(&self, unlocked: &mut Unlocked, keep: &KeepSetUp) -> Result<Reply, Refusal> {
+        let its = |endpoint: &Endpoint| {
+            let container = endpoint.container.as_ref()?;
+            Some((endpoint.clone(), container.id.clone()))
+        };
+        let its: Vec<_> = {
+            let inner = self.lock(unlocked);
+            inner.state().attachments_beside(keep.engine, &keep.of, &keep.keep).filter_map(its).collect()
+        };
+        self.take_all_off(unlocked, its)
+    }
+
+    /// Takes endpoints off, each with its engine's id of the container.
+    fn take_all_off(&self, unlocked: &mut Unlocked, all: Vec<(Endpoint, String)>) -> Result<Reply, Refusal> {
+        let mut warnings = Vec::new();
+        for (endpoint, container) in all {
+            match self.detach(unlocked, &endpoint.network, &endpoint.name) {
+                Ok(Reply::Done { warnings: more }) => warnings.extend(more),
+                Ok(_) => {}
+                Err(refusal) => {
+                    // It is tried again until it is done.
+                    let key = endpoint.key();
+                    let mut inner = self.lock(unlocked);
+                    let there = inner.state().endpoints.get(&key).cloned();
+                    if let Some(there) = there.filter(|there| there.is_of(endpoint.ownership, &container)) {
+                        inner.record(vec![Change::PutEndpoint(marked(&there, &container, true))])?;
+                    }
+                    drop(inner);
+                    let _ = self.wakers.leaving.send(());
+                    warnings.push(format!("`{}`: {refusal}; it is tried again", endpoint.name));
+                }
+            }
+        }
+        self.schedule_deferred();
+        Ok(Reply::Done { warnings })
+    }
+
+    /// Checks that a container has its link and its addresses. Its MAC, routes and further addresses may have been
+    /// changed by another plugin.
+    pub(super) fn check_set_up(&self, unlocked: &mut Unlocked, check: &SetUpCheck) -> Result<Reply, Refusal> {
+        let SetUpCheck { of: Attachment { engine, container, ifname }, netns: path, ips } = check;
+        let namespace = Namespace::open(path).map_err(|error| refusal::namespace(&error))?;
+        let inner = self.lock(unlocked);
+        let netns = inner.kernel.identify(&namespace);
+        let netns = netns.map_err(|error| refusal::unreadable(path, &error.to_string()))?;
+        let its = inner.state().attachments(*engine, container, ifname);
+        let its = its.filter(|endpoint| endpoint.netns() == Some(&netns) && !endpoint.leaves());
+        let Some(endpoint) = its.last().cloned() else {
+            return Err(Refusal::new(
+                Code::NoEndpoint,
+                About::default(),
+                format!("the container has no attachment by `{ifname}` in {}", path.display()),
+                None,
+            ));
+        };
+        let missing = |what: String| {
+            let about = About::endpoint(&endpoint, inner.state());
+            Refusal::new(Code::StepUndone, about, what, Some("restart the container".into()))
+        };
+        let places = netns_by_all_paths(inner.state(), &endpoint);
+        let about = addresses_in(inner.state(), &places, Some(&endpoint));
+        let observed = inner.observe_these_about(&places, about)?;
+        let link = Owners::of(inner.state(), &observed).link_of(&endpoint, &observed).is_some();
+        let view = observed.netns.get(&netns).filter(|_| link);
+        let Some((view, link)) = view.and_then(|view| Some((view, view.link(ifname)?))) else {
+            return Err(missing(format!("the link `{ifname}` of `{}` is not there any more", endpoint.name)));
+        };
+        let has = |ip: &IpAddr| {
+            view.addresses.iter().any(|there| there.index == link.index && there.net.addr() == *ip)
+        };
+        match ips.iter().find(|ip| !has(ip) || !endpoint.holds(**ip)) {
+            Some(ip) => Err(missing(format!("`{}` does not have the address {ip} any more", endpoint.name))),
+            None if !link.up => Err(missing(format!("the link `{ifname}` of `{}` is down", endpoint.name))),
+            None => Ok(Reply::Done { warnings: Vec::new() }),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! CNI runtimes, by the CNI specification 1.1.0, 1.0.0, 0.4.0 and 0.3.1: the command and the container in environment
+//! variables, the network configuration as JSON on standard input.
+//!
+//! An attachment is a container and a link of one network configuration. Several configurations may put containers on
+//! one network of Ashore's, so the container's id is kept together with the configuration's name.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ashore_core::api::refusal::{Code, Refusal};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::{Attachment, KeepSetUp, Request, SetUpCheck};
+use ashore_core::model::network::Network;
+use ashore_core::model::ownership::EngineKind;
+use ashore_core::net::name::IfName;
+use ashore_core::net::remedy::Front;
+use ashore_core::net::text::Shown;
+use ashore_core::rules::attach::{self, AttachSpec};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_plug::wire;
+use serde_json::{Value, json};
+
+use super::plug::{Caller, Handle};
+use crate::client::{UNPRIVILEGED, exit_code_of};
+
+mod config;
+mod container;
+mod options;
+mod result;
+mod status;
+
+use config::{Asked, Config, Version};
+use container::{Arguments, Wishes};
+
+/// CNI's error codes.
+mod code {
+    /// The version is not supported.
+    pub(super) const VERSION: u32 = 1;
+    /// The configuration has something that is not supported.
+    pub(super) const UNSUPPORTED: u32 = 2;
+    /// The container is unknown or gone: nothing is to be cleaned up.
+    pub(super) const UNKNOWN: u32 = 3;
+    /// An environment variable is missing or invalid.
+    pub(super) const ENVIRONMENT: u32 = 4;
+    /// The input cannot be decoded.
+    pub(super) const UNDECODED: u32 = 6;
+    /// The configuration is invalid.
+    pub(super) const CONFIG: u32 = 7;
+    /// Try again later.
+    pub(super) const LATER: u32 = 11;
+    /// STATUS: no container can be attached.
+    pub(super) const UNAVAILABLE: u32 = 50;
+    /// STATUS: no container can be attached, and those that are have limited connectivity.
+    pub(super) const LIMITED: u32 = 51;
+    /// From here on they are Ashore's own: its exit codes.
+    pub(super) const OWN: u32 = 100;
+}
+
+/// Why a call fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failed {
+    code: u32,
+    why: String,
+    /// What helps.
+    details: String,
+}
+
+impl Failed {
+    fn new(code: u32, why: impl Into<String>) -> Self {
+        Failed { code, why: why.into(), details: String::new() }
+    }
+
+    /// The same with what helps.
+    fn try_this(self, remedy: impl Into<String>) -> Self {
+        Failed { details: format!("try: {}", remedy.into()), ..self }
+    }
+}
+
+/// An error of Ashore's own with the code of a refusal.
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal.code {
+            Code::NoNamespace => code::UNKNOWN,
+            Code::LeaseBusy | Code::AddressBeingTaken => code::LATER,
+            _ => code::OWN + u32::from(exit_code_of(refusal.kind)),
+        };
+        let failed = Failed::new(code, refusal.message);
+        match refusal.remedy {
+            Some(remedy) => failed.try_this(remedy.spelled(Front::Cni)),
+            None => failed,
+        }
+    }
+}
+
+/// What a call that succeeds prints.
+#[derive(Default)]
+struct Said {
+    answer: Option<Value>,
+    warnings: Vec<String>,
+}
+
+/// Answers a call of a CNI runtime.
+pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
+    let call = Call { call, caller, handle };
+    match call.answer() {
+        Ok(Said { answer, warnings }) => {
+            let lines = warnings.iter().map(|warning| format!("ashore: {}\n", Shown(warning.as_bytes())));
+            wire::Reply {
+                code: 0,
+                stdout: answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes()),
+                stderr: lines.collect::<String>().into_bytes(),
+            }
+        }
+        Err(Failed { code, why, details }) => {
+            let error = json!({
+                "cniVersion": Config::version_of_answer(&call.call.stdin).as_str(),
+                "code": code,
+                "msg": format!("ashore: {}", Shown(why.as_bytes())),
+                "details": Shown(details.as_bytes()).to_string(),
+            });
+            wire::Reply { code: 1, stdout: error.to_string().into_bytes(), stderr: Vec::new() }
+        }
+    }
+}
+
+/// A call, with who made it.
+struct Call<'a> {
+    call: &'a wire::Request,
+    caller: &'a Caller,
+    handle: Handle<'a>,
+}
+
+impl Call<'_> {
+    fn answer(&self) -> Result<Said, Failed> {
+        if self.caller.uid != 0 {
+            return Err(Failed::new(
+                code::OWN + u32::from(UNPRIVILEGED),
+                format!("user {} may not attach containers; only root can", self.caller.uid),
+            ));
+        }
+        match self.text("CNI_COMMAND")?.as_str() {
+            "ADD" => self.add(),
+            "DEL" => self.del(),
+            "CHECK" => self.check(),
+            "GC" => self.gc(),
+            "STATUS" => self.status(),
+            "VERSION" => Ok(Said { answer: Some(Version::all(&self.call.stdin)), warnings: Vec::new() }),
+            other => Err(Failed::new(code::ENVIRONMENT, format!("unknown CNI_COMMAND: {other}"))),
+        }
+    }
+
+    /// Carries out a request.
+    fn ask(&self, request: Request) -> Result<Reply, Failed> {
+        match (self.handle)(request) {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// An environment variable that has to be there.
+    fn text(&self, name: &str) -> Result<String, Failed> {
+        match self.call.variable(name).filter(|value| !value.is_empty()) {
+            None => {
+                Err(Failed::new(code::ENVIRONMENT, format!("the environment variable {name} is missing")))
+            }
+            Some(value) => String::from_utf8(value.to_vec())
+                .map_err(|_| Failed::new(code::ENVIRONMENT, format!("{name}={} is no text", Shown(value)))),
+        }
+    }
+
+    /// The container's id, by which the runtime knows it.
+    fn container(&self) -> Result<String, Failed> {
+        let id = self.text("CNI_CONTAINERID")?;
+        if config::is_word(&id) {
+            return Ok(id);
+        }
+        Err(Failed::new(
+            code::ENVIRONMENT,
+            format!(
+                "CNI_CONTAINERID={id}: use letters, digits, `_`, `.` and `-`, starting with a letter or digit"
+            ),
+        ))
+    }
+
+    fn ifname(&self) -> Result<IfName, Failed> {
+        let name = self.text("CNI_IFNAME")?;
+        name.parse().map_err(|error| Failed::new(code::ENVIRONMENT, format!("CNI_IFNAME={name}: {error}")))
+    }
+
+    /// A path by which the container's namespace can be opened, and the one that the runtime named.
+    fn netns(&self) -> Result<(PathBuf, String), Failed> {
+        let shown = self.text("CNI_NETNS")?;
+        let path = Path::new(OsStr::from_bytes(shown.as_bytes()));
+        let opened = self.caller.opened(path, self.call.unopened.as_deref());
+        Ok((opened.map_err(|why| Failed::new(code::UNKNOWN, why))?, shown))
+    }
+
+    /// The attachment's container: its id is unique with the configuration's name.
+    fn of(config: &Config, container: &str) -> String {
+        format!("{}/{container}", config.name)
+    }
+
+    fn attachment(config: &Config, container: &str, ifname: IfName) -> Attachment {
+        Attachment { engine: EngineKind::Cni, container: Self::of(config, container), ifname }
+    }
+
+    fn add(&self) -> Result<Said, Failed> {
+        let (container, ifname) = (self.container()?, self.ifname()?);
+        self.text("CNI_NETNS")?;
+        let config = Config::parse(&self.call.stdin)?;
+        let program = String::from_utf8_lossy(&self.call.name).into_owned();
+        let asked = config.asked(&program)?;
+        if config.previous().is_some() {
+            return Err(Failed::new(
+                code::UNSUPPORTED,
+                "prevResult: another plugin of the list made a link before; Ashore has to be the first",
+            ));
+        }
+        let arguments = Arguments::parse(self.call.variable("CNI_ARGS").unwrap_or_default())?;
+        let Wishes { ips, mac } = config.wishes(&arguments)?;
+        let (network, mut warnings) = self.network(&asked)?;
+        let (netns, sandbox) = self.netns()?;
+        let attach = AttachSpec {
+            network: network.name.clone(),
+            name: container::identity(asked.identity.as_ref(), &arguments, &container),
+            netns,
+            ips,
+            mac,
+            ifname: ifname.clone(),
+            default_route: asked.default_route,
+            caller: Some(attach::Caller {
+                engine: EngineKind::Cni,
+                container: Self::of(&config, &container),
+                patience: None,
+            }),
+        };
+        let network = NetworkSpec::named(network.name);
+        match self.ask(Request::SetUp { network: Box::new(network), attach: Box::new(attach) })? {
+            Reply::SetUp { endpoint, mac } => {
+                warnings.extend(endpoint.warnings.iter().cloned());
+                let answer = result::of(config.version, &ifname, &sandbox, &endpoint, mac, config.dns());
+                Ok(Said { answer: Some(answer), warnings })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The network that a configuration means. It is made if it is not there, unless the configuration names one of
+    /// Ashore's and says nothing else of it.
+    fn network(&self, asked: &Asked) -> Result<(Network, Vec<String>), Failed> {
+        let request = || match asked.is_named_only {
+            true => Request::InspectNetwork { network: asked.network.name.clone() },
+            false => Request::FindNetwork(asked.network.clone()),
+        };
+        let reply = match (self.handle)(request()) {
+            // Another container of the network has come at the same time, and has made it.
+            Reply::Refused(refusal) if refusal.code == Code::NetworkExists => self.ask(request())?,
+            Reply::Refused(refusal) => return Err(refusal.into()),
+            reply => reply,
+        };
+        match reply {
+            Reply::Network(network) => Ok((network, Vec::new())),
+            Reply::Created { network, warnings } => Ok((network, warnings)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes a container off. Everything that may be gone by now is done without.
+    fn del(&self) -> Result<Said, Failed> {
+        let (container, ifname) = (self.container()?, self.ifname()?);
+        let config = Config::parse_leniently(&self.call.stdin)?;
+        let request = Request::TakeOff(Self::attachment(&config, &container, ifname));
+        // A runtime whose DEL failed could not remove the container.
+        match self.ask(request) {
+            Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings }),
+            Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why] }),
+            Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why] }),
+        }
+    }
+
+    fn check(&self) -> Result<Said, Failed> {
+        let (container, ifname) = (self.container()?, self.ifname()?);
+        self.text("CNI_NETNS")?;
+        let config = Config::parse(&self.call.stdin)?;
+        config.allows("CHECK", Version::V040)?;
+        let Some(previous) = config.previous() else {
+            return Err(Failed::new(
+                code::CONFIG,
+                "prevResult is missing: CHECK needs what ADD has answered",
+            ));
+        };
+        let (netns, sandbox) = self.netns()?;
+        let ips: Vec<IpAddr> = result::addresses_of(previous, &ifname, &sandbox)?;
+        self.ask(Request::CheckSetUp(SetUpCheck {
+            of: Self::attachment(&config, &container, ifname),
+            netns,
+            ips,
+        }))
+        .map_err(|failed| match failed.code - failed.code.min(code::OWN) {
+            // There is no such endpoint.
+            4 => Failed { code: code::UNKNOWN, ..failed },
+            _ => failed,
+        })?;
+        Ok(Said::default())
+    }
+
+    fn gc(&self) -> Result<Said, Failed> {
+        let config = Config::parse(&self.call.stdin)?;
+        config.allows("GC", Version::V110)?;
+        let keep = config.valid_attachments()?;
+        let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
+        let request = KeepSetUp { engine: EngineKind::Cni, of: Self::of(&config, ""), keep: keep.collect() };
+        match self.ask(Request::KeepSetUp(request))? {
+            Reply::Done { warnings } => Ok(Said { answer: None, warnings }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn status(&self) -> Result<Said, Failed> {
+        let config = Config::parse(&self.call.stdin)?;
+        config.allows("STATUS", Version::V110)?;
+        let program = String::from_utf8_lossy(&self.call.name).into_owned();
+        let asked = config.asked(&program)?;
+        status::check(&asked, &|request| self.ask(request))?;
+        Ok(Said::default())
+    }
+}
+
+fn unexpected(reply: &Reply) -> Failed {
+    Failed::new(code::OWN + 1, format!("the daemon's reply does not match the request: {reply:?}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What a runtime says of one container: its names, and what is wished for it.
+
+use std::net::IpAddr;
+
+use ashore_core::net::name::EndpointName;
+use ashore_core::net::text::Shown;
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::config::is_nothing;
+use super::{Failed, code};
+use crate::front::given::nearest;
+
+/// The arguments that runtimes give. `NERDCTL_CNI_DHCP_HOSTNAME` is `--hostname`.
+const KNOWN: [&str; 8] = [
+    "IgnoreUnknown",
+    "IP",
+    "MAC",
+    "K8S_POD_NAMESPACE",
+    "K8S_POD_NAME",
+    "K8S_POD_INFRA_CONTAINER_ID",
+    "K8S_POD_UID",
+    "NERDCTL_CNI_DHCP_HOSTNAME",
+];
+
+/// `CNI_ARGS`: `KEY=VALUE` and so on, with semicolons between.
+#[derive(Debug, Default)]
+pub(super) struct Arguments(Vec<(String, String)>);
+
+impl Arguments {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Failed> {
+        let wrong = |what: String| Failed::new(code::ENVIRONMENT, format!("CNI_ARGS: {what}"));
+        let text = std::str::from_utf8(bytes).map_err(|_| wrong(format!("{} is no text", Shown(bytes))))?;
+        let mut all = Vec::new();
+        for pair in text.split(';').filter(|pair| !pair.is_empty()) {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| wrong(format!("`{pair}` is not KEY=VALUE")))?;
+            all.push((key.to_owned(), value.to_owned()));
+        }
+        let arguments = Arguments(all);
+        let lenient = matches!(arguments.get("IgnoreUnknown"), Some("1" | "true"));
+        match arguments.0.iter().find(|(key, _)| !lenient && !KNOWN.contains(&key.as_str())) {
+            None => Ok(arguments),
+            Some((key, value)) => Err(wrong(format!("`{key}={value}` is unknown"))
+                .try_this(format!("`{}`, if you mean that; or `IgnoreUnknown=1`", nearest(key, &KNOWN)))),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// The name of a container, from which its identity follows.
+pub(super) fn identity(chosen: Option<&EndpointName>, arguments: &Arguments, id: &str) -> EndpointName {
+    if let Some(chosen) = chosen {
+        return chosen.clone();
+    }
+    let pod = arguments.get("K8S_POD_NAME").map(|pod| match arguments.get("K8S_POD_NAMESPACE") {
+        Some(namespace) => format!("{namespace}.{pod}"),
+        None => pod.to_owned(),
+    });
+    let hostname = || arguments.get("NERDCTL_CNI_DHCP_HOSTNAME").map(str::to_owned);
+    EndpointName::of_container(&pod.or_else(hostname).unwrap_or_else(|| short(id).to_owned()))
+}
+
+/// An id as people see it: of a generated one the first twelve digits. nerdctl puts the namespace before it.
+fn short(id: &str) -> &str {
+    /// How many digits a generated id has at least.
+    const GENERATED: usize = 32;
+    const SHORT: usize = 12;
+    let digits = id.rsplit('-').next().unwrap_or(id);
+    let is_generated = digits.len() >= GENERATED && digits.bytes().all(|c| c.is_ascii_hexdigit());
+    if is_generated { &id[..id.len() - digits.len() + SHORT] } else { id }
+}
+
+/// What is wished for one container.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) mac: Option<Mac>,
+}
+
+impl Wishes {
+    /// Reads the wishes where they may be, each with the key that is there: the first that is given counts, then
+    /// `CNI_ARGS`, and for the MAC at last the configuration.
+    pub(super) fn of(
+        ips: &[(&str, Option<&Value>)],
+        macs: &[(&str, Option<&Value>)],
+        arguments: &Arguments,
+        mac_of_config: Option<&Value>,
+    ) -> Result<Self, Failed> {
+        let given = |all: &[(&str, Option<&Value>)]| {
+            let mut all = all.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.clone())));
+            all.find(|(_, value)| !is_nothing(value))
+        };
+        let mut wishes = Wishes::default();
+        match given(ips) {
+            Some((key, Value::Array(all))) => {
+                for one in &all {
+                    let text = one.as_str().unwrap_or_default();
+                    wishes.add(address(text).ok_or_else(|| {
+                        Failed::new(code::CONFIG, format!("`{key}`: {one} is not an IP address"))
+                    })?);
+                }
+            }
+            Some((key, other)) => {
+                return Err(Failed::new(code::CONFIG, format!("`{key}: {other}`: it must be a list")));
+            }
+            None => {
+                for text in arguments.get("IP").into_iter().flat_map(|all| all.split(',')) {
+                    wishes.add(address(text.trim()).ok_or_else(|| {
+                        Failed::new(code::ENVIRONMENT, format!("CNI_ARGS: IP={text} is not an IP address"))
+                    })?);
+                }
+            }
+        }
+        let mac = |key: &str, value: &Value| {
+            value
+                .as_str()
+                .unwrap_or_default()
+                .parse()
+                .map(Some)
+                .map_err(|error| Failed::new(code::CONFIG, format!("`{key}: {value}`: {error}")))
+        };
+        wishes.mac =
+            match (given(macs), arguments.get("MAC"), given(&[("mac", mac_of_config)])) {
+                (Some((key, value)), ..) | (None, None, Some((key, value))) => mac(&key, &value)?,
+                (None, Some(text), _) => Some(text.parse().map_err(|error| {
+                    Failed::new(code::ENVIRONMENT, format!("CNI_ARGS: MAC={text}: {error}"))
+                })?),
+                (None, None, None) => None,
+            };
+        Ok(wishes)
+    }
+
+    fn add(&mut self, ip: IpAddr) {
+        if !self.ips.contains(&ip) {
+            self.ips.push(ip);
+        }
+    }
+}
+
+/// An address, with or without the length of its prefix.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<IpNet>().ok().map(|net| net.addr()))
+}

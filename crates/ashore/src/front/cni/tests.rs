@@ -1,0 +1,282 @@
+use super::*;
+
+use std::collections::BTreeMap;
+
+use ashore_core::api::reply::EndpointReport;
+use ashore_core::model::endpoint::{Source, Stage};
+use ashore_core::model::lease::Addressing;
+use ashore_core::model::ownership::Ownership;
+use ashore_wire::Mac;
+
+fn config(more: &str) -> Config {
+    let text = format!(r#"{{"cniVersion":"1.1.0","name":"lan","type":"ashore"{more}}}"#);
+    Config::parse(text.as_bytes()).unwrap()
+}
+
+fn asked(more: &str) -> Result<Asked, Failed> {
+    config(more).asked("ashore")
+}
+
+/// A network as the user of the command line would ask for it.
+fn asks(more: &str) -> String {
+    let Asked { network: spec, is_named_only, identity, default_route } = asked(more).unwrap();
+    let mut words = vec![spec.name.to_string()];
+    words.extend(spec.parent.iter().map(|parent| format!("parent {parent}")));
+    words.extend(spec.vlan.iter().map(|vlan| format!("vlan {vlan}")));
+    words.extend(spec.kind.iter().map(|kind| format!("kind {kind}")));
+    words.extend(spec.subnets.iter().map(|net| format!("subnet {net}")));
+    words.extend(spec.ranges.iter().map(|range| format!("range {range}")));
+    words.extend(spec.gateways.iter().map(|ip| format!("gateway {ip}")));
+    words.extend(spec.aux.iter().map(|(name, ip)| format!("aux {name}={ip}")));
+    words.extend(spec.mtu.iter().map(|mtu| format!("mtu {mtu}")));
+    words.extend(spec.bc_queue_len.iter().map(|frames| format!("queue {frames}")));
+    words.extend(spec.host_access.iter().map(|yes| format!("host access {yes}")));
+    words.extend(spec.port.iter().map(|option| format!("{option:?}").to_lowercase()));
+    words.extend((spec.addressing == Addressing::Dhcp).then(|| "dhcp".to_owned()));
+    words.extend(spec.leasing.servers.allow.iter().map(|ip| format!("from {ip}")));
+    words.extend(spec.internal.then(|| "internal".to_owned()));
+    words.extend(is_named_only.then(|| "of Ashore".to_owned()));
+    words.extend(identity.iter().map(|name| format!("as {name}")));
+    words.extend((!default_route).then(|| "no route".to_owned()));
+    words.join(", ")
+}
+
+#[test]
+fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
+    for (given, asked) in [
+        ("", "lan"),
+        // macvlan, and what stands for nothing.
+        (
+            r#","master":"eth0","mode":"bridge","mtu":1400,"bcqueuelen":50,"ipam":{}"#,
+            "lan, parent eth0, kind macvlan:bridge, mtu 1400, queue 50",
+        ),
+        (r#","master":"","mode":"","mtu":0,"linkInContainer":false,"ipam":{"type":"ashore"}"#, "lan"),
+        // ipvlan, vlan.
+        (r#","master":"eth0","mode":"l3s""#, "lan, parent eth0, kind ipvlan:l3s"),
+        (r#","master":"eth0","vlanId":20"#, "lan, parent eth0, vlan 20"),
+        // bridge.
+        (
+            r#","bridge":"br0","vlan":20,"hairpinMode":true,"portIsolation":false,"isGateway":false,"vlanTrunk":[]"#,
+            "lan, parent br0, vlan 20, kind bridge, hairpin",
+        ),
+        // Ashore's own, by the names of the command line, of Docker and of Podman.
+        (
+            r#","ashore":{"parent":"eth0","subnet":["192.168.88.0/24","fd88::/64"],"ip-range":"192.168.88.192/27","gateway":"192.168.88.1"}"#,
+            "lan, parent eth0, subnet 192.168.88.0/24, subnet fd88::/64, range 192.168.88.192/27, gateway 192.168.88.1",
+        ),
+        (
+            r#","ashore":{"ip_range":"192.168.88.192-192.168.88.200","aux_address":{"host":"192.168.88.9"},"host_access":false}"#,
+            "lan, range 192.168.88.192-192.168.88.200, aux host=192.168.88.9, host access false",
+        ),
+        (
+            r#","ashore":{"aux-address":"host=192.168.88.9","bclim":50}"#,
+            "lan, aux host=192.168.88.9, queue 50",
+        ),
+        (r#","ashore":{"dhcp":true,"dhcp_allow":["192.168.88.1"]}"#, "lan, dhcp, from 192.168.88.1"),
+        (r#","ashore":{"addressing":"dhcp","internal":"yes"}"#, "lan, dhcp, internal"),
+        (r#","ashore":{"kind":"ipvlan","mode":"l3"}"#, "lan, kind ipvlan:l3"),
+        (r#","mode":"private","ashore":{"kind":"macvlan"}"#, "lan, kind macvlan:private"),
+        (r#","ashore":{"ipvlan_mode":"l2"}"#, "lan, kind ipvlan:l2"),
+        // The same by two names.
+        (r#","master":"eth0","ashore":{"parent":"eth0"}"#, "lan, parent eth0"),
+        (r#","ashore":{"network":"home","identity":"shop"}"#, "home, of Ashore, as shop"),
+        (r#","ashore":{"network":"home","default_route":false}"#, "home, of Ashore, no route"),
+        (r#","master":"eth0","ashore":{"network":"home"}"#, "home, parent eth0"),
+        (r#","example.com/more":{"a":1},"enabledad":true"#, "lan"),
+    ] {
+        assert_eq!(asks(given), asked, "{given}");
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_named() {
+    for (given, code, words) in [
+        (r#","isDefaultGateway":true"#, 2, &["`\"isDefaultGateway\": true`", "router"][..]),
+        (r#","ipMasq":true"#, 2, &["ipMasq"]),
+        (r#","vlanTrunk":[{"id":20}]"#, 2, &["vlanTrunk", "tagged"]),
+        (r#","linkInContainer":true"#, 2, &["linkInContainer"]),
+        (r#","mastre":"eth0""#, 2, &["`\"mastre\": \"eth0\"`", "`\"master\"`"]),
+        (r#","ashore":{"subnets_":"x"}"#, 2, &["`\"subnets_\": \"x\"` under `\"ashore\"`", "`\"subnet\"`"]),
+        (r#","ashore":"lan""#, 7, &["an object"]),
+        (r#","ashore":{"network":7}"#, 7, &["\"network\": 7"]),
+        (r#","ashore":{"identity":"a/b"}"#, 7, &["identity", "a/b"]),
+        (r#","ipam":{"type":"dhcp"}"#, 2, &["ipam.type", "dhcp", "`\"dhcp\": true`"]),
+        (r#","ipam":{"type":"ashore","subnet":"10.0.0.0/8"}"#, 2, &["ipam.subnet", "10.0.0.0/8"]),
+        (r#","type":"macvlan","ipam":{"type":"ashore"}"#, 2, &["ipam.type", "macvlan"]),
+        (r#","mtu":-1"#, 7, &["`\"mtu\": -1`"]),
+        (r#","vlan":5000"#, 7, &["`\"vlan\": 5000`"]),
+        (r#","vlan":20,"vlanId":30"#, 7, &["\"vlan\": 20", "\"vlanId\": 30", "there can be one"]),
+        (r#","mode":"sideways""#, 7, &["`\"mode\": \"sideways\"`"]),
+        (r#","bridge":"br0","mode":"l2""#, 7, &["`\"bridge\": \"br0\"`", "ipvlan:l2"]),
+        (r#","bridge":"br0","master":"eth0""#, 7, &["\"bridge\"", "\"master\""]),
+        (r#","ashore":{"internal":"perhaps"}"#, 7, &["perhaps"]),
+    ] {
+        let failed = asked(given).unwrap_err();
+        assert_eq!(failed.code, code, "{given}: {failed:?}");
+        let text = format!("{}; {}", failed.why, failed.details);
+        words.iter().for_each(|word| assert!(text.contains(word), "{given}: {word} is not in {text}"));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_none_is_refused_by_its_code() {
+    for (text, code) in [
+        ("", 6),
+        ("[]", 6),
+        (r#"{"cniVersion":"1.1.0","name":"lan""#, 6),
+        (r#"{"name":"lan"}"#, 1),
+        (r#"{"cniVersion":"0.2.0","name":"lan"}"#, 1),
+        (r#"{"cniVersion":"2.0.0","name":"lan"}"#, 1),
+        (r#"{"cniVersion":"1.0.0"}"#, 7),
+        (r#"{"cniVersion":"1.0.0","name":"a/b"}"#, 7),
+    ] {
+        assert_eq!(Config::parse(text.as_bytes()).unwrap_err().code, code, "{text}");
+    }
+    // DEL takes off whatever is there.
+    assert!(Config::parse_leniently(br#"{"cniVersion":"0.2.0","name":"lan"}"#).is_ok());
+    let attachments = |more: &str| config(more).valid_attachments();
+    let one = r#","cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]"#;
+    assert_eq!(attachments(one).unwrap(), [("c1".to_owned(), "eth0".parse().unwrap())]);
+    assert!(attachments(r#","cni.dev/valid-attachments":null"#).unwrap().is_empty());
+    for more in ["", r#","cni.dev/valid-attachments":[{"containerID":"c1"}]"#] {
+        assert_eq!(attachments(more).unwrap_err().code, 7, "{more}");
+    }
+}
+
+#[test]
+fn a_container_has_the_best_name_that_is_known_of_it() {
+    let hex = "0123456789abcdef".repeat(4);
+    let named = |args: &str, id: &str| {
+        let arguments = Arguments::parse(args.as_bytes()).unwrap();
+        container::identity(None, &arguments, id).to_string()
+    };
+    for (args, id, name) in [
+        ("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;FOO=", hex.as_str(), "shop.web-0"),
+        ("IgnoreUnknown=1;K8S_POD_NAME=web", &hex, "web"),
+        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &hex, "web"),
+        ("", &hex, "0123456789ab"),
+        ("", &format!("default-{hex}"), "default-0123456789ab"),
+        // What a user has chosen is not cut.
+        ("", "default-my-web-frontend", "default-my-web-frontend"),
+    ] {
+        assert_eq!(named(args, id), name);
+    }
+    let chosen = "shop".parse().unwrap();
+    assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1"), chosen);
+    for args in ["FOO=bar", "IgnoreUnknown=0;FOO=bar", "nonsense", "IP"] {
+        assert_eq!(Arguments::parse(args.as_bytes()).unwrap_err().code, 4, "{args}");
+    }
+}
+
+#[test]
+fn wishes_have_their_order() {
+    let wishes = |args: &str, more: &str| {
+        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?)?;
+        let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+        Ok::<_, Failed>((ips.join(" "), mac.map_or_else(String::new, |mac| mac.to_string())))
+    };
+    let (args, by_args) = (
+        "IP=10.0.0.1/24,fd88::1;MAC=02:00:00:00:00:01",
+        r#","args":{"cni":{"ips":["10.0.0.2"],"labels":[1]}}"#,
+    );
+    let by_runtime =
+        r#","runtimeConfig":{"ips":["10.0.0.3/24","10.0.0.3"],"mac":"02:00:00:00:00:03","portMappings":[]}"#;
+    for (args, more, wished) in [
+        ("", String::new(), ("", "")),
+        ("", r#","mac":"02:00:00:00:00:09""#.to_owned(), ("", "02:00:00:00:00:09")),
+        (args, r#","mac":"02:00:00:00:00:09""#.to_owned(), ("10.0.0.1 fd88::1", "02:00:00:00:00:01")),
+        (args, by_args.to_owned(), ("10.0.0.2", "02:00:00:00:00:01")),
+        (args, format!("{by_args}{by_runtime}"), ("10.0.0.3", "02:00:00:00:00:03")),
+    ] {
+        assert_eq!(wishes(args, &more).unwrap(), (wished.0.to_owned(), wished.1.to_owned()), "{args} {more}");
+    }
+    for (args, more, code) in [
+        ("IP=1.2.3", "", 4),
+        ("MAC=x", "", 4),
+        ("", r#","runtimeConfig":{"ips":["x"]}"#, 7),
+        ("", r#","runtimeConfig":{"ips":"10.0.0.1"}"#, 7),
+        ("", r#","runtimeConfig":{"mac":"x"}"#, 7),
+        ("", r#","runtimeConfig":{"portMappings":[{"hostPort":80}]}"#, 2),
+    ] {
+        assert_eq!(wishes(args, more).unwrap_err().code, code, "{args} {more}");
+    }
+}
+
+fn endpoint(addresses: &[&str], gateways: &[&str]) -> EndpointReport {
+    EndpointReport {
+        network: "lan".into(),
+        name: "web".parse().unwrap(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+        seen_mac: None,
+        addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+        ifname: Some("eth0".parse().unwrap()),
+        netns: Some("/run/netns/web".into()),
+        gateways: gateways.iter().map(|ip| ip.parse().unwrap()).collect(),
+        ownership: Ownership::Cni,
+        source: Source::Range,
+        learned: None,
+        lease: None,
+        lease6: None,
+        stage: Stage::Attached,
+        since: 0,
+        conflicts: BTreeMap::new(),
+        warnings: Vec::new(),
+    }
+}
+
+#[test]
+fn a_result_has_the_shape_of_its_version() {
+    let ifname: IfName = "eth0".parse().unwrap();
+    let both = endpoint(&["192.168.88.192/24", "fd88::c0/64"], &["192.168.88.1", "fd88::1"]);
+    let said = |version, endpoint: &EndpointReport, dns: &str| {
+        let dns: Option<serde_json::Map<String, Value>> = serde_json::from_str(dns).ok();
+        result::of(version, &ifname, "/run/netns/web", endpoint, endpoint.mac, dns.as_ref()).to_string()
+    };
+    assert_eq!(
+        said(Version::V040, &both, ""),
+        r#"{"cniVersion":"0.4.0","dns":{},"interfaces":[{"mac":"02:00:00:00:00:01","name":"eth0","sandbox":"/run/netns/web"}],"ips":[{"address":"192.168.88.192/24","gateway":"192.168.88.1","interface":0,"version":"4"},{"address":"fd88::c0/64","gateway":"fd88::1","interface":0,"version":"6"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}"#
+    );
+    assert_eq!(
+        said(Version::V100, &both, ""),
+        r#"{"cniVersion":"1.0.0","interfaces":[{"mac":"02:00:00:00:00:01","name":"eth0","sandbox":"/run/netns/web"}],"ips":[{"address":"192.168.88.192/24","gateway":"192.168.88.1","interface":0},{"address":"fd88::c0/64","gateway":"fd88::1","interface":0}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}"#
+    );
+    // Without a router, and with name servers of its user's.
+    assert_eq!(
+        said(Version::V110, &endpoint(&["10.0.0.2/8"], &[]), r#"{"nameservers":["10.0.0.1"]}"#),
+        r#"{"cniVersion":"1.1.0","dns":{"nameservers":["10.0.0.1"]},"interfaces":[{"mac":"02:00:00:00:00:01","name":"eth0","sandbox":"/run/netns/web"}],"ips":[{"address":"10.0.0.2/8","interface":0}]}"#
+    );
+    for version in [Version::V031, Version::V040, Version::V100, Version::V110] {
+        let said: serde_json::Map<String, Value> = serde_json::from_str(&said(version, &both, "")).unwrap();
+        let addresses = result::addresses_of(&said, &ifname, "/run/netns/web").unwrap();
+        assert_eq!(addresses, both.addresses.iter().map(ipnet::IpNet::addr).collect::<Vec<_>>());
+        assert_eq!(result::addresses_of(&said, &ifname, "/run/netns/db").unwrap_err().code, 7);
+    }
+}
+
+#[test]
+fn an_error_is_of_the_version_that_was_asked_and_versions_are_told() {
+    let call = |stdin: &str, variables: &[(&str, &str)], uid| {
+        let request = wire::Request {
+            environment: variables.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            stdin: stdin.as_bytes().to_vec(),
+            ..wire::Request::default()
+        };
+        let said = answer(&request, &Caller { uid, netns: Ok(None) }, &|request| {
+            panic!("the daemon is asked: {request:?}")
+        });
+        (said.code, serde_json::from_slice::<Value>(&said.stdout).unwrap())
+    };
+    let add = [("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "c1"), ("CNI_IFNAME", "eth0")];
+    let (code, error) = call(r#"{"cniVersion":"0.4.0"}"#, &add, 0);
+    assert_eq!((code, &error["cniVersion"], &error["code"]), (1, &json!("0.4.0"), &json!(4)));
+    assert!(error["msg"].as_str().unwrap().contains("CNI_NETNS"), "{error}");
+    let named = [&add[..], &[("CNI_NETNS", "/run/netns/x")]].concat();
+    assert_eq!(call(r#"{"cniVersion":"9"}"#, &named, 0).1["code"], 1);
+    assert_eq!(call("nothing", &named, 0).1["code"], 6);
+    assert_eq!(call("{}", &named, 1000).1["code"], 109);
+    let slash = [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "a/b"), ("CNI_IFNAME", "eth0")];
+    assert_eq!(call("{}", &slash, 0).1["code"], 4);
+    let (code, versions) = call("", &[("CNI_COMMAND", "VERSION")], 0);
+    assert_eq!((code, &versions["cniVersion"]), (0, &json!("1.1.0")));
+    assert_eq!(versions["supportedVersions"], json!(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
+}

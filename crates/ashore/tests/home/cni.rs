@@ -1,0 +1,112 @@
+//! A CNI runtime on the NAS, played by hand: it executes `ashore-plug` as runtimes do.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use ashore_lab::Machine;
+use serde_json::{Value, json};
+
+use super::{Home, PROGRAM};
+
+/// The plugin.
+pub fn plug() -> PathBuf {
+    Path::new(PROGRAM).with_file_name("ashore-plug")
+}
+
+/// A network configuration with more than its name, which is `lan`.
+pub fn config(version: &str, more: Value) -> Value {
+    let mut config = json!({ "cniVersion": version, "name": "lan", "type": "ashore" });
+    let members = config.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    config
+}
+
+/// What the plugin has printed.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    /// `Null` if it is empty.
+    pub answer: Value,
+    pub stderr: String,
+}
+
+impl Said {
+    /// Checks that the call succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.answer
+    }
+
+    /// Checks that the call failed with CNI's code and an error that contains these words.
+    #[track_caller]
+    pub fn failed(self, code: u32, words: &[&str]) {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        assert_eq!(self.answer["code"], code, "{self:?}");
+        let text = self.answer.to_string();
+        words.iter().for_each(|word| assert!(text.contains(word), "{word:?} is not in {text}"));
+    }
+}
+
+/// A container as the runtime knows it.
+pub struct Container<'a> {
+    pub home: &'a Home,
+    pub id: &'a str,
+    /// The path of its namespace, or nothing.
+    pub netns: String,
+    pub ifname: &'a str,
+    pub args: &'a str,
+}
+
+impl<'a> Container<'a> {
+    pub fn new(home: &'a Home, machine: &Machine, id: &'a str) -> Self {
+        let netns = machine.namespace().path().display().to_string();
+        Container { home, id, netns, ifname: "eth0", args: "" }
+    }
+
+    pub fn call(&self, command: &str, config: &Value) -> Said {
+        self.begin(command, config).end()
+    }
+
+    pub fn begin(&self, command: &str, config: &Value) -> Begun {
+        let variables = [
+            ("CNI_CONTAINERID", self.id),
+            ("CNI_NETNS", &self.netns),
+            ("CNI_IFNAME", self.ifname),
+            ("CNI_ARGS", self.args),
+        ];
+        begin(self.home, command, &variables, config)
+    }
+}
+
+/// Calls the plugin for a network.
+pub fn call_for_network(home: &Home, command: &str, config: &Value) -> Said {
+    begin(home, command, &[], config).end()
+}
+
+/// A call that has begun.
+pub struct Begun(Child);
+
+fn begin(home: &Home, command: &str, variables: &[(&str, &str)], config: &Value) -> Begun {
+    let mut plugin = home.nas.command(plug()).unwrap();
+    plugin.env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin").envs(variables.iter().copied());
+    plugin.env("ASHORE_PLUG_SOCKET", home.directory.path().join("ashore-plug.sock"));
+    let mut child =
+        plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    Begun(child)
+}
+
+impl Begun {
+    pub fn end(self) -> Said {
+        let output = self.0.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let answer = match output.stdout.as_slice() {
+            b"" => Value::Null,
+            text => serde_json::from_slice(text)
+                .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text))),
+        };
+        Said { code: output.status.code(), answer, stderr }
+    }
+}
