@@ -83,6 +83,30 @@ const MASKED: [&str; 6] = [
     "console-getty.service",
 ];
 
+/// Docker's units, each with the target that starts it.
+const DOCKERS: [(&str, &str); 2] = [("docker.socket", "sockets"), ("docker.service", "multi-user")];
+
+/// There is no D-Bus by which Podman could ask systemd for control groups, and the lab's may lack a controller.
+/// Containers may ping by a raw socket,
+/// as Docker's may: busybox knows no other way.
+const CONTAINERS_CONF: &str = r#"[containers]
+pids_limit = 0
+default_capabilities = [
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID",
+    "SETPCAP", "SETUID", "SYS_CHROOT",
+]
+[engine]
+runtime = "crun"
+cgroup_manager = "cgroupfs"
+"#;
+
+/// The disk is an overlay, which cannot be the upper layer of another.
+const STORAGE_CONF: &str = r#"[storage]
+driver = "vfs"
+graphroot = "/var/lib/containers/storage"
+runroot = "/run/containers/storage"
+"#;
+
 impl Nas {
     /// Creates a NAS with the packages of a Debian release. It is not booted.
     pub fn new(engines: &Engines, suite: &str, directory: &Path) -> Result<Self, WorldError> {
@@ -106,7 +130,7 @@ impl Nas {
         for unit in MASKED {
             symlink("/dev/null", etc.join("systemd/system").join(unit))?;
         }
-        for (unit, target) in [("docker.socket", "sockets"), ("docker.service", "multi-user")] {
+        for (unit, target) in DOCKERS {
             let wants = etc.join(format!("systemd/system/{target}.target.wants"));
             fs::create_dir_all(&wants)?;
             symlink(Path::new("/usr/lib/systemd/system").join(unit), wants.join(unit))?;
@@ -121,6 +145,27 @@ impl Nas {
         fs::create_dir_all(&home)?;
         let name = program.file_name().expect("a program has a name");
         fs::copy(program, home.join(name)).map(|_| ())
+    }
+
+    /// Writes a file on the disk. The NAS must be off.
+    pub fn write(&self, path: &str, text: &str) -> io::Result<()> {
+        let path = self.directory.join("changed").join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a file is in a directory"))?;
+        fs::write(path, text)
+    }
+
+    /// Has it boot with Podman alone, as its package leaves it but for what the lab lacks. The NAS must be off.
+    pub fn has_podman_alone(&self) -> io::Result<()> {
+        for (unit, target) in DOCKERS {
+            let wants = self.directory.join(format!("changed/etc/systemd/system/{target}.target.wants"));
+            fs::remove_file(wants.join(unit))?;
+        }
+        self.write("/etc/resolv.conf", "nameserver 192.168.88.1\n")?;
+        self.write("/etc/hosts", "127.0.0.1 localhost\n")?;
+        self.write("/etc/containers/containers.conf", CONTAINERS_CONF)?;
+        self.write("/etc/containers/storage.conf", STORAGE_CONF)?;
+        // It also unpacks images there.
+        fs::create_dir_all(self.directory.join("changed/var/tmp"))
     }
 
     /// Puts a directory on a disk of its own, an image with ext4. The NAS must be off. What is written there
@@ -178,11 +223,11 @@ impl Nas {
         in_namespaces_of(self.power.as_ref().expect("the NAS has booted").init)
     }
 
-    /// Imports the image `box`, a busybox, into the engine.
-    pub fn import_box(&self, engines: &Engines) -> io::Result<()> {
-        let mut docker = self.command();
-        docker.arg("docker");
-        import_box(docker, engines, &self.directory)
+    /// Imports the image `box`, a busybox, into an engine: `docker` or `podman`.
+    pub fn import_box(&self, engines: &Engines, engine: &str) -> io::Result<()> {
+        let mut command = self.command();
+        command.arg(engine);
+        import_box(command, engines, &self.directory)
     }
 
     /// The root directory of the running NAS, as this process sees it.

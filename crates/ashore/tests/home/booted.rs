@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 
 use ashore_lab::{Engines, Machine, Nas, Ran, World, cannot_run};
 
+use super::podman::WITH_PLUGINS;
 use super::{PROGRAM, eventually};
 
 pub struct Booted {
@@ -23,6 +24,25 @@ impl Booted {
 
     /// The same, with something done to the NAS before it boots.
     fn prepared(engines: &Engines, suite: &str, prepare: impl FnOnce(&Nas)) -> Booted {
+        let booted = Booted::bare(engines, suite, prepare);
+        eventually("its engine answers", || booted.run("docker version").code == Some(0));
+        booted.nas.import_box(engines, "docker").unwrap();
+        booted
+    }
+
+    /// A NAS that has booted with Podman alone, and that has all of Ashore's programs.
+    fn with_podman(engines: &Engines, suite: &str) -> Booted {
+        let booted = Booted::bare(engines, suite, |nas| {
+            nas.give(&Path::new(PROGRAM).with_file_name("ashore-plug")).unwrap();
+            nas.has_podman_alone().unwrap();
+        });
+        // While it boots, it still removes what earlier boots left in /var/tmp.
+        eventually("it has booted", || booted.run("systemctl is-active multi-user.target").code == Some(0));
+        booted.nas.import_box(engines, "podman").unwrap();
+        booted
+    }
+
+    fn bare(engines: &Engines, suite: &str, prepare: impl FnOnce(&Nas)) -> Booted {
         let world = World::new(None).expect("namespaces (run as root)");
         let router = world.machine("router", 1).unwrap();
         let (machine, laptop) = (world.machine("nas", 9).unwrap(), world.machine("laptop", 50).unwrap());
@@ -31,10 +51,7 @@ impl Booted {
         nas.give(Path::new(PROGRAM)).unwrap();
         prepare(&nas);
         nas.boot(&machine).unwrap();
-        let booted = Booted { nas, machine, laptop, router, _directory: directory, _world: world };
-        eventually("its engine answers", || booted.run("docker version").code == Some(0));
-        booted.nas.import_box(engines).unwrap();
-        booted
+        Booted { nas, machine, laptop, router, _directory: directory, _world: world }
     }
 
     pub fn run(&self, command: &str) -> Ran {
@@ -147,6 +164,14 @@ pub fn with_a_disk_for_the_state(test: &str, run: impl Fn(&mut Booted)) {
 pub fn on_every_systemd(test: &str, run: impl Fn(&mut Booted)) {
     match Engines::find() {
         Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut Booted::new(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
+}
+
+/// Runs a test on a NAS with each Podman that calls plugins, and the systemd of its release.
+pub fn on_every_podman(test: &str, run: impl Fn(&mut Booted)) {
+    match Engines::find() {
+        Ok(engines) => WITH_PLUGINS.iter().for_each(|suite| run(&mut Booted::with_podman(&engines, suite))),
         Err(why) => cannot_run(test, &why),
     }
 }

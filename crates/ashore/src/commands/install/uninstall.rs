@@ -9,6 +9,8 @@ use ashore_core::api::reply::{Reply, Status};
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::Stage;
 use ashore_core::model::identity::Seed;
+use ashore_core::model::network::Network;
+use ashore_core::model::ownership::{EngineKind, Ownership};
 use ashore_core::model::state::State;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
@@ -32,8 +34,9 @@ const PLUGIN: &str = "/run/docker/plugins/ashore.sock";
 /// Uses of the daemon that an uninstallation would interrupt.
 #[derive(Default)]
 struct InUse {
-    endpoints: Vec<String>,
-    networks: Vec<String>,
+    endpoints: Vec<(String, Ownership)>,
+    /// The networks of engines, which have them without a daemon too.
+    networks: Vec<(String, EngineKind)>,
 }
 
 /// `ashore uninstall`.
@@ -43,16 +46,18 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     if !args.dry_run {
         host.check_privilege()?;
     }
+    let mut of_engines = None;
     if host.is_this() {
         refuse_foreign_daemon(&host)?;
         if !args.force {
-            refuse_in_use(&host, &args.socket)?;
+            of_engines = refuse_in_use(&host, &args.socket)?;
         }
     }
     let stop = stop_actions(&host);
     let steps =
         if host.is_this() { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
-    let (remove, left) = remove_actions(&host, args.purge)?;
+    let (remove, mut left) = remove_actions(&host, args.purge)?;
+    left.extend(of_engines);
     if args.dry_run {
         action::show(&stop);
         for step in &steps {
@@ -100,23 +105,43 @@ fn refuse_foreign_daemon(host: &Host) -> Result<(), Failure> {
     }
 }
 
-fn refuse_in_use(host: &Host, socket: &Path) -> Result<(), Failure> {
+/// Fails if something is attached, or if an engine could not do without the driver. Returns the description of what
+/// engines have and can remove themselves.
+fn refuse_in_use(host: &Host, socket: &Path) -> Result<Option<String>, Failure> {
     let InUse { endpoints, networks } = in_use(host, socket)?;
     if !endpoints.is_empty() {
+        let has = |kind: EngineKind| endpoints.iter().any(|(_, ownership)| *ownership == kind.into());
+        let engines = EngineKind::ALL.into_iter().filter(|kind| has(*kind));
+        let by_engines: Vec<String> =
+            engines.map(|kind| format!("a container of {kind}'s: {} rm -f NAME", kind.program())).collect();
+        let by_engines =
+            if by_engines.is_empty() { String::new() } else { format!(" ({})", by_engines.join("; ")) };
+        let endpoints: Vec<String> = endpoints.into_iter().map(|(shown, _)| shown).collect();
         return Err(refused(
             Code::EndpointsAttached,
             format!("{} are attached", endpoints.join(", ")),
-            "detach them first (a container of Docker's: docker rm -f NAME), or --force",
+            &format!("detach them first{by_engines}, or --force"),
         ));
     }
-    if !networks.is_empty() {
+    let labels = |kind: EngineKind| -> Vec<String> {
+        networks.iter().filter(|(_, of)| *of == kind).map(|(label, _)| label.clone()).collect()
+    };
+    let dockers = labels(EngineKind::Docker);
+    if !dockers.is_empty() {
         return Err(refused(
             Code::NetworkOfEngine,
-            format!("engines have networks of Ashore's: {}", networks.join(", ")),
-            "remove each with its engine, such as docker network rm NAME, or --force",
+            format!("Docker cannot remove its networks {} without their driver", dockers.join(", ")),
+            &format!("docker network rm {}, or --force", dockers.join(" ")),
         ));
     }
-    Ok(())
+    // Podman removes its networks without asking anybody.
+    let podmans = labels(EngineKind::Podman);
+    let left = format!(
+        "Podman's networks {}; Podman removes them without Ashore: podman network rm {}",
+        podmans.join(", "),
+        podmans.join(" ")
+    );
+    Ok((!podmans.is_empty()).then_some(left))
 }
 
 /// What is attached, as reported by the daemon, or, if none runs, as recorded in the state.
@@ -142,26 +167,32 @@ fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
 impl InUse {
     fn of_status(status: &Status) -> Self {
         let attached = status.endpoints.iter().filter(|endpoint| endpoint.stage != Stage::Reserved);
-        let engines = status.networks.iter().filter(|report| report.network.engine.is_some());
+        let networks = status.networks.iter().map(|report| &report.network);
         InUse {
             endpoints: attached
-                .map(|endpoint| format!("{} on {}", endpoint.name, endpoint.network))
+                .map(|endpoint| (format!("{} on {}", endpoint.name, endpoint.network), endpoint.ownership))
                 .collect(),
-            networks: engines.map(|report| report.network.label().to_owned()).collect(),
+            networks: networks.filter_map(of_engine).collect(),
         }
     }
 
     fn of_state(state: &State) -> Self {
         let attached = state.endpoints.values().filter(|endpoint| endpoint.stage != Stage::Reserved);
         let label = |network| state.networks.get(network).map_or("?", |network| network.label());
-        let engines = state.networks.values().filter(|network| network.engine.is_some());
         InUse {
             endpoints: attached
-                .map(|endpoint| format!("{} on {}", endpoint.name, label(&endpoint.network)))
+                .map(|endpoint| {
+                    (format!("{} on {}", endpoint.name, label(&endpoint.network)), endpoint.ownership)
+                })
                 .collect(),
-            networks: engines.map(|network| network.label().to_owned()).collect(),
+            networks: state.networks.values().filter_map(of_engine).collect(),
         }
     }
+}
+
+/// The name of an engine's network, and the engine's kind.
+fn of_engine(network: &Network) -> Option<(String, EngineKind)> {
+    network.engine.as_ref().map(|engine| (network.label().to_owned(), engine.kind))
 }
 
 /// The commands that stop the units. The sockets come first, so that no call starts the service again.
