@@ -76,6 +76,7 @@ fn of_the_daemon_under_any_umask() {
                 ("calls", 0o700),
                 ("ashore.sock", 0o600),
                 ("ashore-read.sock", 0o600),
+                ("ashore-plug.sock", 0o600),
                 ("plugins", 0o755),
                 ("plugins/ashore.sock", 0o600),
                 ("state", 0o700),
@@ -85,7 +86,12 @@ fn of_the_daemon_under_any_umask() {
             }
             home.ok("detach lan web");
             home.ok("network rm lan");
-            home.daemon = None;
+            let mut daemon = home.daemon.take().unwrap();
+            daemon.terminate().unwrap();
+            eventually("it ends", || daemon.ended_within(std::time::Duration::ZERO).unwrap());
+            for socket in ["ashore.sock", "ashore-read.sock", "ashore-plug.sock"] {
+                assert!(!run.join(socket).exists(), "{socket} is left");
+            }
         }
     });
 }

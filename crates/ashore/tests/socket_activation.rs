@@ -29,6 +29,16 @@ fn activate_plugin(socket: &Path) -> String {
     answer
 }
 
+/// The beginning of the answer to a call of `ashore-plug` without a word.
+fn call_of_nothing(socket: &Path) -> [u8; 9] {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"ASHP\x01\0\0\0\0").unwrap();
+    let mut answer = [0; 9];
+    stream.read_exact(&mut answer).unwrap();
+    answer
+}
+
 fn inode(path: &Path) -> u64 {
     std::fs::metadata(path).unwrap().ino()
 }
@@ -43,13 +53,14 @@ fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
     home.daemon.take().unwrap().kill().unwrap();
 
     let directory = home.directory.path();
-    let sockets: [PathBuf; 3] =
-        ["plugins/ashore.sock", "ashore.sock", "ashore-read.sock"].map(|path| directory.join(path));
+    let sockets: [PathBuf; 4] =
+        ["plugins/ashore.sock", "ashore.sock", "ashore-read.sock", "ashore-plug.sock"]
+            .map(|path| directory.join(path));
     for path in &sockets {
         std::fs::remove_file(path).unwrap();
     }
     // In either order.
-    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]].map(|order| order.map(|at| sockets[at].clone())) {
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 2, 3, 0]].map(|order| order.map(|at| sockets[at].clone())) {
         let mut daemon =
             Daemon::start_activated(&engines, PROGRAM.as_ref(), &home.nas, directory, &order).unwrap();
         // They are made one after the other.
@@ -62,6 +73,7 @@ fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
         let mut answer = [0; 4096];
         let length = read.read(&mut answer).unwrap();
         assert!(String::from_utf8_lossy(&answer[..length]).contains("the read socket passes only"));
+        assert_eq!(call_of_nothing(&sockets[3])[..5], *b"ASHP\x01");
         reaches(&home.laptop, at_web);
         daemon.terminate().unwrap();
         eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());

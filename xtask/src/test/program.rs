@@ -14,7 +14,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// How long programs take, in seconds, measured on two cores while others run. All other programs take less.
 /// This only decides the order: the longest programs start first. Otherwise they would run alone at the end.
-const LONG: [(&str, u32); 18] = [
+const LONG: [(&str, u32); 19] = [
     ("ashore/docker_identity", 220),
     ("ashore/promise_9_no_container_harms_others", 240),
     ("ashore/leases_servers", 225),
@@ -22,6 +22,7 @@ const LONG: [(&str, u32); 18] = [
     ("ashore/leases_misbehaving", 150),
     ("ashore/chaos", 145),
     ("ashore/docker_boot", 130),
+    ("ashore/podman_installed", 150),
     ("ashore/docker_restarts", 180),
     ("ashore/docker_own_ipam", 130),
     ("ashore/docker_networks", 115),
