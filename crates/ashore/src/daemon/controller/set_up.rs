@@ -172,7 +172,7 @@ impl Inner {
     }
 }
 
-pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
+fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
     let container = Container { id: container.to_owned(), leaves };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
 }
