@@ -282,7 +282,9 @@ fn the_first_containers_of_a_network_may_come_together() {
         .map(|machine| Container::new(&home, machine, machine.name()).begin("ADD", &conf))
         .collect();
     let mut given: Vec<String> = adding.into_iter().map(|adding| address(&adding.end().ok())).collect();
-    given.iter().for_each(|address| reaches(&home.laptop, ip(address)));
+    for address in &given {
+        reaches(&home.laptop, ip(address));
+    }
     given.sort();
     given.dedup();
     assert_eq!(given.len(), 8);

@@ -12,7 +12,8 @@ use ashore_plug::wire::{REQUEST_HEAD, Reply, Request};
 use super::clients::Client;
 use super::controller::Controller;
 use super::door::{Door, Until};
-use crate::front::plug::{self, Caller};
+use crate::front::caller::Caller;
+use crate::front::plug;
 use crate::sockets::{Access, ListenFds};
 
 /// The socket of `ashore-plug`.

@@ -2,4 +2,5 @@
 //! an engine's calls; these modules ask the engine itself.
 
 pub(crate) mod docker;
+pub(crate) mod podman;
 pub(crate) mod turns;

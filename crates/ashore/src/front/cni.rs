@@ -22,7 +22,7 @@ use ashore_core::rules::create::NetworkSpec;
 use ashore_plug::wire;
 use serde_json::{Value, json};
 
-use super::plug::{Caller, Handle};
+use super::caller::{Caller, Handle};
 use crate::client::{UNPRIVILEGED, exit_code_of};
 
 mod config;
@@ -103,8 +103,8 @@ struct Said {
 
 /// Answers a call of a CNI runtime.
 pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
-    let call = Call { call, caller, handle };
-    match call.answer() {
+    let asked = Call { made: call, caller, handle };
+    match asked.answer() {
         Ok(Said { answer, warnings }) => {
             let lines = warnings.iter().map(|warning| format!("ashore: {}\n", Shown(warning.as_bytes())));
             wire::Reply {
@@ -115,7 +115,7 @@ pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) 
         }
         Err(Failed { code, why, details }) => {
             let error = json!({
-                "cniVersion": Config::version_of_answer(&call.call.stdin).as_str(),
+                "cniVersion": Config::version_of_answer(&call.stdin).as_str(),
                 "code": code,
                 "msg": format!("ashore: {}", Shown(why.as_bytes())),
                 "details": Shown(details.as_bytes()).to_string(),
@@ -127,7 +127,7 @@ pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) 
 
 /// A call, with who made it.
 struct Call<'a> {
-    call: &'a wire::Request,
+    made: &'a wire::Request,
     caller: &'a Caller,
     handle: Handle<'a>,
 }
@@ -146,7 +146,7 @@ impl Call<'_> {
             "CHECK" => self.check(),
             "GC" => self.gc(),
             "STATUS" => self.status(),
-            "VERSION" => Ok(Said { answer: Some(Version::all(&self.call.stdin)), warnings: Vec::new() }),
+            "VERSION" => Ok(Said { answer: Some(Version::all(&self.made.stdin)), warnings: Vec::new() }),
             other => Err(Failed::new(code::ENVIRONMENT, format!("unknown CNI_COMMAND: {other}"))),
         }
     }
@@ -161,7 +161,7 @@ impl Call<'_> {
 
     /// An environment variable that has to be there.
     fn text(&self, name: &str) -> Result<String, Failed> {
-        match self.call.variable(name).filter(|value| !value.is_empty()) {
+        match self.made.variable(name).filter(|value| !value.is_empty()) {
             None => {
                 Err(Failed::new(code::ENVIRONMENT, format!("the environment variable {name} is missing")))
             }
@@ -193,7 +193,7 @@ impl Call<'_> {
     fn netns(&self) -> Result<(PathBuf, String), Failed> {
         let shown = self.text("CNI_NETNS")?;
         let path = Path::new(OsStr::from_bytes(shown.as_bytes()));
-        let opened = self.caller.opened(path, self.call.unopened.as_deref());
+        let opened = self.caller.opened(path, self.made.unopened.as_deref());
         Ok((opened.map_err(|why| Failed::new(code::UNKNOWN, why))?, shown))
     }
 
@@ -209,8 +209,8 @@ impl Call<'_> {
     fn add(&self) -> Result<Said, Failed> {
         let (container, ifname) = (self.container()?, self.ifname()?);
         self.text("CNI_NETNS")?;
-        let config = Config::parse(&self.call.stdin)?;
-        let program = String::from_utf8_lossy(&self.call.name).into_owned();
+        let config = Config::parse(&self.made.stdin)?;
+        let program = String::from_utf8_lossy(&self.made.name).into_owned();
         let asked = config.asked(&program)?;
         if config.previous().is_some() {
             return Err(Failed::new(
@@ -218,7 +218,7 @@ impl Call<'_> {
                 "prevResult: another plugin of the list made a link before; Ashore has to be the first",
             ));
         }
-        let arguments = Arguments::parse(self.call.variable("CNI_ARGS").unwrap_or_default())?;
+        let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
         let Wishes { ips, mac } = config.wishes(&arguments)?;
         let (network, mut warnings) = self.network(&asked)?;
         let (netns, sandbox) = self.netns()?;
@@ -250,9 +250,12 @@ impl Call<'_> {
     /// The network that a configuration means. It is made if it is not there, unless the configuration names one of
     /// Ashore's and says nothing else of it.
     fn network(&self, asked: &Asked) -> Result<(Network, Vec<String>), Failed> {
-        let request = || match asked.is_named_only {
-            true => Request::InspectNetwork { network: asked.network.name.clone() },
-            false => Request::FindNetwork(asked.network.clone()),
+        let request = || {
+            if asked.is_named_only {
+                Request::InspectNetwork { network: asked.network.name.clone() }
+            } else {
+                Request::FindNetwork(asked.network.clone())
+            }
         };
         let reply = match (self.handle)(request()) {
             // Another container of the network has come at the same time, and has made it.
@@ -270,7 +273,7 @@ impl Call<'_> {
     /// Takes a container off. Everything that may be gone by now is done without.
     fn del(&self) -> Result<Said, Failed> {
         let (container, ifname) = (self.container()?, self.ifname()?);
-        let config = Config::parse_leniently(&self.call.stdin)?;
+        let config = Config::parse_leniently(&self.made.stdin)?;
         let request = Request::TakeOff(Self::attachment(&config, &container, ifname));
         // A runtime whose DEL failed could not remove the container.
         match self.ask(request) {
@@ -283,7 +286,7 @@ impl Call<'_> {
     fn check(&self) -> Result<Said, Failed> {
         let (container, ifname) = (self.container()?, self.ifname()?);
         self.text("CNI_NETNS")?;
-        let config = Config::parse(&self.call.stdin)?;
+        let config = Config::parse(&self.made.stdin)?;
         config.allows("CHECK", Version::V040)?;
         let Some(previous) = config.previous() else {
             return Err(Failed::new(
@@ -307,7 +310,7 @@ impl Call<'_> {
     }
 
     fn gc(&self) -> Result<Said, Failed> {
-        let config = Config::parse(&self.call.stdin)?;
+        let config = Config::parse(&self.made.stdin)?;
         config.allows("GC", Version::V110)?;
         let keep = config.valid_attachments()?;
         let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
@@ -319,9 +322,9 @@ impl Call<'_> {
     }
 
     fn status(&self) -> Result<Said, Failed> {
-        let config = Config::parse(&self.call.stdin)?;
+        let config = Config::parse(&self.made.stdin)?;
         config.allows("STATUS", Version::V110)?;
-        let program = String::from_utf8_lossy(&self.call.name).into_owned();
+        let program = String::from_utf8_lossy(&self.made.name).into_owned();
         let asked = config.asked(&program)?;
         status::check(&asked, &|request| self.ask(request))?;
         Ok(Said::default())

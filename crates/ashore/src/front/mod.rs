@@ -1,5 +1,6 @@
 //! Front ends. Each translates its protocol's JSON to a request of the core and back, and makes no decisions.
 
+pub(crate) mod caller;
 mod cni;
 pub mod docker;
 mod given;

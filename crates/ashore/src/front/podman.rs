@@ -18,7 +18,7 @@ use ashore_plug::wire;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::plug::{Caller, Handle};
+use super::caller::{Caller, Handle};
 
 mod attachment;
 mod network;

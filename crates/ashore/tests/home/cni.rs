@@ -17,8 +17,8 @@ pub fn plug() -> PathBuf {
 /// A network configuration with more than its name, which is `lan`.
 pub fn config(version: &str, more: Value) -> Value {
     let mut config = json!({ "cniVersion": version, "name": "lan", "type": "ashore" });
-    let members = config.as_object_mut().unwrap();
-    members.extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    config.as_object_mut().unwrap().extend(more);
     config
 }
 
@@ -45,7 +45,9 @@ impl Said {
         assert_eq!(self.code, Some(1), "{self:?}");
         assert_eq!(self.answer["code"], code, "{self:?}");
         let text = self.answer.to_string();
-        words.iter().for_each(|word| assert!(text.contains(word), "{word:?} is not in {text}"));
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in {text}");
+        }
     }
 }
 

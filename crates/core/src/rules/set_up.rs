@@ -47,11 +47,12 @@ impl State {
             is_its && (!is_here || is_same_link) || there.name == attach.name && there.leaves()
         })
     }
-    /// The endpoint of another container of the same engine that has the name in another namespace. An engine gives
-    /// a name to one container at a time, so that one was renamed, or is no more.
+    /// The endpoint of another container of Podman's that has the name in another namespace. Podman gives a name to
+    /// one container at a time, so that one was renamed, or is no more.
     pub fn rival_of(&self, attach: &AttachSpec, caller: &Caller, netns: &Netns) -> Option<&Endpoint> {
         let there = self.endpoints.get(&(attach.network.clone(), attach.name.clone()))?;
-        let is_other = there.ownership == caller.engine.into()
+        let is_other = caller.engine == EngineKind::Podman
+            && there.ownership == caller.engine.into()
             && there.netns() != Some(netns)
             && there.container.as_ref().is_some_and(|container| container.id != caller.container);
         (is_other && !there.leaves()).then_some(there)

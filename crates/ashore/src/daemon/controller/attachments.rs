@@ -7,13 +7,12 @@ use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::{Attachment, KeepSetUp, SetUpCheck};
-use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::endpoint::{Container, Endpoint};
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::Change;
 use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_kernel::Namespace;
 
-use super::set_up::marked;
 use super::{Controller, addresses_in, netns_by_all_paths};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
@@ -80,11 +79,12 @@ impl Controller {
                 Ok(_) => {}
                 Err(refusal) => {
                     // It is tried again until it is done.
-                    let key = endpoint.key();
                     let mut inner = self.lock(unlocked);
-                    let there = inner.state().endpoints.get(&key).cloned();
+                    let there = inner.state().endpoints.get(&endpoint.key()).cloned();
                     if let Some(there) = there.filter(|there| there.is_of(endpoint.ownership, &container)) {
-                        inner.record(vec![Change::PutEndpoint(marked(&there, &container, true))])?;
+                        let leaving = Container { id: container, leaves: true };
+                        let leaving = Endpoint { container: Some(Box::new(leaving)), ..there };
+                        inner.record(vec![Change::PutEndpoint(leaving)])?;
                     }
                     drop(inner);
                     let _ = self.wakers.leaving.send(());

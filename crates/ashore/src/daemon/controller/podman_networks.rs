@@ -2,8 +2,6 @@
 //! network goes whose file was seen and is gone for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,24 +9,16 @@ use ashore_core::model::network::{EngineNetwork, Network};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::name::NetworkName;
-use serde::Deserialize;
 
 use super::Controller;
+use crate::engines::podman::networks_in;
 use crate::unlocked::Unlocked;
 
 /// How long the file of a network has to be gone. Podman replaces files when it changes networks.
 const GRACE: Duration = Duration::from_secs(60);
-/// The maximum number of files that are read, and of bytes of each.
-const MOST_FILES: usize = 4096;
-const LONGEST: u64 = 1 << 20;
 
 /// Since when the files of networks are gone.
 pub(crate) type Gone = BTreeMap<NetworkName, Instant>;
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
-}
 
 impl Controller {
     /// Looks at the files of Podman's networks, and removes the networks that Podman has removed.
@@ -43,7 +33,7 @@ impl Controller {
             return;
         }
         // If a file cannot be read, any network may be in it.
-        let Ok(there) = ids(files) else { return };
+        let Ok(there) = networks_in(unlocked, files) else { return };
         let mut lacking = BTreeSet::new();
         for network in networks {
             let Some(engine) = &network.engine else { continue };
@@ -77,24 +67,4 @@ impl Controller {
             self.schedule_deferred();
         }
     }
-}
-
-/// The ids of all networks in a directory.
-fn ids(directory: &Path) -> io::Result<BTreeSet<String>> {
-    let mut ids = BTreeSet::new();
-    for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
-        if count >= MOST_FILES {
-            return Err(io::Error::other("too many files"));
-        }
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let mut text = Vec::new();
-        File::open(&path)?.take(LONGEST).read_to_end(&mut text)?;
-        // Podman itself passes over a file that it cannot read.
-        let named: Named = serde_json::from_slice(&text)?;
-        ids.insert(named.id);
-    }
-    Ok(ids)
 }

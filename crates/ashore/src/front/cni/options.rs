@@ -263,12 +263,13 @@ impl Options {
             if bare.is_some_and(|bare| std::ptr::eq(bare, entry)) && modes > 0 {
                 continue;
             }
-            let family = match (entry.key.as_str(), bare.and_then(|bare| bare.value.as_str())) {
-                ("kind", _) => "",
-                ("macvlan_mode" | "macvlan-mode", _) => "macvlan:",
-                ("ipvlan_mode" | "ipvlan-mode", _) => "ipvlan:",
-                (_, Some("ipvlan")) => "ipvlan:",
-                (_, None) if matches!(mode, "l2" | "l3" | "l3s") => "ipvlan:",
+            let is_of_ipvlan = match bare.and_then(|bare| bare.value.as_str()) {
+                Some(bare) => bare == "ipvlan",
+                None => matches!(mode, "l2" | "l3" | "l3s"),
+            };
+            let family = match entry.key.as_str() {
+                "kind" => "",
+                key if key.starts_with("ipvlan") || key == "mode" && is_of_ipvlan => "ipvlan:",
                 _ => "macvlan:",
             };
             let kind = format!("{family}{mode}").parse().map_err(|error| wrong(entry, error))?;

@@ -114,7 +114,9 @@ fn what_cannot_be_followed_is_named() {
         let failed = asked(given).unwrap_err();
         assert_eq!(failed.code, code, "{given}: {failed:?}");
         let text = format!("{}; {}", failed.why, failed.details);
-        words.iter().for_each(|word| assert!(text.contains(word), "{given}: {word} is not in {text}"));
+        for word in words {
+            assert!(text.contains(word), "{given}: {word} is not in {text}");
+        }
     }
 }
 
