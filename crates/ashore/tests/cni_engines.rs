@@ -87,12 +87,13 @@ fn containers_of_a_podman_without_plugins_of_its_own_are_on_the_lan() {
         Ok(engines) => engines,
         Err(why) => return cannot_run("podman 4.3, CNI", &why),
     };
-    let site = PodmanSite::new(&engines, "bookworm");
+    let mut site = PodmanSite::without_daemon(&engines, "bookworm");
+    site.install_ashore();
     let home = &site.home;
     let configs = site.podman.at("/etc/cni/net.d");
     std::fs::create_dir_all(&configs).unwrap();
     std::fs::write(configs.join("lan.conflist"), list("0.4.0")).unwrap();
-    site.start("web", "");
+    site.start_on_lan("web", "");
     let (web, mac) = site.address_of("web");
     assert_eq!(endpoints(home), [("web".to_owned(), web.clone())]);
     reaches(&home.laptop, ip(&web));
@@ -107,13 +108,16 @@ fn containers_of_a_podman_without_plugins_of_its_own_are_on_the_lan() {
     reaches(&home.laptop, ip(&web));
     site.ok("rm -f -t 0 web");
     assert!(endpoints(home).is_empty());
-    site.start("web", "");
+    site.start_on_lan("web", "");
     assert_eq!(site.address_of("web"), (web, mac));
 
-    site.start("db", "--ip 192.168.88.200 --mac-address 02:aa:bb:cc:dd:ee");
+    site.start_on_lan("db", "--ip 192.168.88.200 --mac-address 02:aa:bb:cc:dd:ee");
     assert_eq!(site.address_of("db"), ("192.168.88.200".into(), "02:aa:bb:cc:dd:ee".into()));
     reaches(&home.laptop, ip("192.168.88.200"));
-    site.refused("run -d --name third --network lan --ip 192.168.88.50 box sleep 9", &["192.168.88.50"]);
+    site.podman_refuses(
+        "run -d --name third --network lan --ip 192.168.88.50 box sleep 9",
+        &["192.168.88.50"],
+    );
     site.ok("rm -f -t 0 web db third");
     eventually("nothing is left", || endpoints(home).is_empty());
 }

@@ -119,8 +119,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let followers: Vec<Box<dyn Follower>> = vec![Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
-    let (leaving, left) = std::sync::mpsc::channel();
-    let wakers = Wakers { deferred, leaving, search };
+    let (torn_down, ends) = std::sync::mpsc::channel();
+    let wakers = Wakers { deferred, leaving: torn_down, search };
     let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
     controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
@@ -151,7 +151,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("deferred", move || deferring.run_deferred(&mut Unlocked::of_this_thread(), &words))
         .context("a thread")?;
     let ending = controller.clone();
-    spawn_needed("leaving", move || ending.end_leaving(&mut Unlocked::of_this_thread(), &left))
+    spawn_needed("leaving", move || ending.end_leaving(&mut Unlocked::of_this_thread(), &ends))
         .context("a thread")?;
     let searching = controller.clone();
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))

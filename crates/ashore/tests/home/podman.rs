@@ -46,6 +46,12 @@ impl PodmanSite {
         PodmanSite { podman, home, suite }
     }
 
+    /// Installs the plugin, and starts the daemon.
+    pub fn install_ashore(&mut self) {
+        self.podman.install_plugin("ashore", &plug()).unwrap();
+        self.start_daemon();
+    }
+
     pub fn run(&self, command: &str) -> Ran {
         self.podman.run(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
     }
@@ -122,8 +128,7 @@ pub fn on_every_podman(test: &str, suites: &[&str], run: impl Fn(PodmanSite)) {
 /// Runs a test on each Podman that calls plugins, with Ashore installed for it.
 pub fn with_ashore(test: &str, run: impl Fn(&mut PodmanSite)) {
     on_every_podman(test, &WITH_PLUGINS, |mut site| {
-        site.podman.install_plugin("ashore", &plug()).unwrap();
-        site.start_daemon();
+        site.install_ashore();
         run(&mut site);
     });
 }

@@ -8,7 +8,7 @@ use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::lease::{Addressing, Fallback};
-use ashore_core::model::network::{HOST_AUX, Network, Subnet};
+use ashore_core::model::network::{EngineNetwork, HOST_AUX, Network, Subnet};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::{Pool, PoolKey};
 use ashore_core::model::state::Change;
@@ -205,7 +205,7 @@ impl Controller {
             .networks
             .get(name)
             // Podman may have rejected a network after it was made, and tells nobody.
-            .filter(|network| network.engine.as_ref().is_none_or(|engine| engine.is_surely_its()))
+            .filter(|network| network.engine.as_ref().is_none_or(EngineNetwork::is_surely_its))
             .and_then(|network| Some((network.clone(), network.ownership().engine()?)));
         match engines {
             Some((network, engine)) if network.adopted => Err(Refusal::new(

@@ -166,11 +166,8 @@ impl Controller {
                 if !self.copies.state().endpoints.get(&key).is_some_and(Endpoint::leaves) {
                     continue;
                 }
-                match self.detach(unlocked, &key.0, &key.1) {
-                    Ok(_) => {}
-                    Err(refusal) => {
-                        tracing::warn!(network = %key.0, name = %key.1, "{refusal}; it is tried again")
-                    }
+                if let Err(refusal) = self.detach(unlocked, &key.0, &key.1) {
+                    tracing::warn!(network = %key.0, name = %key.1, "{refusal}; it is tried again");
                 }
                 leaving.insert(key, Instant::now() + AGAIN);
             }

@@ -23,11 +23,11 @@ pub(super) struct Attachment {
     /// With a pod, the pod's name.
     pub(super) container_name: String,
     pub(super) network: Described,
-    network_options: Options,
+    network_options: PerNetwork,
 }
 
 #[derive(Debug, Deserialize)]
-struct Options {
+struct PerNetwork {
     interface_name: String,
     #[serde(default)]
     static_ips: Option<Vec<IpAddr>>,

@@ -58,7 +58,8 @@ struct Read {
 
 #[derive(Debug, Deserialize)]
 struct Subnet {
-    subnet: IpNet,
+    #[serde(rename = "subnet")]
+    net: IpNet,
     #[serde(default)]
     gateway: Option<IpAddr>,
     #[serde(default)]
@@ -111,12 +112,11 @@ impl Described {
             let mut parts = value.split(',');
             options.push((key.to_owned(), parts.next().unwrap_or_default().to_owned()));
             for part in parts {
-                match part.split_once('=').filter(|(key, _)| known.contains(key)) {
-                    Some((key, value)) => options.push((key.to_owned(), value.to_owned())),
-                    None => {
-                        let (_, value) = options.last_mut().expect("one was just added");
-                        *value = format!("{value},{part}");
-                    }
+                let other = part.split_once('=').filter(|(key, _)| known.contains(key));
+                if let Some((key, value)) = other {
+                    options.push((key.to_owned(), value.to_owned()));
+                } else if let Some((_, value)) = options.last_mut() {
+                    *value = format!("{value},{part}");
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Described {
         spec.internal |= read.internal;
         let ipam = read.ipam_options.as_ref().and_then(|options| options.get("driver")).map(String::as_str);
         for subnet in read.subnets.iter().flatten() {
-            spec.subnets.push(subnet.subnet.trunc());
+            spec.subnets.push(subnet.net.trunc());
             spec.gateways.extend(subnet.gateway);
             spec.ranges.extend(subnet.range(ipam == Some(IPAM))?);
         }
@@ -249,10 +249,10 @@ impl Subnet {
     /// .193 to .223; it means the same addresses as in Docker. `is_exact` says that the range is as Ashore has told it.
     fn range(&self, is_exact: bool) -> Result<Option<Range>, Failed> {
         let Some(LeaseRange { start_ip, end_ip }) = &self.lease_range else { return Ok(None) };
-        let whole = Range::of_net(&self.subnet.trunc());
+        let whole = Range::of_net(&self.net.trunc());
         let (first, last) = (start_ip.unwrap_or(whole.first()), end_ip.unwrap_or(whole.last()));
         let range = Range::between(first, last).ok_or_else(|| {
-            Failed(format!("the range {first}-{last} of {} ends before it begins", self.subnet))
+            Failed(format!("the range {first}-{last} of {} ends before it begins", self.net))
         })?;
         Ok(Some(if is_exact { range } else { range.block_without_first().unwrap_or(range) }))
     }
