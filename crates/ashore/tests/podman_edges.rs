@@ -154,7 +154,9 @@ fn twenty_at_once_have_an_address_each() {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
         let mut addresses: Vec<String> = (0..20).map(|n| site.address_of(&format!("c{n}")).0).collect();
-        addresses.iter().for_each(|at| reaches(&site.home.laptop, ip(at)));
+        for at in &addresses {
+            reaches(&site.home.laptop, ip(at));
+        }
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), 20);
