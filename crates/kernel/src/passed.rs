@@ -12,10 +12,12 @@ use nix::sys::socket::{
 
 use crate::netns::{Namespace, NamespaceError};
 
-/// Reads bytes from a stream, and the descriptor that comes with them, if there is one. The kernel closes further
-/// descriptors.
+/// The maximum number of descriptors that come with a message (`SCM_MAX_FD`, Linux 2.6.38).
+const MOST: usize = 253;
+
+/// Reads bytes from a stream, and a descriptor that comes with them, if there is one. Further descriptors are closed.
 pub fn receive(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut space = nix::cmsg_space!([RawFd; MOST]);
     let mut into = [IoSliceMut::new(bytes)];
     let received =
         recvmsg::<UnixAddr>(stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;

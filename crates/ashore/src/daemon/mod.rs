@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ashore_core::api::about::About;
@@ -174,7 +174,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
 /// Reconciles when something has changed, and every period in case a notification was lost.
 fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podmans: &Path) {
     let unlocked = &mut Unlocked::of_this_thread();
-    let (mut soon, mut gone) = (false, Gone::new());
+    let (mut soon, mut gone, mut looked) = (false, Gone::new(), Instant::now());
     loop {
         let wait = if soon { SETTLE } else { period };
         let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
@@ -187,7 +187,10 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
         if !heard && !soon {
             controller.look_at_leases();
             controller.look_at_routers();
+        }
+        if looked.elapsed() >= period {
             controller.look_at_podmans_networks(unlocked, podmans, &mut gone);
+            looked = Instant::now();
         }
         soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
     }

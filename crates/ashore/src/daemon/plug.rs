@@ -1,4 +1,4 @@
-//! The socket of `ashore-plug`, the program that Podman's netavark executes: one call for each connection
+//! The socket of `ashore-plug`, the program that Podman's netavark and CNI runtimes execute: one call for each connection
 //! (see [`ashore_plug::wire`]), with the network namespace's descriptor.
 
 use std::io::{self, Read, Write};
@@ -35,9 +35,9 @@ impl Plug {
 
 /// Answers the call of a connection.
 fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
+    let uid = peer_uid(client.stream())?;
     let (request, passed) = read(client)?;
     client.is_served();
-    let uid = peer_uid(client.stream())?;
     // The path is what later observations open. It has to lead to what the caller has opened.
     let netns = passed.map(|passed| Namespace::passed(passed, PathBuf::new()));
     let caller = Caller { uid, netns: netns.transpose().map_err(|error| error.to_string()) };

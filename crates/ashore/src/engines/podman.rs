@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -30,8 +31,13 @@ pub(crate) fn networks_in(_: &Unlocked, directory: &Path) -> io::Result<BTreeSet
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
+        // A pipe would never answer.
+        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(format!("{} is no file", path.display())));
+        }
         let mut text = Vec::new();
-        File::open(&path)?.take(LONGEST).read_to_end(&mut text)?;
+        file.take(LONGEST).read_to_end(&mut text)?;
         // Podman itself passes over a file that it cannot read.
         let named: Named = serde_json::from_slice(&text)?;
         ids.insert(named.id);

@@ -45,7 +45,7 @@ pub enum Request {
     /// Makes a network for an engine, or finds the one that it has or that has the same name. Answered by
     /// `Reply::Created`.
     FindNetwork(NetworkSpec),
-    /// Attaches an engine's container to a network, which is made if it is missing. Answered by `Reply::Attached`.
+    /// Attaches an engine's container to a network, which is made if it is missing. Answered by `Reply::SetUp`.
     SetUp {
         /// The network.
         network: Box<NetworkSpec>,

@@ -520,6 +520,18 @@ pub struct AttachSpec {
     pub caller: Option<Caller>,
 }
 
+impl AttachSpec {
+    /// Whether an endpoint of this name is by the link that is asked for.
+    pub fn is_of_link(&self, there: &Endpoint, netns: &Netns) -> bool {
+        there.netns() == Some(netns) && *there.link().1 == self.ifname
+    }
+
+    /// Whether an endpoint has the addresses and the MAC that are asked for.
+    pub fn is_met_by(&self, there: &Endpoint) -> bool {
+        self.ips.iter().all(|ip| there.holds(*ip)) && (self.mac.is_none() || self.mac == there.mac)
+    }
+}
+
 /// An engine that asks for a link in the namespace of one of its containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {

@@ -39,11 +39,14 @@ impl State {
     ) -> impl Iterator<Item = &'a Endpoint> {
         self.endpoints_on(&attach.network).filter(move |there| {
             let is_here = there.netns() == Some(netns);
-            let is_same_link = is_here && *there.link().1 == attach.ifname;
-            if is_same_link && there.name == attach.name {
-                return false;
-            }
+            let is_same_link = attach.is_of_link(there, netns);
             let is_its = there.is_of(caller.engine.into(), &caller.container);
+            if is_same_link && there.name == attach.name {
+                // It is what is asked for, or another address is asked for than it had when it was taken off, or the
+                // namespace has the number of one that has ended.
+                let is_others = caller.engine == EngineKind::Podman && !is_its;
+                return is_others || there.leaves() && !attach.is_met_by(there);
+            }
             is_its && (!is_here || is_same_link) || there.name == attach.name && there.leaves()
         })
     }
@@ -79,7 +82,7 @@ mod tests {
             container: Some(Box::new(Container { id: id.into(), leaves })),
             ..crate::rules::learn::tests::endpoint(name)
         };
-        let left = |there: Endpoint| {
+        let wants = |ip: &str, there: Endpoint| {
             let network = there.network.clone();
             let mut state = State::new(crate::model::identity::Seed([1; 16]));
             state.apply(Change::PutEndpoint(there));
@@ -88,15 +91,27 @@ mod tests {
                 network,
                 name: "web".parse().unwrap(),
                 netns: "/run/netns/1".into(),
-                ips: Vec::new(),
+                ips: ip.parse().into_iter().collect(),
                 mac: None,
                 ifname: "eth0".parse().unwrap(),
                 default_route: true,
                 caller: Some(caller.clone()),
             };
-            state.left_by(&attach, &caller, &netns(1)).count() == 1
+            state.left_by(&attach, &caller, &netns(1)).cloned().collect::<Vec<_>>()
         };
+        let left = |there: Endpoint| wants("", there).len() == 1;
         assert!(!left(of("web", "c1", 1, "eth0", true)), "it is what is asked for");
+        let other = Endpoint {
+            addresses: vec!["192.168.88.99/24".parse().unwrap()],
+            ..of("web", "c1", 1, "eth0", true)
+        };
+        assert!(wants("192.168.88.32", of("web", "c1", 1, "eth0", false)).is_empty(), "it is there");
+        assert_eq!(
+            wants("192.168.88.32", other).len(),
+            1,
+            "it was taken off, and comes back with another address"
+        );
+        assert!(left(of("web", "c0", 1, "eth0", false)), "another container had a namespace of that number");
         assert!(left(of("web", "c1", 2, "eth0", false)), "the container has started again");
         assert!(left(of("www", "c1", 2, "eth0", false)), "and has another name");
         assert!(left(of("www", "c1", 1, "eth0", false)), "it has another name");

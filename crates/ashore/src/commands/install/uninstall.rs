@@ -111,7 +111,9 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<Option<String>, Failure> 
     let InUse { endpoints, networks } = in_use(host, socket)?;
     if !endpoints.is_empty() {
         let has = |kind: EngineKind| endpoints.iter().any(|(_, ownership)| *ownership == kind.into());
-        let engines = EngineKind::ALL.into_iter().filter(|kind| has(*kind));
+        // A runtime that uses CNI plugins is not known by name.
+        let named = |kind: &EngineKind| has(*kind) && *kind != EngineKind::Cni;
+        let engines = EngineKind::ALL.into_iter().filter(named);
         let by_engines: Vec<String> =
             engines.map(|kind| format!("a container of {kind}'s: {} rm -f NAME", kind.program())).collect();
         let by_engines =

@@ -347,10 +347,7 @@ impl Inner {
         self.make_room(spec, netns)?;
         let key = (spec.network.clone(), spec.name.clone());
         let Some(there) = self.state().endpoints.get(&key).cloned() else { return Ok(None) };
-        let same_wish =
-            spec.ips.iter().all(|ip| there.holds(*ip)) && (spec.mac.is_none() || spec.mac == there.mac);
-        let same_place = there.netns() == Some(netns) && *there.link().1 == spec.ifname;
-        if !same_place || !same_wish || there.stage != Stage::Attached {
+        if !spec.is_of_link(&there, netns) || !spec.is_met_by(&there) || there.stage != Stage::Attached {
             return Ok(None);
         }
         let observed = self.observe_these(std::slice::from_ref(netns))?;

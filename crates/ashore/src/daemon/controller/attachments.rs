@@ -44,11 +44,7 @@ impl Controller {
     }
 
     /// Takes a container off, on whatever network it is by this link. What cannot be taken off now goes later.
-    pub(super) fn take_attachment_off(
-        &self,
-        unlocked: &mut Unlocked,
-        gone: &Attachment,
-    ) -> Result<Reply, Refusal> {
+    pub(super) fn take_attachment_off(&self, unlocked: &mut Unlocked, gone: &Attachment) -> Reply {
         let its: Vec<_> = {
             let inner = self.lock(unlocked);
             let all = inner.state().attachments(gone.engine, &gone.container, &gone.ifname);
@@ -58,7 +54,7 @@ impl Controller {
     }
 
     /// Takes off what its engine no longer has.
-    pub(super) fn keep_set_up(&self, unlocked: &mut Unlocked, keep: &KeepSetUp) -> Result<Reply, Refusal> {
+    pub(super) fn keep_set_up(&self, unlocked: &mut Unlocked, keep: &KeepSetUp) -> Reply {
         let its = |endpoint: &Endpoint| {
             let container = endpoint.container.as_ref()?;
             Some((endpoint.clone(), container.id.clone()))
@@ -71,10 +67,11 @@ impl Controller {
     }
 
     /// Takes endpoints off, each with its engine's id of the container.
-    fn take_all_off(&self, unlocked: &mut Unlocked, all: Vec<(Endpoint, String)>) -> Result<Reply, Refusal> {
+    fn take_all_off(&self, unlocked: &mut Unlocked, all: Vec<(Endpoint, String)>) -> Reply {
         let mut warnings = Vec::new();
         for (endpoint, container) in all {
-            match self.detach(unlocked, &endpoint.network, &endpoint.name) {
+            let is_it = |there: &Endpoint| there.is_of(endpoint.ownership, &container);
+            match self.detach_if(unlocked, &endpoint.network, &endpoint.name, is_it) {
                 Ok(Reply::Done { warnings: more }) => warnings.extend(more),
                 Ok(_) => {}
                 Err(refusal) => {
@@ -84,7 +81,9 @@ impl Controller {
                     if let Some(there) = there.filter(|there| there.is_of(endpoint.ownership, &container)) {
                         let leaving = Container { id: container, leaves: true };
                         let leaving = Endpoint { container: Some(Box::new(leaving)), ..there };
-                        inner.record(vec![Change::PutEndpoint(leaving)])?;
+                        if let Err(unwritten) = inner.record(vec![Change::PutEndpoint(leaving)]) {
+                            tracing::error!("{unwritten}");
+                        }
                     }
                     drop(inner);
                     let _ = self.wakers.leaving.send(());
@@ -93,7 +92,7 @@ impl Controller {
             }
         }
         self.schedule_deferred();
-        Ok(Reply::Done { warnings })
+        Reply::Done { warnings }
     }
 
     /// Checks that a container has its link and its addresses. Its MAC, routes and further addresses may have been

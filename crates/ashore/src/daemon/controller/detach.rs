@@ -36,6 +36,18 @@ impl Controller {
         network: &NetworkName,
         name: &EndpointName,
     ) -> Result<Reply, Refusal> {
+        self.detach_if(unlocked, network, name, |_| true)
+    }
+
+    /// The same, if the endpoint is the one that is meant. By the time that the lock is had, the name may have another
+    /// one.
+    pub(super) fn detach_if(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &NetworkName,
+        name: &EndpointName,
+        is_meant: impl FnOnce(&Endpoint) -> bool,
+    ) -> Result<Reply, Refusal> {
         let mut inner = self.lock(unlocked);
         if !inner.state().networks.contains_key(network) {
             return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
@@ -43,6 +55,9 @@ impl Controller {
         let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
+        if !is_meant(&endpoint) {
+            return Ok(Reply::Done { warnings: Vec::new() });
+        }
         if endpoint.netns().is_none() {
             let engine = endpoint.ownership.engine().unwrap_or_default();
             let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);

@@ -9,11 +9,12 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::TearDown;
 use ashore_core::model::endpoint::{Container, Endpoint};
-use ashore_core::model::network::Network;
+use ashore_core::model::network::{EngineNetwork, Network};
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::link::Netns;
 use ashore_core::net::name::EndpointKey;
-use ashore_core::rules::attach::{AttachSpec, Caller};
+use ashore_core::rules::attach::{AttachError, AttachSpec, Caller};
 use ashore_core::rules::create::NetworkSpec;
 use ashore_kernel::{Holders, Namespace};
 
@@ -65,7 +66,7 @@ impl Controller {
             return Ok(false);
         }
         for endpoint in on_it {
-            self.detach(unlocked, &endpoint.network, &endpoint.name)?;
+            self.detach_if(unlocked, &endpoint.network, &endpoint.name, Endpoint::leaves)?;
         }
         self.remove_network(unlocked, &network.name)?;
         Ok(true)
@@ -100,8 +101,12 @@ impl Controller {
         let Some(network) = there else {
             return Ok(self.make_network(unlocked, spec, &[])?.0);
         };
-        let subnets = NetworkSpec { subnets: spec.subnets.clone(), ..NetworkSpec::named(spec.name.clone()) };
-        network.has_all_of(&subnets).map_err(|error| refusal::network(&error))?;
+        let is_its = |own: &EngineNetwork| spec.engine.as_ref().is_some_and(|engine| engine.id == own.id);
+        if !network.engine.as_ref().is_some_and(is_its) {
+            // Podman adds a router of its own where none is known.
+            let asked = NetworkSpec { gateways: Vec::new(), ..spec.clone() };
+            network.has_all_of(&asked).map_err(|error| refusal::network(&error))?;
+        }
         Ok(network)
     }
 
@@ -112,7 +117,7 @@ impl Controller {
             let mut inner = self.lock(unlocked);
             let netns = inner.kernel.identify(&namespace);
             let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;
-            inner.stays(attach, &netns)?;
+            inner.stays(attach, caller, &netns)?;
             let state = inner.state();
             (
                 state.left_by(attach, caller, &netns).cloned().collect(),
@@ -122,8 +127,12 @@ impl Controller {
         if let Some(rival) = rival.filter(|rival| is_abandoned(unlocked, rival)) {
             left.push(rival);
         }
+        // What stays does not go at the time that an earlier teardown has set.
+        let _ = self.wakers.leaving.send(());
         for endpoint in left {
-            self.detach(unlocked, &endpoint.network, &endpoint.name)?;
+            let is_it =
+                |there: &Endpoint| there.netns() == endpoint.netns() && there.container == endpoint.container;
+            self.detach_if(unlocked, &endpoint.network, &endpoint.name, is_it)?;
         }
         Ok(())
     }
@@ -166,7 +175,7 @@ impl Controller {
                 if !self.copies.state().endpoints.get(&key).is_some_and(Endpoint::leaves) {
                     continue;
                 }
-                if let Err(refusal) = self.detach(unlocked, &key.0, &key.1) {
+                if let Err(refusal) = self.detach_if(unlocked, &key.0, &key.1, Endpoint::leaves) {
                     tracing::warn!(network = %key.0, name = %key.1, "{refusal}; it is tried again");
                 }
                 leaving.insert(key, Instant::now() + AGAIN);
@@ -188,18 +197,25 @@ impl Controller {
 }
 
 impl Inner {
-    /// Keeps what a set-up asks for and its container still has, although its engine took it off a moment ago.
-    fn stays(&mut self, attach: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
+    /// Keeps what a set-up asks for and its container still has, although its engine took it off a moment ago. Refuses
+    /// a set-up whose link is another's.
+    fn stays(&mut self, attach: &AttachSpec, caller: &Caller, netns: &Netns) -> Result<(), Refusal> {
         let key = (attach.network.clone(), attach.name.clone());
         let Some(there) = self.state().endpoints.get(&key) else { return Ok(()) };
-        let is_same = there.netns() == Some(netns) && *there.link().1 == attach.ifname;
-        match &there.container {
-            Some(container) if is_same && container.leaves => {
-                let stays = marked(there, &container.id.clone(), false);
-                self.record(vec![Change::PutEndpoint(stays)])
-            }
-            _ => Ok(()),
+        if !attach.is_of_link(there, netns) {
+            return Ok(());
         }
+        if !there.is_of(caller.engine.into(), &caller.container) && caller.engine != EngineKind::Podman {
+            return Err(refusal::attach(&AttachError::IfnameTaken {
+                netns: attach.netns.clone(),
+                ifname: attach.ifname.clone(),
+            }));
+        }
+        if there.leaves() && attach.is_met_by(there) {
+            let stays = marked(there, &caller.container, false);
+            self.record(vec![Change::PutEndpoint(stays)])?;
+        }
+        Ok(())
     }
 }
 

@@ -61,12 +61,14 @@ fn everywhere(gateway: &IpAddr) -> &'static str {
 /// The name servers and search domains of the lease and of advertisements.
 fn name_servers(endpoint: &EndpointReport) -> Map<String, Value> {
     let lease = endpoint.lease.as_ref().map(|record| &record.lease);
-    let learned = endpoint.learned.as_ref().map(|learned| &learned.dns);
+    let told = endpoint.lease6.iter().map(|record| &record.lease.dns);
+    let told: Vec<_> = told.chain(endpoint.learned.iter().map(|learned| &learned.dns)).collect();
     let leased = lease.into_iter().flat_map(|lease| lease.dns.iter().map(|ip| IpAddr::from(*ip)));
-    let learned_servers = learned.into_iter().flat_map(|dns| dns.servers.iter().map(|ip| IpAddr::from(*ip)));
-    let servers: Vec<IpAddr> = leased.chain(learned_servers).collect();
+    // A link-local server has a zone in the container, for which CNI has no place.
+    let v6 = told.iter().flat_map(|dns| &dns.servers).filter(|ip| !ip.is_unicast_link_local());
+    let servers: Vec<IpAddr> = leased.chain(v6.map(|ip| IpAddr::from(*ip))).collect();
     let domains = lease.into_iter().flat_map(|lease| &lease.search);
-    let domains = domains.chain(learned.into_iter().flat_map(|dns| &dns.search));
+    let domains = domains.chain(told.iter().flat_map(|dns| &dns.search));
     let mut search: Vec<String> = Vec::new();
     for domain in domains.map(ToString::to_string) {
         if !search.contains(&domain) {

@@ -61,12 +61,9 @@ impl Attachment {
             )));
         }
         // Through Podman's Docker API an address comes twice.
-        let mut ips: Vec<IpAddr> = Vec::new();
-        for ip in self.network_options.static_ips.iter().flatten() {
-            if !ips.contains(ip) {
-                ips.push(*ip);
-            }
-        }
+        let mut ips: Vec<IpAddr> = self.network_options.static_ips.iter().flatten().copied().collect();
+        ips.sort_unstable();
+        ips.dedup();
         let mac = self.network_options.static_mac.as_deref().filter(|mac| !mac.is_empty());
         let mac = mac.map(|mac| mac.parse().map_err(|error| Failed(format!("the MAC {mac}: {error}"))));
         let no_route = match self.option("no_default_route") {

@@ -1,6 +1,6 @@
 //! A network as Podman describes it to `create`, and in each `setup` again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_core::model::lease::{Addressing, LeaseOptions};
@@ -103,7 +103,7 @@ impl Described {
     /// The options and the labels that stand for options. Podman takes `-o a=1,b=2` for one option, and so does a
     /// quadlet with two of them in one line.
     fn options(&self) -> Vec<(String, String)> {
-        let known: Vec<&str> = option::of_podman().chain(OF_CONTAINERS).collect();
+        let known: BTreeSet<&str> = option::of_podman().chain(OF_CONTAINERS).collect();
         let given = self.read.options.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
         let labels = self.read.labels.iter().flatten();
         let labels = labels.filter_map(|(key, value)| Some((key.strip_prefix(LABEL)?, value.as_str())));
@@ -116,7 +116,8 @@ impl Described {
                 if let Some((key, value)) = other {
                     options.push((key.to_owned(), value.to_owned()));
                 } else if let Some((_, value)) = options.last_mut() {
-                    *value = format!("{value},{part}");
+                    value.push(',');
+                    value.push_str(part);
                 }
             }
         }
