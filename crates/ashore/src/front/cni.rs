@@ -27,6 +27,7 @@ use crate::client::{UNPRIVILEGED, exit_code_of};
 
 mod config;
 mod container;
+mod nothing;
 mod options;
 mod result;
 mod status;

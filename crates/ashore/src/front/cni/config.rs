@@ -5,6 +5,7 @@ use ashore_core::rules::create::NetworkSpec;
 use serde_json::{Map, Value, json};
 
 use super::container::{Arguments, Wishes};
+use super::nothing::is_nothing;
 use super::options::Options;
 use super::{Failed, code};
 use crate::front::given::nearest;
@@ -285,16 +286,4 @@ fn decoded(stdin: &[u8]) -> Result<Map<String, Value>, Failed> {
 pub(super) fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-}
-
-/// Whether a value is what the key has if it is left out.
-pub(super) fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) => false,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(all) => all.is_empty(),
-        Value::Object(all) => all.values().all(is_nothing),
-    }
 }

@@ -8,7 +8,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::config::is_nothing;
+use super::nothing::is_nothing;
 use super::{Failed, code};
 use crate::front::given::nearest;
 

@@ -13,7 +13,7 @@ use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Servers;
 use serde_json::{Map, Value};
 
-use super::config::is_nothing;
+use super::nothing::is_nothing;
 use super::{Failed, code};
 use crate::front::given::nearest;
 
