@@ -46,6 +46,8 @@ const CAP_SYS_PTRACE: u32 = 19;
 pub struct Holders {
     /// Paths that open a namespace, by its inode number, the most durable first.
     paths: BTreeMap<u64, BTreeSet<(Kind, PathBuf)>>,
+    /// The inode numbers of the namespaces that processes are in.
+    inhabited: BTreeSet<u64>,
     /// The first thing that could not be inspected.
     unseen: Option<String>,
     /// Whether there may be processes that `/proc` does not show.
@@ -99,8 +101,7 @@ impl Holders {
 
     /// Whether a process is in a namespace. `None` if not all processes could be looked at.
     pub fn has_process_in(&self, netns: &Netns) -> Option<bool> {
-        let mut holders = self.paths.get(&netns.ino).into_iter().flatten();
-        let is_in = holders.any(|(kind, _)| matches!(kind, Kind::Process | Kind::Thread));
+        let is_in = self.inhabited.contains(&netns.ino);
         (is_in || self.unseen.is_none() && !self.hidden).then_some(is_in)
     }
 
@@ -319,6 +320,9 @@ impl Look {
     /// Records a path, if it opens a namespace.
     fn found(&mut self, number: Option<u64>, kind: Kind, path: PathBuf) {
         if let Some(ino) = number {
+            if matches!(kind, Kind::Process | Kind::Thread) {
+                self.holders.inhabited.insert(ino);
+            }
             let paths = self.holders.paths.entry(ino).or_default();
             paths.insert((kind, path));
             if paths.len() > MOST_PATHS {

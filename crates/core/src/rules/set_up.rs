@@ -44,7 +44,8 @@ impl State {
             if is_same_link && there.name == attach.name {
                 // It is what is asked for, or another address is asked for than it had when it was taken off, or the
                 // namespace has the number of one that has ended.
-                let is_others = caller.engine == EngineKind::Podman && !is_its;
+                let is_podmans = there.ownership == EngineKind::Podman.into();
+                let is_others = caller.engine == EngineKind::Podman && is_podmans && !is_its;
                 return is_others || there.leaves() && !attach.is_met_by(there);
             }
             is_its && (!is_here || is_same_link) || there.name == attach.name && there.leaves()
@@ -112,6 +113,9 @@ mod tests {
             "it was taken off, and comes back with another address"
         );
         assert!(left(of("web", "c0", 1, "eth0", false)), "another container had a namespace of that number");
+        let typed =
+            Endpoint { ownership: Ownership::Cli, container: None, ..of("web", "", 1, "eth0", false) };
+        assert!(!left(typed), "the user of the command line has the link");
         assert!(left(of("web", "c1", 2, "eth0", false)), "the container has started again");
         assert!(left(of("www", "c1", 2, "eth0", false)), "and has another name");
         assert!(left(of("www", "c1", 1, "eth0", false)), "it has another name");

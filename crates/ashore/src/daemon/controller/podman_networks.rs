@@ -42,7 +42,10 @@ impl Controller {
             } else if engine.of.as_deref() == Some(&*files.to_string_lossy()) {
                 lacking.insert(network.name.clone());
                 let since = *gone.entry(network.name.clone()).or_insert_with(Instant::now);
-                if since.elapsed() >= GRACE && state.endpoints_on(&network.name).next().is_none() {
+                // It may have been made anew under its name.
+                let is_still = self.copies.state().networks.get(&network.name) == Some(&network);
+                if since.elapsed() >= GRACE && is_still && state.endpoints_on(&network.name).next().is_none()
+                {
                     tracing::info!(network = network.label(), "Podman has removed it");
                     if let Err(refusal) = self.remove_network(unlocked, &network.name) {
                         tracing::info!(network = network.label(), "{refusal}");

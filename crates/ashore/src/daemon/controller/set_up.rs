@@ -26,6 +26,8 @@ use crate::unlocked::Unlocked;
 /// How long the link of a container stays that its engine has taken off. An engine that reloads its networks takes
 /// a container off them and sets it up again at once: its address, MAC and open connections last.
 const LEAVES_AFTER: Duration = Duration::from_secs(1);
+/// How long Podman takes from a set-up to the container's first process. It takes a fraction of a second.
+const STARTS_WITHIN: Duration = Duration::from_secs(3);
 /// When to try again what failed.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -205,13 +207,16 @@ impl Inner {
         if !attach.is_of_link(there, netns) {
             return Ok(());
         }
-        if !there.is_of(caller.engine.into(), &caller.container) && caller.engine != EngineKind::Podman {
+        let is_its = there.is_of(caller.engine.into(), &caller.container);
+        // A container of Podman's that had the number of this namespace has ended.
+        let is_earlier = caller.engine == EngineKind::Podman && there.ownership == caller.engine.into();
+        if !is_its && !is_earlier {
             return Err(refusal::attach(&AttachError::IfnameTaken {
                 netns: attach.netns.clone(),
                 ifname: attach.ifname.clone(),
             }));
         }
-        if there.leaves() && attach.is_met_by(there) {
+        if is_its && there.leaves() && attach.is_met_by(there) {
             let stays = marked(there, &caller.container, false);
             self.record(vec![Change::PutEndpoint(stays)])?;
         }
@@ -220,9 +225,18 @@ impl Inner {
 }
 
 /// Whether no process is in the namespace of an engine's container. An engine that was killed leaves the namespace of
-/// the container that it was starting, and forgets to take it off.
-fn is_abandoned(_: &Unlocked, endpoint: &Endpoint) -> bool {
-    endpoint.netns().is_some_and(|netns| Holders::look().has_process_in(netns) == Some(false))
+/// the container that it was starting, and forgets to take it off. A container that was just set up has no process
+/// yet either, so this looks for a while.
+fn is_abandoned(unlocked: &Unlocked, endpoint: &Endpoint) -> bool {
+    let Some(netns) = endpoint.netns() else { return false };
+    let end = Instant::now() + STARTS_WITHIN;
+    while Holders::look().has_process_in(netns) == Some(false) {
+        if Instant::now() >= end {
+            return true;
+        }
+        unlocked.sleep(Duration::from_millis(100));
+    }
+    false
 }
 
 pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
