@@ -50,9 +50,9 @@ impl<'a> Containerd<'a> {
         if made.code != Some(0) {
             return Err(io::Error::other(format!("containerd's places: {}", made.stderr)).into());
         }
-        make_box(engines, directory)?;
         let own = directory.join("containerd");
         fs::create_dir_all(&own)?;
+        make_box(engines, &own)?;
         fs::write(own.join("config.toml"), CONFIG)?;
         let log = fs::File::create(own.join("log"))?;
         let mut command = world.command_on(machine, "containerd")?;
@@ -94,7 +94,7 @@ impl<'a> Containerd<'a> {
 
     /// Runs a container of a busybox: `ctr run` with options, the container's name, and its command.
     pub fn run_box(&self, options: &[&str], name: &str, command: &[&str]) -> Result<Ran, WorldError> {
-        let root = self.directory.join("box").display().to_string();
+        let root = self.directory.join("containerd/box").display().to_string();
         let begin = ["run", "--cni", "--runc-binary", "runc", "--rootfs"];
         self.run(&[&begin, options, &[&root, name], command].concat())
     }

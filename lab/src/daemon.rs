@@ -37,6 +37,8 @@ pub enum Beside<'a> {
     SilentEngine(&'a Docker),
     /// Podman. The daemon reads where Podman keeps its networks.
     Podman(&'a Podman),
+    /// Both engines.
+    Both(&'a Docker, &'a Podman),
 }
 
 impl Daemon {
@@ -63,9 +65,12 @@ impl Daemon {
                 (Some(engine), Some(engine.socket()))
             }
             Beside::Podman(podman) => {
-                command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
-                command.args(["--reconcile", "1"]);
+                beside_podman(&mut command, podman);
                 (None, None)
+            }
+            Beside::Both(engine, podman) => {
+                beside_podman(&mut command, podman);
+                (Some(engine), Some(engine.socket()))
             }
             Beside::SilentEngine(engine) => (Some(engine), Some(directory.join("nobody.sock"))),
         };
@@ -186,6 +191,12 @@ impl Daemon {
 fn in_directory(command: &mut Command, directory: &Path) {
     command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
     command.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
+}
+
+/// Adds the arguments of a daemon that reads where a Podman keeps its networks, and does so often.
+fn beside_podman(command: &mut Command, podman: &Podman) {
+    command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
+    command.args(["--reconcile", "1"]);
 }
 
 impl Drop for Daemon {

@@ -6,9 +6,6 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ashore_core::net::kind::MacvlanMode;
-use ashore_core::net::link::{LinkSpec, LinkType, Place};
-use ashore_core::net::step::Step;
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::conflict::announcement;
@@ -276,24 +273,11 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
     is_defended(&home.router, at, mac, &home.laptop);
 }
 
-/// A macvlan on the NAS's own NIC, created by hand, with an address.
-fn made_by_hand(home: &Home, address: &str) -> Machine {
-    let plain = home.world.container("plain").unwrap();
-    let name = |text: &str| text.parse().unwrap();
-    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
-    let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
-    let place = Place::Netns(plain.namespace().identity());
-    home.nas.apply(&[Step::AddLink { place, link }]).unwrap();
-    plain.add_address("eth0", address.parse().unwrap()).unwrap();
-    plain.set_up("eth0", true).unwrap();
-    plain
-}
-
 #[test]
 fn the_address_of_a_sibling_that_somebody_else_made_is_not_handed_out() {
     let home = Home::new();
     home.create_lan();
-    let plain = made_by_hand(&home, "192.168.88.192/24");
+    let plain = sibling_made_by_hand(&home, "192.168.88.192/24");
     let (_containers, at) = attach_all(&home, "lan", &["web"]);
     assert_eq!(at, [ip("192.168.88.193")]);
     refused(&home, "lan", "--ip 192.168.88.192");
@@ -305,7 +289,7 @@ fn the_address_of_a_sibling_that_somebody_else_made_is_not_handed_out() {
 fn an_attach_that_is_refused_takes_its_shim_along() {
     let home = Home::new();
     home.create_lan();
-    let _plain = made_by_hand(&home, "192.168.88.200/24");
+    let _plain = sibling_made_by_hand(&home, "192.168.88.200/24");
     refused(&home, "lan", "--ip 192.168.88.200");
     assert!(home.made_links().is_empty(), "{:?}", home.made_links());
 }

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::trouble::{Code, Trouble};
+use ashore_core::net::kind::MacvlanMode;
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::Step;
 use ashore_kernel::{InNamespace, Namespace};
@@ -300,6 +301,19 @@ impl Watched {
             assert!(counted.lost <= most, "{counted:?}");
         }
     }
+}
+
+/// A macvlan on the NAS's own NIC, created by hand, with an address.
+pub fn sibling_made_by_hand(home: &Home, address: &str) -> Machine {
+    let plain = home.world.container("plain").unwrap();
+    let name = |text: &str| text.parse().unwrap();
+    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
+    let place = Place::Netns(plain.namespace().identity());
+    home.nas.apply(&[Step::AddLink { place, link }]).unwrap();
+    plain.add_address("eth0", address.parse().unwrap()).unwrap();
+    plain.set_up("eth0", true).unwrap();
+    plain
 }
 
 /// The addresses in an endpoint's report, without their prefix lengths.
