@@ -2,9 +2,7 @@
 //! lists its containers.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
-use std::os::unix::net::UnixStream;
 
 use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
 use ashore_core::api::refusal::Refusal;
@@ -73,20 +71,7 @@ impl<'a> Engine<'a> {
     }
 
     pub fn ask(&self, stage: EngineCall) -> Result<Reply, Refusal> {
-        self.ask_for(&Request::EngineCall(stage))
-    }
-
-    fn ask_for(&self, request: &Request) -> Result<Reply, Refusal> {
-        let mut stream = UnixStream::connect(self.home.daemon().socket()).unwrap();
-        let mut line = serde_json::to_vec(request).unwrap();
-        line.push(b'\n');
-        stream.write_all(&line).unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        match serde_json::from_str(&answer).unwrap() {
-            Reply::Refused(refusal) => Err(refusal),
-            reply => Ok(reply),
-        }
+        self.home.ask(&Request::EngineCall(stage))
     }
 
     /// Starts a container in a new sandbox, or connects it again in the sandbox of an earlier start. `told`
@@ -240,7 +225,7 @@ impl<'a> Engine<'a> {
         containers: Vec<ListedContainer>,
     ) -> Vec<Vec<WrongIdentity>> {
         let inventory = Inventory { kind: self.kind, engine: self.id.into(), networks, containers };
-        match self.ask_for(&Request::TakeInventory(inventory)).unwrap() {
+        match self.home.ask(&Request::TakeInventory(inventory)).unwrap() {
             Reply::Inventoried { wrong_identities, .. } => wrong_identities,
             other => panic!("{other:?}"),
         }

@@ -28,13 +28,18 @@ pub mod voice;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ashore_core::api::envelope::{Envelope, Head, PROTOCOL};
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
 use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::net::kind::MacvlanMode;
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
@@ -149,11 +154,28 @@ impl Home {
         serde_json::from_str(&json).unwrap()
     }
 
+    /// Sends the daemon a request, as its command line would: a test that polls does not start a program each time.
+    pub fn ask(&self, request: &Request) -> Result<Reply, Refusal> {
+        let mut stream = UnixStream::connect(self.daemon().socket()).unwrap();
+        let head = Head { protocol: PROTOCOL, version: "test".to_owned() };
+        let mut line = serde_json::to_vec(&Envelope::new(head, request)).unwrap();
+        line.push(b'\n');
+        stream.write_all(&line).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        match serde_json::from_str::<Envelope<Reply>>(&answer).unwrap().body {
+            Reply::Refused(refusal) => Err(refusal),
+            reply => Ok(reply),
+        }
+    }
+
     /// The status, once no request is being carried out.
     pub fn status(&self) -> serde_json::Value {
         let mut status = serde_json::Value::Null;
         eventually("the daemon is at rest", || {
-            status = serde_json::from_str(&self.ok("status --json")).unwrap();
+            let told = self.ask(&Request::Status);
+            let Ok(Reply::Status(told)) = told else { panic!("{told:?}") };
+            status = serde_json::to_value(told).unwrap();
             !status["troubles"].to_string().contains("requests are being carried out right now")
         });
         status
