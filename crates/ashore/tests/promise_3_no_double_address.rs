@@ -14,7 +14,8 @@ use home::scripted::{Question, Reply, Scripted};
 use home::untouched::{is_untouched, untouched};
 use home::voice::{Answering, Voice};
 use home::{
-    HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, takes, type_on,
+    HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, sibling_made_by_hand,
+    takes, type_on,
 };
 
 fn create(home: &Home, name: &str, options: &str) {
