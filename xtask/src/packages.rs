@@ -79,6 +79,9 @@ const TREES: [(&str, &[&str]); 3] = [
             "passt",
             "slirp4netns",
             "uidmap",
+            // Containers without an engine.
+            "lxc",
+            "systemd-container",
         ],
     ),
     (

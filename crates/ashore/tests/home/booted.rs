@@ -175,3 +175,11 @@ pub fn on_every_podman(test: &str, run: impl Fn(&mut Booted)) {
         Err(why) => cannot_run(test, &why),
     }
 }
+
+/// Runs a test on a NAS with the LXC and the systemd-nspawn of Debian 13.
+pub fn with_lxc_and_nspawn(test: &str, run: impl Fn(&mut Booted)) {
+    match Engines::find() {
+        Ok(engines) => run(&mut Booted::with_podman(&engines, "trixie")),
+        Err(why) => cannot_run(test, &why),
+    }
+}
