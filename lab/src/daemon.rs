@@ -17,6 +17,9 @@ use crate::world::{Machine, WorldError};
 /// How long a daemon may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the Podman of users other than root finds the daemon.
+const USERS: &str = "/var/lib/ashore-plug/sock";
+
 /// A running daemon. Dropping it kills the daemon. Its directory stays.
 pub struct Daemon {
     child: Child,
@@ -35,8 +38,10 @@ pub enum Beside<'a> {
     TimedEngine(&'a Docker),
     /// A container engine whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
-    /// Podman. The daemon reads where Podman keeps its networks.
+    /// Podman. The daemon reads where Podman keeps its networks, and has a socket for users other than root.
     Podman(&'a Podman),
+    /// Users other than root, who call at this socket.
+    Users(&'a Path),
 }
 
 impl Daemon {
@@ -64,7 +69,11 @@ impl Daemon {
             }
             Beside::Podman(podman) => {
                 command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
-                command.args(["--reconcile", "1"]);
+                command.args(["--reconcile", "1", "--users-socket"]).arg(podman.at(USERS));
+                (None, None)
+            }
+            Beside::Users(socket) => {
+                command.arg("--users-socket").arg(socket);
                 (None, None)
             }
             Beside::SilentEngine(engine) => (Some(engine), Some(directory.join("nobody.sock"))),

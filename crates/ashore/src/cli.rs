@@ -2,12 +2,12 @@
 //! that the manual covers it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Fallback, Release};
 use ashore_core::net::kind::LinkKind;
-use ashore_core::net::name::{EndpointName, IfName, NetworkName, PortName};
+use ashore_core::net::name::{EndpointName, IfName, NameError, NetworkName, PortName};
 use ashore_core::net::range::{Range, parse_subnet};
 use ashore_core::net::vlan::VlanId;
 use ashore_routers::{Policy, System};
@@ -16,6 +16,7 @@ use ashore_wire::conflict::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use nix::unistd::{Group, User};
 
 use crate::client::ClientArgs;
 
@@ -147,6 +148,7 @@ pub(crate) struct BridgeConfirmArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// Name of the endpoint
+    #[arg(value_parser = parse_endpoint)]
     pub(crate) name: EndpointName,
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
@@ -193,6 +195,8 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Allow users other than root to put containers of their own on a network, by rootless Podman
+    Allow(NetworkAllowArgs),
     /// Remove a network that has no endpoints
     Rm {
         /// Name of the network
@@ -200,6 +204,24 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// `ashore network allow`.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkAllowArgs {
+    /// Name of the network
+    pub(crate) network: NetworkName,
+    /// User to allow, by name or id; repeat for more
+    #[arg(long = "user", value_name = "USER", value_parser = parse_user, required_unless_present = "groups")]
+    pub(crate) users: Vec<u32>,
+    /// Group whose members to allow, by name or id; repeat for more
+    #[arg(long = "group", value_name = "GROUP", value_parser = parse_group)]
+    pub(crate) groups: Vec<u32>,
+    /// Allow them no longer; their containers that are there stay until they stop
+    #[arg(long)]
+    pub(crate) no_longer: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 /// How addresses are leased.
@@ -278,6 +300,13 @@ pub(crate) struct NetworkCreateArgs {
     pub(crate) bc_queue_len: Option<u32>,
     #[command(flatten)]
     pub(crate) port: PortArgs,
+    /// Let this user, by name or id, put containers of his own on the network, by rootless Podman; repeat for
+    /// more
+    #[arg(long = "allow-user", value_name = "USER", value_parser = parse_user)]
+    pub(crate) users: Vec<u32>,
+    /// Let the members of this group, by name or id, do the same; repeat for more
+    #[arg(long = "allow-group", value_name = "GROUP", value_parser = parse_group)]
+    pub(crate) groups: Vec<u32>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -340,6 +369,7 @@ pub(crate) struct DetachArgs {
     /// Name of the network
     pub(crate) network: NetworkName,
     /// Name of the endpoint
+    #[arg(value_parser = parse_endpoint)]
     pub(crate) name: EndpointName,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
@@ -536,6 +566,10 @@ pub(crate) struct DaemonArgs {
     /// Socket of the Docker plugin; its file name is the driver's name
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/ashore.sock")]
     pub(crate) docker_plugin: PathBuf,
+    /// Socket at which `ashore-plug` calls for users other than root; outside /run, which rootless Podman hides
+    /// [default: /var/lib/ashore-plug/sock with the default --run, otherwise none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) users_socket: Option<PathBuf>,
     /// Socket of Docker's API
     #[arg(long, value_name = "URL", default_value = "unix:///run/docker.sock", value_parser = parse_unix_url)]
     pub(crate) docker_host: PathBuf,
@@ -550,6 +584,15 @@ pub(crate) struct DaemonArgs {
     pub(crate) reconcile: u64,
 }
 
+impl DaemonArgs {
+    /// The socket for users other than root. A daemon with a run directory of its own is not the host's, whose socket
+    /// is where every `ashore-plug` looks.
+    pub(crate) fn users_socket(&self) -> Option<PathBuf> {
+        let is_hosts = self.run == Path::new("/run/ashore");
+        self.users_socket.clone().or_else(|| is_hosts.then(|| "/var/lib/ashore-plug/sock".into()))
+    }
+}
+
 pub(crate) fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
     let (name, ip) = text.split_once('=').ok_or("write it as NAME=IP, such as host=192.168.88.222")?;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
@@ -557,6 +600,36 @@ pub(crate) fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
     }
     let ip = ip.parse().map_err(|_| format!("`{ip}` is not an IP address"))?;
     Ok((name.to_owned(), ip))
+}
+
+/// Parses the name or the id of a user other than root.
+fn parse_user(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(uid) => Ok(uid),
+        Err(_) => match User::from_name(text) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            Ok(None) => Err(format!("there is no user `{text}`")),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+    .and_then(|uid| if uid == 0 { Err("root may always".into()) } else { Ok(uid) })
+}
+
+/// Parses the name or the id of a group.
+fn parse_group(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(gid) => Ok(gid),
+        Err(_) => match Group::from_name(text) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            Ok(None) => Err(format!("there is no group `{text}`")),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
+/// Parses the name of an endpoint that is there. It may be that of a user's container, `UID/NAME`.
+fn parse_endpoint(text: &str) -> Result<EndpointName, NameError> {
+    text.to_owned().try_into()
 }
 
 fn parse_unix_url(text: &str) -> Result<PathBuf, String> {

@@ -139,10 +139,12 @@ mkdir -p ROOT/etc/systemd/system
 cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
 cat > ROOT/etc/systemd/system/ashore-plug.socket
+cat > ROOT/etc/systemd/system/ashore-users.socket
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 ln -s /etc/systemd/system/ashore-plug.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+ln -s /etc/systemd/system/ashore-users.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
 ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
@@ -150,11 +152,13 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     assert_eq!(tree.run("install"), (installed.to_owned(), 0));
     let files = [
         "etc/systemd/system/ashore-plug.socket",
+        "etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/ashore-read.socket",
         "etc/systemd/system/ashore.service",
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
         "etc/systemd/system/sockets.target.wants/ashore-plug.socket -> /etc/systemd/system/ashore-plug.socket",
+        "etc/systemd/system/sockets.target.wants/ashore-users.socket -> /etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/sockets.target.wants/ashore.socket -> /etc/systemd/system/ashore.socket",
         SYSTEMD,
         "usr/local/bin/ashore",
@@ -175,7 +179,9 @@ rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
@@ -230,7 +236,9 @@ rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug
