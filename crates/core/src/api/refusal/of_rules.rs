@@ -377,7 +377,8 @@ mod tests {
             let code = serde_json::to_value(code).unwrap();
             writeln!(spelled, "{}: {message}", code.as_str().unwrap()).unwrap();
             let Some(remedy) = remedy else { continue };
-            let [typed, docker, compose, podman, cni, rootless] = Front::ALL.map(|front| remedy.spelled(front));
+            let [typed, docker, compose, podman, cni, rootless] =
+                Front::ALL.map(|front| remedy.spelled(front));
             if [&docker, &compose, &podman, &cni].iter().all(|other| **other == typed) {
                 writeln!(spelled, "    {typed}").unwrap();
             } else {
