@@ -7,18 +7,21 @@ use std::path::{Path, PathBuf};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Fallback, Release};
 use ashore_core::net::kind::LinkKind;
-use ashore_core::net::name::{EndpointName, IfName, NameError, NetworkName, PortName};
+use ashore_core::net::name::{EndpointName, IfName, NetworkName, PortName};
 use ashore_core::net::range::{Range, parse_subnet};
 use ashore_core::net::vlan::VlanId;
 use ashore_routers::{Policy, System};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use nix::unistd::{Group, User};
 
 use crate::client::ClientArgs;
+
+mod parse;
+
+pub(crate) use parse::{parse_aux, parse_yes_no};
+use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
 
 /// The directory of programs that the administrator installs.
 pub(crate) const BIN_DIR: &str = "/usr/local/bin";
@@ -486,19 +489,6 @@ pub(crate) enum Wanted {
     For(System),
 }
 
-/// Returns a parser that suggests the nearest valid name for a misspelt one.
-fn system_parser() -> impl TypedValueParser<Value = Wanted> {
-    let names = System::ALL.map(System::name).into_iter().chain(["list"]);
-    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
-        "list" => Ok(Wanted::List),
-        name => name.parse().map(Wanted::For),
-    })
-}
-
-fn policy_parser() -> impl TypedValueParser<Value = Policy> {
-    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| name.parse::<Policy>())
-}
-
 /// The `ashore bridge` commands that can be planned.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanBridgeCommand {
@@ -593,60 +583,6 @@ impl DaemonArgs {
     }
 }
 
-pub(crate) fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
-    let (name, ip) = text.split_once('=').ok_or("write it as NAME=IP, such as host=192.168.88.222")?;
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return Err(format!("`{name}` is not a valid name: use letters, digits, `-`, `_` and `.`"));
-    }
-    let ip = ip.parse().map_err(|_| format!("`{ip}` is not an IP address"))?;
-    Ok((name.to_owned(), ip))
-}
-
-/// Parses the name or the id of a user other than root.
-fn parse_user(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(uid) => Ok(uid),
-        Err(_) => match User::from_name(text) {
-            Ok(Some(user)) => Ok(user.uid.as_raw()),
-            Ok(None) => Err(format!("there is no user `{text}`")),
-            Err(error) => Err(error.to_string()),
-        },
-    }
-    .and_then(|uid| if uid == 0 { Err("root may always".into()) } else { Ok(uid) })
-}
-
-/// Parses the name or the id of a group.
-fn parse_group(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(gid) => Ok(gid),
-        Err(_) => match Group::from_name(text) {
-            Ok(Some(group)) => Ok(group.gid.as_raw()),
-            Ok(None) => Err(format!("there is no group `{text}`")),
-            Err(error) => Err(error.to_string()),
-        },
-    }
-}
-
-/// Parses the name of an endpoint that is there. It may be that of a user's container, `UID/NAME`.
-fn parse_endpoint(text: &str) -> Result<EndpointName, NameError> {
-    text.to_owned().try_into()
-}
-
-fn parse_unix_url(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        _ => Err("only a Unix socket is supported, such as unix:///run/docker.sock".into()),
-    }
-}
-
-pub(crate) fn parse_yes_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" | "true" | "on" => Ok(true),
-        "no" | "false" | "off" => Ok(false),
-        _ => Err("must be yes or no".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -655,13 +591,5 @@ mod tests {
     fn the_definition_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn aux_addresses_name_what_is_wrong_with_them() {
-        assert_eq!(parse_aux("host=192.168.88.222").unwrap().0, "host");
-        assert!(parse_aux("host").unwrap_err().contains("NAME=IP"));
-        assert!(parse_aux("host=abc").unwrap_err().contains("`abc`"));
-        assert!(parse_aux("=10.0.0.1").is_err());
     }
 }

@@ -152,8 +152,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     assert_eq!(tree.run("install"), (installed.to_owned(), 0));
     let files = [
         "etc/systemd/system/ashore-plug.socket",
-        "etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/ashore-read.socket",
+        "etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/ashore.service",
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
@@ -167,8 +167,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     ];
     assert_eq!(tree.files(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[2])), (0o755, 0o644));
-    assert!(tree.read(files[2]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[3])), (0o755, 0o644));
+    assert!(tree.read(files[3]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -179,8 +179,8 @@ rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
-rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
@@ -236,8 +236,8 @@ rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
-rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore

@@ -176,6 +176,7 @@ mod tests {
     use crate::model::endpoint::Endpoint;
     use crate::model::identity::{Identity, Seed};
     use crate::model::ownership::EngineKind;
+    use crate::rules::addresses_in_use::AddressesInUse;
     use crate::rules::attach::Caller;
     use crate::rules::create::NetworkSpec;
 
@@ -253,6 +254,29 @@ mod tests {
         assert!(state.allowed_network(&user(1000), &lan).is_ok() && state.allows_anything(&user(1000)));
         assert!(state.allowed_network(&user(1001), &lan).is_err() && !state.allows_anything(&user(1001)));
         assert!(state.allowed_network(&user(1000), &"dmz".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_user_gets_no_address_that_a_name_of_others_keeps() {
+        let mut state = state();
+        for last in 34..47 {
+            put(&mut state, &format!("c{last}"), last);
+        }
+        put(&mut state, "1000/c47", 47);
+        put(&mut state, "1000/c32", 32);
+        let all: Vec<_> = state.endpoints.keys().cloned().collect();
+        all.into_iter().for_each(|key| state.apply(Change::DelEndpoint(key)));
+        let network = state.networks.values().next().unwrap();
+        let (host, heard, answered, held) = Default::default();
+        let known = AddressesInUse { host: &host, heard: &heard, answered: &answered, held: &held };
+        let gets = |name: &str| -> Vec<String> {
+            let name = EndpointName::try_from(name.to_owned()).unwrap();
+            let all = state.candidates(network, &network.subnets[0], Some(&name), &known);
+            all.map(|ip| ip.to_string()).collect()
+        };
+        assert_eq!(gets("1000/web"), ["192.168.88.47", "192.168.88.32"], "his own names have released them");
+        assert!(gets("1001/web").is_empty());
+        assert_eq!(gets("other").len(), 16);
     }
 
     #[test]
