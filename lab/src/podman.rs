@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use crate::docker::{import_box, only_child};
 use crate::engines::Engines;
 use crate::ran::Ran;
+use crate::rootless::Rootless;
 use crate::world::{Machine, WorldError};
 
 /// Podman's world. Dropping it kills all its containers.
@@ -110,9 +111,9 @@ impl Podman {
         format!("/proc/{}/root", self.inside).into()
     }
 
-    /// The first process of its world.
-    pub(crate) fn inside(&self) -> u32 {
-        self.inside
+    /// Makes a user other than root, who has a Podman of his own there.
+    pub fn user(&self, engines: &Engines, name: &str, uid: u32) -> io::Result<Rootless> {
+        Rootless::new(engines, self.inside, name, uid)
     }
 
     /// A path of Podman's world as this process reaches it.
@@ -211,7 +212,6 @@ runtime = "crun"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 [network]
-default_rootless_network_cmd = "slirp4netns"
 network_backend = "{backend}"
 firewall_driver = "none"
 "#

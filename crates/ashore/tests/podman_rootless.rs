@@ -4,7 +4,7 @@ mod home;
 
 use ashore_lab::{Engines, Ran, Rootless};
 use home::podman::{PodmanSite, WITH_PLUGINS, on_every_podman};
-use home::{HOST, eventually, eventually_within, ip, reaches};
+use home::{HOST, booted, eventually, eventually_within, ip, reaches};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ fn with_user(test: &str, run: impl Fn(&mut PodmanSite)) {
     });
 }
 
-fn user(site: &PodmanSite) -> Rootless<'_> {
-    Rootless::new(&site.podman, &Engines::find().unwrap(), "alice", 1000).unwrap()
+fn user(site: &PodmanSite) -> Rootless {
+    site.podman.user(&Engines::find().unwrap(), "alice", 1000).unwrap()
 }
 
-fn run(user: &Rootless<'_>, command: &str) -> Ran {
+fn run(user: &Rootless, command: &str) -> Ran {
     user.run(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
 }
 
 #[track_caller]
-fn ok(site: &PodmanSite, user: &Rootless<'_>, command: &str) -> String {
+fn ok(site: &PodmanSite, user: &Rootless, command: &str) -> String {
     let ran = run(user, command);
     let log = site.home.daemon.as_ref().map(ashore_lab::Daemon::log).unwrap_or_default();
     assert_eq!(ran.code, Some(0), "podman {command}: {}{}\n{log}", ran.stdout, ran.stderr);
@@ -33,7 +33,7 @@ fn ok(site: &PodmanSite, user: &Rootless<'_>, command: &str) -> String {
 }
 
 /// A container's IPv4 address and MAC, as the user's Podman shows them.
-fn address_of(site: &PodmanSite, user: &Rootless<'_>, container: &str) -> (String, String) {
+fn address_of(site: &PodmanSite, user: &Rootless, container: &str) -> (String, String) {
     let shown: Value = serde_json::from_str(&ok(site, user, &format!("inspect {container}"))).unwrap();
     let there = &shown[0]["NetworkSettings"]["Networks"]["lan"];
     let text = |key: &str| there[key].as_str().unwrap_or_default().to_owned();
@@ -87,14 +87,11 @@ fn a_container_of_a_user_answers_the_lan_and_keeps_its_address() {
 fn the_daemon_starts_again_between_his_podmans_calls() {
     with_user("podman, rootless, restart", |site| {
         site.home.ok("network create lan --allow-group 1000");
-        {
-            let alice = user(site);
-            ok(site, &alice, "network create -d ashore lan");
-            ok(site, &alice, "run -d --name web --network lan box sleep 1000");
-        }
+        let alice = user(site);
+        ok(site, &alice, "network create -d ashore lan");
+        ok(site, &alice, "run -d --name web --network lan box sleep 1000");
         site.home.daemon.take().unwrap().kill().unwrap();
         site.start_daemon();
-        let alice = again(site);
         let (web, _) = address_of(site, &alice, "web");
         reaches(&site.home.laptop, ip(&web));
         assert_eq!(site.endpoints(), ["1000/web"]);
@@ -103,21 +100,59 @@ fn the_daemon_starts_again_between_his_podmans_calls() {
 
         // While no daemon runs, none starts, and one that runs goes all the same.
         ok(site, &alice, "start web");
-        drop(alice);
         site.home.daemon = None;
-        let alice = again(site);
         let refused = run(&alice, "run -d --name db --network lan box sleep 1000");
         assert_ne!(refused.code, Some(0));
         assert!(refused.stderr.contains("the daemon does not answer"), "{}", refused.stderr);
         ok(site, &alice, "rm -f -t 0 web");
-        drop(alice);
         site.start_daemon();
         eventually_within(Duration::from_secs(30), "it is found to be gone", || site.endpoints().is_empty());
         assert!(site.home.laptop.ping(ip(&web)).is_none());
     });
 }
 
-/// The user who is there already.
-fn again(site: &PodmanSite) -> Rootless<'_> {
-    Rootless::existing(&site.podman, "alice", 1000)
+/// As `ashore install` leaves it: the service is confined, and systemd holds the socket.
+#[test]
+fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
+    booted::on_every_podman("podman, rootless, installed", |booted| {
+        booted.install();
+        booted.ok("ashore network create lan --allow-user 1000");
+        let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();
+        let ok = |command: &str| {
+            let ran = run(&alice, command);
+            assert_eq!(
+                ran.code,
+                Some(0),
+                "podman {command}: {}{}\n{}",
+                ran.stdout,
+                ran.stderr,
+                booted.nas.journal("ashore*")
+            );
+            ran.stdout.trim().to_owned()
+        };
+        ok("network create -d ashore lan");
+        ok("run -d --name web --network lan box sleep 1000");
+        let web = ok("inspect --format {{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}} web");
+        reaches(&booted.laptop, ip(&web));
+        let endpoints = || booted.ok("ashore status");
+        assert!(endpoints().contains("1000/web"));
+        assert!(booted.kill_daemon());
+        eventually("it is there again", || booted.run("ashore status").stdout.contains("1000/web"));
+        reaches(&booted.laptop, ip(&web));
+        // Nobody runs: systemd has the daemon started by the call.
+        booted.ok("systemctl stop ashore.service");
+        ok("stop -t 0 web");
+        eventually("it is off the LAN", || booted.laptop.ping(ip(&web)).is_none());
+        ok("start web");
+        reaches(&booted.laptop, ip(&web));
+        ok("rm -f -t 0 web");
+        eventually("it is given back", || !endpoints().contains("1000/web"));
+        // Root may do without.
+        booted.ok("systemctl disable --now ashore-users.socket");
+        booted.ok("systemctl restart ashore.service");
+        let refused = run(&alice, "run -d --name db --network lan box sleep 1000");
+        assert!(refused.stderr.contains("the daemon does not answer"), "{}", refused.stderr);
+        booted.ok("ashore uninstall --force");
+        assert!(!booted.at("/var/lib/ashore-plug").exists());
+    });
 }
