@@ -18,6 +18,13 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait before checking again whether there is room, or a descriptor, for the next client.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How many connections one who has a share of the places may make at once, and in how much time he may make one more. A
+/// thread for each of thousands would keep others waiting in the queue behind them.
+const BURST: u32 = 32;
+const PACE: Duration = Duration::from_millis(50);
+/// From how many on those are forgotten who have made no connection for a while.
+const MANY: usize = 256;
+
 /// Whose connections count together, so that nobody takes the places of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
@@ -43,6 +50,8 @@ pub(super) struct Clients {
 struct Present {
     next: u64,
     all: BTreeMap<u64, Connection>,
+    /// Until when the connections would have taken that each has made, at the pace that he may make them.
+    paces: BTreeMap<Option<u32>, Instant>,
 }
 
 struct Connection {
@@ -110,6 +119,9 @@ impl Clients {
     fn enter(&self, stream: UnixStream) -> Option<Client<'_>> {
         let share = (self.share_of)(&stream).ok()?;
         let mut present = self.present();
+        if present.is_too_fast(share) {
+            return None;
+        }
         let is_his = |there: &Connection| there.share.whose == share.whose && !there.leaves;
         let has_all = present.all.values().filter(|there| is_his(there)).count() >= share.most;
         if has_all && !present.send_idle_away(is_his) {
@@ -126,6 +138,23 @@ impl Clients {
 }
 
 impl Present {
+    /// Whether somebody makes connections faster than he may. The connection counts if he does not.
+    fn is_too_fast(&mut self, share: Share) -> bool {
+        if share.most >= MOST {
+            return false;
+        }
+        let now = Instant::now();
+        if self.paces.len() >= MANY {
+            self.paces.retain(|_, until| *until > now);
+        }
+        let until = self.paces.get(&share.whose).copied().unwrap_or(now).max(now) + PACE;
+        let is_too_fast = until > now + BURST * PACE;
+        if !is_too_fast {
+            self.paces.insert(share.whose, until);
+        }
+        is_too_fast
+    }
+
     /// Ends the connection of the client that has been idle for longest, if any of these is idle. The client's thread
     /// notices this and ends. Returns whether there was one.
     fn send_idle_away(&mut self, among: impl Fn(&Connection) -> bool) -> bool {

@@ -86,8 +86,28 @@ fn caller_of(stream: &UnixStream) -> io::Result<Option<User>> {
         0 => Ok(None),
         // In a user namespace, other users may all look like one.
         _ if is_in_users_namespace() => Err(io::ErrorKind::PermissionDenied.into()),
+        // In a user namespace a user may become any of these ids, and keeps the groups. Each would be a user more.
+        uid if is_subordinate(uid) => Ok(Some(User { uid, groups: Vec::new() })),
         uid => Ok(Some(User { uid, groups: peer_groups(stream)? })),
     }
+}
+
+/// Whether root gave a user's id to another user, for the containers of that one (`subuid(5)`).
+fn is_subordinate(uid: u32) -> bool {
+    let ranges = std::fs::read("/etc/subuid").unwrap_or_default();
+    is_in(&String::from_utf8_lossy(&ranges), uid)
+}
+
+fn is_in(ranges: &str, uid: u32) -> bool {
+    ranges.lines().any(|line| {
+        let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u64>());
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(first)), Some(Ok(count))) => {
+                u64::from(uid).checked_sub(first).is_some_and(|at| at < count)
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Answers the call of a connection.
@@ -138,4 +158,20 @@ fn read(client: &Client<'_>) -> io::Result<(Request, Option<OwnedFd>)> {
     let mut payload = vec![0; Request::payload_length(&head).map_err(malformed)?];
     reader.read_exact(&mut payload)?;
     Ok((Request::decode(&payload).map_err(malformed)?, passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_was_given_for_containers_is_known_by_its_range() {
+        let ranges = "alice:100000:65536\n# a comment\nbob:165536:10\n1000:4294967290:100\nodd:x:1\n:\n";
+        for uid in [100_000, 165_535, 165_536, 165_545, u32::MAX] {
+            assert!(is_in(ranges, uid), "{uid}");
+        }
+        for uid in [1, 1000, 99_999, 165_546] {
+            assert!(!is_in(ranges, uid), "{uid}");
+        }
+    }
 }

@@ -268,7 +268,8 @@ impl State {
             ip,
             endpoint: (!holder.is_unnamed()).then(|| holder.name.to_string()),
             network: label.to_owned(),
-            engine: holder.ownership.engine(),
+            // Root takes a user's container off by the command line.
+            engine: holder.ownership.engine().filter(|_| holder.name.user().is_none()),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
 use crate::rules::leases::LeaseOutcome;
-use crate::rules::users::UserError;
+use crate::rules::users::{self, UserError};
 
 /// Why a namespace cannot be attached to a network. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -221,7 +221,8 @@ impl State {
         if let Some(user) = spec.user()
             && let Some(network) = self.networks.get(&spec.network)
         {
-            self.check_user(user, network, spec, known.host)?;
+            let asked = users::Asked { name: &spec.name, ips: &spec.ips, mac: spec.mac };
+            self.check_user(user, network, &asked, known.host)?;
         }
         let network = self.usable_network(&spec.network, known.host)?;
         if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {

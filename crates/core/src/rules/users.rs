@@ -14,7 +14,6 @@ use crate::net::observed::View;
 use crate::net::option::MAC;
 use crate::net::remedy::Remedy;
 use crate::net::text::list;
-use crate::rules::attach::AttachSpec;
 
 /// Why a user other than root is refused. What there is besides his own is not told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +52,13 @@ pub enum UserError {
         /// The MAC.
         mac: Mac,
     },
+}
+
+/// What a user asks for.
+pub(crate) struct Asked<'a> {
+    pub(crate) name: &'a EndpointName,
+    pub(crate) ips: &'a [IpAddr],
+    pub(crate) mac: Option<Mac>,
 }
 
 fn allowed(ranges: Option<&str>) -> String {
@@ -97,27 +103,27 @@ impl State {
     }
 
     /// Checks what a user asks for.
-    pub fn check_user(
+    pub(crate) fn check_user(
         &self,
         user: &User,
         network: &Network,
-        spec: &AttachSpec,
+        asked: &Asked<'_>,
         host: &View,
     ) -> Result<(), UserError> {
-        let uid = user.uid;
-        if network.adopted || !network.allowed.admits(user) || !user.has_name(&spec.name) {
+        let (uid, name) = (user.uid, asked.name);
+        if network.adopted || !network.allowed.admits(user) || !user.has_name(name) {
             return Err(UserError::NotAllowed { uid, network: network.name.clone() });
         }
-        let key = (network.name.clone(), spec.name.clone());
+        let key = (network.name.clone(), name.clone());
         let others = self.endpoints.keys().filter(|other| user.has_name(&other.1) && **other != key);
         if others.count() >= MOST_ENDPOINTS {
             return Err(UserError::TooMany { uid });
         }
-        for ip in &spec.ips {
-            self.check_users_address(uid, network, &spec.name, *ip)?;
+        for ip in asked.ips {
+            self.check_users_address(uid, network, name, *ip)?;
         }
-        match spec.mac {
-            Some(mac) if !mac.is_local() || self.is_kept_mac(network, &spec.name, mac, host) => {
+        match asked.mac {
+            Some(mac) if !mac.is_local() || self.is_kept_mac(network, name, mac, host) => {
                 Err(UserError::Mac { uid, mac })
             }
             _ => Ok(()),
@@ -175,9 +181,7 @@ mod tests {
     use super::*;
     use crate::model::endpoint::Endpoint;
     use crate::model::identity::{Identity, Seed};
-    use crate::model::ownership::EngineKind;
     use crate::rules::addresses_in_use::AddressesInUse;
-    use crate::rules::attach::Caller;
     use crate::rules::create::NetworkSpec;
 
     fn user(uid: u32) -> User {
@@ -210,23 +214,12 @@ mod tests {
 
     fn checks(state: &State, uid: u32, name: &str, ip: &str, mac: &str) -> Result<(), UserError> {
         let network = state.networks.values().next().unwrap();
-        let spec = AttachSpec {
-            network: network.name.clone(),
-            name: name.to_owned().try_into().unwrap(),
-            netns: "/proc/1/ns/net".into(),
-            ips: ip.parse().into_iter().collect(),
+        let asked = Asked {
+            name: &name.to_owned().try_into().unwrap(),
+            ips: &ip.parse().into_iter().collect::<Vec<_>>(),
             mac: mac.parse().ok(),
-            ifname: "eth0".parse().unwrap(),
-            default_route: true,
-            caller: Some(Caller {
-                engine: EngineKind::Podman,
-                container: format!("{uid}/c1"),
-                patience: None,
-                user: Some(user(uid)),
-                opened: None,
-            }),
         };
-        state.check_user(&user(uid), network, &spec, &View::default())
+        state.check_user(&user(uid), network, &asked, &View::default())
     }
 
     #[test]
