@@ -17,6 +17,9 @@ use crate::world::{Machine, WorldError};
 /// How long a daemon may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the Podman of users other than root finds the daemon.
+const USERS: &str = "/var/lib/ashore-plug/sock";
+
 /// A running daemon. Dropping it kills the daemon. Its directory stays.
 pub struct Daemon {
     child: Child,
@@ -35,10 +38,12 @@ pub enum Beside<'a> {
     TimedEngine(&'a Docker),
     /// A container engine whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
-    /// Podman. The daemon reads where Podman keeps its networks.
+    /// Podman. The daemon reads where Podman keeps its networks, and has a socket for users other than root.
     Podman(&'a Podman),
     /// Both engines.
     Both(&'a Docker, &'a Podman),
+    /// Users other than root, who call at this socket.
+    Users(&'a Path),
 }
 
 impl Daemon {
@@ -66,6 +71,10 @@ impl Daemon {
             }
             Beside::Podman(podman) => {
                 beside_podman(&mut command, podman);
+                (None, None)
+            }
+            Beside::Users(socket) => {
+                command.arg("--users-socket").arg(socket);
                 (None, None)
             }
             Beside::Both(engine, podman) => {
@@ -196,7 +205,7 @@ fn in_directory(command: &mut Command, directory: &Path) {
 /// Adds the arguments of a daemon that reads where a Podman keeps its networks, and does so often.
 fn beside_podman(command: &mut Command, podman: &Podman) {
     command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
-    command.args(["--reconcile", "1"]);
+    command.args(["--reconcile", "1", "--users-socket"]).arg(podman.at(USERS));
 }
 
 impl Drop for Daemon {

@@ -13,6 +13,7 @@ mod engines;
 mod nas;
 mod podman;
 mod ran;
+mod rootless;
 mod wifi;
 mod world;
 
@@ -24,6 +25,7 @@ pub use engines::{Engines, cannot_run, plugin_tree};
 pub use nas::Nas;
 pub use podman::Podman;
 pub use ran::Ran;
+pub use rootless::Rootless;
 pub use wifi::Wifi;
 pub use world::{Machine, World, WorldError};
 

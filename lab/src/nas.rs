@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::docker::{import_box, only_child};
 use crate::engines::Engines;
 use crate::ran::Ran;
+use crate::rootless::Rootless;
 use crate::world::{Machine, WorldError};
 
 /// How long a boot or a shutdown may take.
@@ -228,6 +229,11 @@ impl Nas {
         let mut command = self.command();
         command.arg(engine);
         import_box(command, engines, &self.directory)
+    }
+
+    /// Makes a user other than root, who has a Podman of his own on the running NAS.
+    pub fn user(&self, engines: &Engines, name: &str, uid: u32) -> io::Result<Rootless> {
+        Rootless::new(engines, self.power.as_ref().expect("the NAS has booted").init, name, uid)
     }
 
     /// The root directory of the running NAS, as this process sees it.

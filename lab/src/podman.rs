@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use crate::docker::{import_box, only_child};
 use crate::engines::Engines;
 use crate::ran::Ran;
+use crate::rootless::Rootless;
 use crate::world::{Machine, WorldError};
 
 /// Podman's world. Dropping it kills all its containers.
@@ -110,6 +111,11 @@ impl Podman {
         format!("/proc/{}/root", self.inside).into()
     }
 
+    /// Makes a user other than root, who has a Podman of his own there.
+    pub fn user(&self, engines: &Engines, name: &str, uid: u32) -> io::Result<Rootless> {
+        Rootless::new(engines, self.inside, name, uid)
+    }
+
     /// A path of Podman's world as this process reaches it.
     pub fn at(&self, path: &str) -> PathBuf {
         self.root().join(path.trim_start_matches('/'))
@@ -162,9 +168,15 @@ impl Drop for Podman {
 
 /// Makes a new disk. Podman's own files are on it, not in the tree, which all tests share.
 fn format(disk: &Path, suite: &str) -> io::Result<()> {
-    for part in ["work", "root", "changed/root", "changed/var/tmp", "changed/etc/containers"] {
+    for part in
+        ["work", "root", "changed/root", "changed/var/tmp", "changed/var/lib", "changed/etc/containers"]
+    {
         fs::create_dir_all(disk.join(part))?;
     }
+    // A tree that no package manager made may have it for root alone.
+    fs::set_permissions(disk.join("changed/var/lib"), fs::Permissions::from_mode(0o755))?;
+    // Every user's Podman unpacks there.
+    fs::set_permissions(disk.join("changed/var/tmp"), fs::Permissions::from_mode(0o1777))?;
     let etc = disk.join("changed/etc");
     // Only netavark from 1.6 on calls plugins. Bookworm's is older, but its Podman can use CNI instead.
     let backend = if suite == "bookworm" { "cni" } else { "netavark" };

@@ -2,7 +2,7 @@
 //! that the manual covers it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Fallback, Release};
@@ -13,11 +13,15 @@ use ashore_core::net::vlan::VlanId;
 use ashore_routers::{Policy, System};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::client::ClientArgs;
+
+mod parse;
+
+pub(crate) use parse::{parse_aux, parse_yes_no};
+use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
 
 /// The directory of programs that the administrator installs.
 pub(crate) const BIN_DIR: &str = "/usr/local/bin";
@@ -147,6 +151,7 @@ pub(crate) struct BridgeConfirmArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// Name of the endpoint
+    #[arg(value_parser = parse_endpoint)]
     pub(crate) name: EndpointName,
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
@@ -193,6 +198,8 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Allow users other than root to put containers of their own on a network, by rootless Podman
+    Allow(NetworkAllowArgs),
     /// Remove a network that has no endpoints
     Rm {
         /// Name of the network
@@ -200,6 +207,24 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// `ashore network allow`.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkAllowArgs {
+    /// Name of the network
+    pub(crate) network: NetworkName,
+    /// User to allow, by name or id; repeat for more
+    #[arg(long = "user", value_name = "USER", value_parser = parse_user, required_unless_present = "groups")]
+    pub(crate) users: Vec<u32>,
+    /// Group whose members to allow, by name or id; repeat for more
+    #[arg(long = "group", value_name = "GROUP", value_parser = parse_group)]
+    pub(crate) groups: Vec<u32>,
+    /// Allow them no longer; their containers that are there stay until they stop
+    #[arg(long)]
+    pub(crate) no_longer: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 /// How addresses are leased.
@@ -278,6 +303,13 @@ pub(crate) struct NetworkCreateArgs {
     pub(crate) bc_queue_len: Option<u32>,
     #[command(flatten)]
     pub(crate) port: PortArgs,
+    /// Let this user, by name or id, put containers of his own on the network, by rootless Podman; repeat for
+    /// more
+    #[arg(long = "allow-user", value_name = "USER", value_parser = parse_user)]
+    pub(crate) users: Vec<u32>,
+    /// Let the members of this group, by name or id, do the same; repeat for more
+    #[arg(long = "allow-group", value_name = "GROUP", value_parser = parse_group)]
+    pub(crate) groups: Vec<u32>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -340,6 +372,7 @@ pub(crate) struct DetachArgs {
     /// Name of the network
     pub(crate) network: NetworkName,
     /// Name of the endpoint
+    #[arg(value_parser = parse_endpoint)]
     pub(crate) name: EndpointName,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
@@ -456,19 +489,6 @@ pub(crate) enum Wanted {
     For(System),
 }
 
-/// Returns a parser that suggests the nearest valid name for a misspelt one.
-fn system_parser() -> impl TypedValueParser<Value = Wanted> {
-    let names = System::ALL.map(System::name).into_iter().chain(["list"]);
-    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
-        "list" => Ok(Wanted::List),
-        name => name.parse().map(Wanted::For),
-    })
-}
-
-fn policy_parser() -> impl TypedValueParser<Value = Policy> {
-    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| name.parse::<Policy>())
-}
-
 /// The `ashore bridge` commands that can be planned.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanBridgeCommand {
@@ -536,6 +556,10 @@ pub(crate) struct DaemonArgs {
     /// Socket of the Docker plugin; its file name is the driver's name
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/ashore.sock")]
     pub(crate) docker_plugin: PathBuf,
+    /// Socket at which `ashore-plug` calls for users other than root; outside /run, which rootless Podman hides
+    /// [default: /var/lib/ashore-plug/sock with the default --run, otherwise none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) users_socket: Option<PathBuf>,
     /// Socket of Docker's API
     #[arg(long, value_name = "URL", default_value = "unix:///run/docker.sock", value_parser = parse_unix_url)]
     pub(crate) docker_host: PathBuf,
@@ -550,27 +574,12 @@ pub(crate) struct DaemonArgs {
     pub(crate) reconcile: u64,
 }
 
-pub(crate) fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
-    let (name, ip) = text.split_once('=').ok_or("write it as NAME=IP, such as host=192.168.88.222")?;
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return Err(format!("`{name}` is not a valid name: use letters, digits, `-`, `_` and `.`"));
-    }
-    let ip = ip.parse().map_err(|_| format!("`{ip}` is not an IP address"))?;
-    Ok((name.to_owned(), ip))
-}
-
-fn parse_unix_url(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        _ => Err("only a Unix socket is supported, such as unix:///run/docker.sock".into()),
-    }
-}
-
-pub(crate) fn parse_yes_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" | "true" | "on" => Ok(true),
-        "no" | "false" | "off" => Ok(false),
-        _ => Err("must be yes or no".into()),
+impl DaemonArgs {
+    /// The socket for users other than root. A daemon with a run directory of its own is not the host's, whose socket
+    /// is where every `ashore-plug` looks.
+    pub(crate) fn users_socket(&self) -> Option<PathBuf> {
+        let is_hosts = self.run == Path::new("/run/ashore");
+        self.users_socket.clone().or_else(|| is_hosts.then(|| "/var/lib/ashore-plug/sock".into()))
     }
 }
 
@@ -582,13 +591,5 @@ mod tests {
     fn the_definition_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn aux_addresses_name_what_is_wrong_with_them() {
-        assert_eq!(parse_aux("host=192.168.88.222").unwrap().0, "host");
-        assert!(parse_aux("host").unwrap_err().contains("NAME=IP"));
-        assert!(parse_aux("host=abc").unwrap_err().contains("`abc`"));
-        assert!(parse_aux("=10.0.0.1").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The daemon's Unix sockets. Either the init system passes them to the daemon, and keeps them while no
 //! daemon runs, or the daemon creates them. Those are accessible only to their owner, except for the read
-//! socket, which a group may use.
+//! socket, which a group may use, and the one at which `ashore-plug` calls for other users than root.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use ashore_core::api::refusal::{Code, Refusal};
+use ashore_core::net::text::list;
 use ashore_kernel::inherited_listeners;
 use nix::unistd::Group;
 
@@ -27,6 +28,8 @@ pub(crate) enum Access {
     Owner,
     /// The owner, and the members of [`GROUP`] if there is such a group.
     Group,
+    /// Every user. Whoever answers there asks the kernel who called.
+    Everyone,
 }
 
 /// A listening socket.
@@ -43,7 +46,7 @@ pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
 impl ListenFds {
     /// Takes the inherited sockets. Fails if one is not bound to a path of this daemon, because its callers
     /// would wait for ever.
-    pub(crate) fn take(paths: [&Path; 4]) -> Result<Self, Failure> {
+    pub(crate) fn take(paths: &[&Path]) -> Result<Self, Failure> {
         let listeners = inherited_listeners().map_err(anyhow::Error::from)?;
         let bound = listeners.into_iter().map(|listener| {
             let address = listener.local_addr().ok();
@@ -74,15 +77,13 @@ fn same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|there| Some(there) == place(other))
 }
 
-fn not_wanted(path: Option<&Path>, ours: [&Path; 4]) -> Refusal {
+fn not_wanted(path: Option<&Path>, ours: &[&Path]) -> Refusal {
     let path = path.map_or("a socket without a path".to_owned(), |path| path.display().to_string());
-    let [control, read, plug, plugin] = ours.map(Path::display);
+    let ours = list(ours.iter().map(|path| path.display()));
     Refusal::of(
         Code::PlaceUnfit,
-        format!(
-            "the init system passed {path}, but this daemon answers at {control}, {read}, {plug} and {plugin}"
-        ),
-        "set ListenStream= in the socket unit to one of these, or --run or --docker-plugin to that one",
+        format!("the init system passed {path}, but this daemon answers at {ours}"),
+        "set ListenStream= in the socket unit to one of these, or --run, --users-socket or --docker-plugin to that one",
     )
 }
 
@@ -105,7 +106,11 @@ fn bind(path: &Path, access: Access) -> anyhow::Result<UnixListener> {
     }
     let listener =
         UnixListener::bind(&unfinished).with_context(|| format!("the socket {}", path.display()))?;
-    let mode = if access == Access::Group && is_given_to_group(&unfinished) { 0o660 } else { 0o600 };
+    let mode = match access {
+        Access::Everyone => 0o666,
+        Access::Group if is_given_to_group(&unfinished) => 0o660,
+        Access::Group | Access::Owner => 0o600,
+    };
     std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(mode))?;
     std::fs::rename(&unfinished, path).with_context(|| format!("the socket {}", path.display()))?;
     Ok(listener)

@@ -139,10 +139,12 @@ mkdir -p ROOT/etc/systemd/system
 cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
 cat > ROOT/etc/systemd/system/ashore-plug.socket
+cat > ROOT/etc/systemd/system/ashore-users.socket
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 ln -s /etc/systemd/system/ashore-plug.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
+ln -s /etc/systemd/system/ashore-users.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
 ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
@@ -151,10 +153,12 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     let files = [
         "etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/ashore-read.socket",
+        "etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/ashore.service",
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
         "etc/systemd/system/sockets.target.wants/ashore-plug.socket -> /etc/systemd/system/ashore-plug.socket",
+        "etc/systemd/system/sockets.target.wants/ashore-users.socket -> /etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/sockets.target.wants/ashore.socket -> /etc/systemd/system/ashore.socket",
         SYSTEMD,
         "usr/local/bin/ashore",
@@ -163,8 +167,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     ];
     assert_eq!(tree.files(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[2])), (0o755, 0o644));
-    assert!(tree.read(files[2]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[3])), (0o755, 0o644));
+    assert!(tree.read(files[3]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -176,6 +180,8 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
@@ -231,6 +237,8 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug

@@ -29,9 +29,10 @@ systemd-sysusers /etc/sysusers.d/ashore.conf
 cat > /etc/systemd/system/ashore.socket
 cat > /etc/systemd/system/ashore-read.socket
 cat > /etc/systemd/system/ashore-plug.socket
+cat > /etc/systemd/system/ashore-users.socket
 cat > /etc/systemd/system/ashore.service
 systemctl daemon-reload
-systemctl enable --now ashore.socket ashore-plug.socket ashore.service
+systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket ashore.service
 ";
         let version = env!("CARGO_PKG_VERSION");
         let done = format!("# ashore {version} is installed as /usr/local/bin/ashore");
@@ -49,7 +50,7 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore.service
 
         is_read_by_the_group_alone(booted);
         let verified = booted
-            .run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket ashore-plug.socket");
+            .run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket ashore-plug.socket ashore-users.socket");
         assert_eq!((verified.stderr.as_str(), verified.code), ("", Some(0)));
         // Docker's own unit names a program that this NAS does not have.
         let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
@@ -81,9 +82,10 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore.service
         std::fs::remove_file(booted.at("/etc/systemd/system/ashore-plug.socket")).unwrap();
         booted.ok("systemctl daemon-reload");
         let upgraded = booted.ok("/root/newer install");
-        let units = "ashore.socket ashore-read.socket ashore-plug.socket ashore.service";
-        let steps =
-            format!("systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket");
+        let units = "ashore.socket ashore-read.socket ashore-plug.socket ashore-users.socket ashore.service";
+        let steps = format!(
+            "systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket"
+        );
         assert!(upgraded.contains(&steps), "{upgraded}");
         for question in ["is-enabled", "is-active"] {
             booted.ok(&format!("systemctl {question} ashore.socket"));
@@ -245,7 +247,13 @@ fn no_reader_starts_again_what_the_administrator_stops_or_uninstalls() {
     on_every_systemd("systemd, readers", |booted| {
         let sockets = ["read", "plug"].map(|name| booted.at(&format!("/run/ashore/ashore-{name}.sock")));
         let is_active = |unit: &str| booted.run(&format!("systemctl is-active {unit}")).code == Some(0);
-        let units = ["ashore.socket", "ashore-read.socket", "ashore-plug.socket", "ashore.service"];
+        let units = [
+            "ashore.socket",
+            "ashore-read.socket",
+            "ashore-plug.socket",
+            "ashore-users.socket",
+            "ashore.service",
+        ];
         for stop in ["systemctl stop ashore.socket ashore.service", "ashore uninstall"] {
             booted.install();
             eventually("the service runs", || is_active("ashore.service"));

@@ -17,3 +17,4 @@ pub(crate) mod resolv;
 pub mod sorted;
 pub mod state;
 pub mod survey;
+pub mod users;

@@ -18,4 +18,5 @@ pub(crate) mod remedies;
 pub mod remember;
 pub mod set_up;
 pub mod spare;
+pub mod users;
 pub mod wrong_identity;

@@ -136,6 +136,11 @@ impl Namespace {
         self.netns.clone()
     }
 
+    /// The device and inode numbers of its file. No other namespace has them while this handle lives.
+    pub fn file(&self) -> (u64, u64) {
+        (self.netns.dev, self.netns.ino)
+    }
+
     /// A path that opens the namespace.
     pub fn path(&self) -> &Path {
         &self.netns.path
@@ -172,6 +177,20 @@ impl Namespace {
             })?;
             visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Whether a user other than root has made the user namespace that owns this namespace, and so has all power in
+    /// it. Root's namespaces and those of other users are not his, nor are those that no user namespace below this
+    /// process's own one owns.
+    pub fn is_of_user(&self, uid: u32) -> io::Result<bool> {
+        let owner = match nsfs::user_namespace_of(&self.file) {
+            // The owner is above this process's user namespace, or beside it.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) => return Ok(false),
+            owner => owner?,
+        };
+        let (its, own) = (owner.metadata()?, std::fs::metadata("/proc/self/ns/user")?);
+        let is_own = (its.dev(), its.ino()) == (own.dev(), own.ino());
+        Ok(uid != 0 && !is_own && nsfs::maker_of(&owner)? == uid)
     }
 
     /// Duplicates the descriptor.

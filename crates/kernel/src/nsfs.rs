@@ -20,14 +20,30 @@ pub(crate) fn device() -> io::Result<u64> {
 ///
 /// Fails with `EPERM` if the owner is neither this process's user namespace nor below it.
 pub(crate) fn owner_of(namespace: &Path) -> io::Result<u64> {
+    Ok(user_namespace_of(&File::open(namespace)?)?.metadata()?.ino())
+}
+
+/// The user namespace that owns the given namespace.
+///
+/// Fails with `EPERM` if that is neither this process's user namespace nor below it.
+pub(crate) fn user_namespace_of(namespace: &File) -> io::Result<File> {
     /// `ioctl(NS_GET_USERNS)` (Linux 4.9): `_IO(0xb7, 0x1)`.
     const NS_GET_USERNS: libc::Ioctl = 0xb701;
-    let namespace = File::open(namespace)?;
     // SAFETY: the ioctl takes no argument and returns a new descriptor.
     let owner = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
     // SAFETY: the descriptor was just opened, and nothing else owns it.
-    let owner = File::from(unsafe { OwnedFd::from_raw_fd(owner) });
-    Ok(owner.metadata()?.ino())
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(owner) }))
+}
+
+/// The id of the user who made a user namespace, as this process's user namespace has it. One without an id here is
+/// the user `nobody`.
+pub(crate) fn maker_of(user_namespace: &File) -> io::Result<u32> {
+    /// `ioctl(NS_GET_OWNER_UID)` (Linux 4.11): `_IO(0xb7, 0x4)`.
+    const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: the ioctl writes one number, to a place that lives during the call.
+    Errno::result(unsafe { libc::ioctl(user_namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut uid) })?;
+    Ok(uid)
 }
 
 /// Opens a namespace of any type. Returns `None` if the path leads to something else, which is not opened.

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, UnixAddr, getsockopt, recvmsg, sockopt::PeerCredentials,
 };
@@ -35,6 +37,38 @@ pub fn receive(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Opti
 /// The user id of the process that connected to a stream, as it was then.
 pub fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
     Ok(getsockopt(stream, PeerCredentials)?.uid())
+}
+
+/// The groups of the process that connected to a stream, as they were then: its own, and the supplementary ones
+/// (`SO_PEERGROUPS`, Linux 4.13).
+pub fn peer_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length =
+            libc::socklen_t::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: the kernel writes at most `length` bytes to the vector, which has that many, and the length itself.
+        let read = Errno::result(unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        });
+        let count = length as usize / size_of::<libc::gid_t>();
+        match read {
+            Ok(_) => {
+                groups.truncate(count);
+                break;
+            }
+            // There are more, and the kernel has said how many. They do not change any more.
+            Err(Errno::ERANGE) if count > groups.len() => groups.resize(count, 0),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    groups.push(getsockopt(stream, PeerCredentials)?.gid());
+    Ok(groups)
 }
 
 impl Namespace {

@@ -9,6 +9,7 @@ use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::survey::PoolReport;
+use ashore_core::model::users::Allowed;
 use ashore_core::net::family::is_link_local;
 use ashore_core::net::name::{IfName, NetworkName, PortName};
 use ashore_core::net::range::Range;
@@ -137,6 +138,7 @@ impl RouterPlan {
             bc_queue_len: None,
             port: BTreeSet::new(),
             tagged: false,
+            allowed: Allowed::default(),
         };
         let mut network = spec.network()?;
         let mut guessed = BTreeSet::new();

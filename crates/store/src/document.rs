@@ -100,7 +100,7 @@ pub(crate) fn row(change: &Change) -> Row {
         Change::PutNetwork(network) => put(network_key(network.name.as_str()), json(network)),
         Change::DelNetwork(name) => del(network_key(name.as_str())),
         Change::PutEndpoint(endpoint) => put(endpoint_key(endpoint), json(endpoint)),
-        Change::DelEndpoint((network, name)) => del(format!("endpoint/{network}/{name}")),
+        Change::DelEndpoint((network, name)) => del(format!("endpoint/{network}/{}", name.in_path())),
         Change::PutIdentity(scope, name, identity) => {
             put(identity_key(scope, name), json(&IdentityRow { scope, name, identity }))
         }
@@ -131,12 +131,12 @@ fn network_key(name: &str) -> String {
 }
 
 fn endpoint_key(endpoint: &Endpoint) -> String {
-    format!("endpoint/{}/{}", endpoint.network, endpoint.name)
+    format!("endpoint/{}/{}", endpoint.network, endpoint.name.in_path())
 }
 
 fn identity_key(scope: &Scope, name: &EndpointName) -> String {
-    // The name comes last because, unlike a scope, it cannot contain a slash.
-    format!("identity/{}/{name}", scope.0)
+    // The name comes last because, unlike a scope, it cannot contain a slash here.
+    format!("identity/{}/{}", scope.0, name.in_path())
 }
 
 fn pool_key(key: &PoolKey) -> String {

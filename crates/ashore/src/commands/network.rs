@@ -6,14 +6,16 @@ use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::Network;
+use ashore_core::model::users::Allowed;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::PortOption;
 use ashore_core::net::vlan::Vlan;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Servers;
+use nix::unistd::{Group, User};
 
 use super::table;
-use crate::cli::{NetworkCommand, NetworkCreateArgs, PortArgs};
+use crate::cli::{NetworkAllowArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
 use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
 use crate::out::{complain, one_line, say};
 
@@ -25,6 +27,7 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
         NetworkCommand::Move { network, parent, client } => {
             moved(&client, ask(&client, &Request::MoveNetwork { network, parent })?)
         }
+        NetworkCommand::Allow(args) => allow(args),
         NetworkCommand::Rm { network, client } => {
             let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
             done(&client, &reply, &format!("network {network} is removed"))
@@ -58,7 +61,41 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         bc_queue_len: args.bc_queue_len,
         port: port(&args.port),
         tagged: args.port.tagged,
+        allowed: allowed(args.users, args.groups),
     })
+}
+
+fn allowed(users: Vec<u32>, groups: Vec<u32>) -> Allowed {
+    Allowed { users: users.into_iter().collect(), groups: groups.into_iter().collect() }
+}
+
+fn allow(args: NetworkAllowArgs) -> Result<(), Failure> {
+    let NetworkAllowArgs { network, users, groups, no_longer, client } = args;
+    match ask(&client, &Request::Allow { network, whom: allowed(users, groups), no_longer })? {
+        Reply::Created { network, .. } if client.json => print_json(&network),
+        Reply::Created { network, .. } if network.allowed.is_nobody() => {
+            say!("network {} is for root alone", network.label());
+            Ok(())
+        }
+        Reply::Created { network, .. } => {
+            say!("network {} is for root and {}", network.label(), table::joined(whom(&network.allowed)));
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The users and groups, by name where they have one.
+fn whom(allowed: &Allowed) -> impl Iterator<Item = String> {
+    let users = allowed.users.iter().map(|uid| {
+        let user = User::from_uid((*uid).into()).ok().flatten();
+        user.map_or_else(|| uid.to_string(), |user| user.name)
+    });
+    let groups = allowed.groups.iter().map(|gid| {
+        let group = Group::from_gid((*gid).into()).ok().flatten();
+        format!("@{}", group.map_or_else(|| gid.to_string(), |group| group.name))
+    });
+    users.chain(groups)
 }
 
 fn port(args: &PortArgs) -> BTreeSet<PortOption> {
@@ -126,8 +163,15 @@ fn list(client: &ClientArgs) -> Result<(), Failure> {
     match ask(client, &Request::ListNetworks)? {
         Reply::Networks(networks) if client.json => print_json(&networks),
         Reply::Networks(networks) => {
-            let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
-            table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "GATEWAY", "HOST ACCESS"], &rows);
+            let mut rows: Vec<Vec<String>> = networks.iter().map(row).collect();
+            let mut head = vec!["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "GATEWAY", "HOST ACCESS"];
+            if networks.iter().any(|network| !network.allowed.is_nobody()) {
+                head.push("ALLOWED");
+                rows.iter_mut()
+                    .zip(&networks)
+                    .for_each(|(row, network)| row.push(table::joined(whom(&network.allowed))));
+            }
+            table::print(&head, &rows);
             Ok(())
         }
         other => Err(unexpected(&other)),
@@ -177,7 +221,7 @@ pub(super) fn warn(warnings: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::net::option::{ALL, Takes};
+    use ashore_core::net::option::{ALL, ALLOW_GROUP, ALLOW_USER, Takes};
     use clap::{Args, CommandFactory};
 
     use super::*;
@@ -203,6 +247,8 @@ mod tests {
             .collect();
         let in_table: Vec<(String, Option<String>, String)> = ALL
             .iter()
+            .copied()
+            .chain([&ALLOW_USER, &ALLOW_GROUP])
             .map(|option| {
                 let value = if let Takes::Value(name) = option.takes { Some(name.to_owned()) } else { None };
                 (option.flag.to_owned(), value, option.help.to_owned())

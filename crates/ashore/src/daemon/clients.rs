@@ -1,6 +1,7 @@
 //! The connected clients. Their number is limited.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,16 +11,36 @@ use std::time::{Duration, Instant};
 use ashore_kernel::wait_readable;
 
 /// The maximum number of connected clients. Each has a thread and a descriptor.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// A client that the daemon has waited for this long, for its request or for it to read its answer, gives way
 /// to a client that waits in the queue.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait before checking again whether there is room, or a descriptor, for the next client.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How many connections one who has a share of the places may make at once, and in how much time he may make one more. A
+/// thread for each of thousands would keep others waiting in the queue behind them.
+const BURST: u32 = 32;
+const PACE: Duration = Duration::from_millis(50);
+/// From how many on those are forgotten who have made no connection for a while.
+const MANY: usize = 256;
+
+/// Whose connections count together, so that nobody takes the places of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Who it is.
+    pub(super) whose: Option<u32>,
+    /// How many places he has at most.
+    pub(super) most: usize,
+}
+
+/// Tells whose connection a stream is.
+pub(super) type ShareOf = Box<dyn Fn(&UnixStream) -> io::Result<Share> + Send + Sync>;
+
 /// The listening socket and the connected clients.
 pub(super) struct Clients {
     listener: UnixListener,
+    share_of: ShareOf,
     present: Mutex<Present>,
     /// Notified whenever a client has left.
     left: Condvar,
@@ -29,12 +50,17 @@ pub(super) struct Clients {
 struct Present {
     next: u64,
     all: BTreeMap<u64, Connection>,
+    /// Until when the connections would have taken that each has made, at the pace that he may make them.
+    paces: BTreeMap<Option<u32>, Instant>,
 }
 
 struct Connection {
     stream: Arc<UnixStream>,
+    share: Share,
     /// Since when the daemon waits for the client. `None` while the daemon works on its request.
     waits: Option<Instant>,
+    /// Whether it was sent away.
+    leaves: bool,
 }
 
 /// A client, for as long as it is connected.
@@ -45,8 +71,8 @@ pub(super) struct Client<'a> {
 }
 
 impl Clients {
-    pub(super) fn of(listener: UnixListener) -> Self {
-        Clients { listener, present: Mutex::default(), left: Condvar::new() }
+    pub(super) fn of(listener: UnixListener, share_of: ShareOf) -> Self {
+        Clients { listener, share_of, present: Mutex::default(), left: Condvar::new() }
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -63,7 +89,11 @@ impl Clients {
                 self.make_room();
             }
             match self.listener.accept() {
-                Ok((stream, _)) => return self.enter(stream),
+                Ok((stream, _)) => {
+                    if let Some(client) = self.enter(stream) {
+                        return client;
+                    }
+                }
                 // The process is out of descriptors for a moment.
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
@@ -78,36 +108,67 @@ impl Clients {
     fn make_room(&self) {
         let mut present = self.present();
         while present.all.len() >= MOST {
-            present.send_idle_away();
+            present.send_idle_away(|_| true);
             let waited = self.left.wait_timeout(present, LOOK_AGAIN);
             present = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn enter(&self, stream: UnixStream) -> Client<'_> {
-        let stream = Arc::new(stream);
+    /// Lets a client in. One who has all of his places already gives up his own idlest connection for it, and is hung up
+    /// on if none of them is idle.
+    fn enter(&self, stream: UnixStream) -> Option<Client<'_>> {
+        let share = (self.share_of)(&stream).ok()?;
         let mut present = self.present();
+        if present.is_too_fast(share) {
+            return None;
+        }
+        let is_his = |there: &Connection| there.share.whose == share.whose && !there.leaves;
+        let has_all = present.all.values().filter(|there| is_his(there)).count() >= share.most;
+        if has_all && !present.send_idle_away(is_his) {
+            tracing::debug!(whose = share.whose, "a client with too many connections is hung up on");
+            return None;
+        }
+        let stream = Arc::new(stream);
         present.next += 1;
         let number = present.next;
-        let connection = Connection { stream: stream.clone(), waits: Some(Instant::now()) };
-        present.all.insert(number, connection);
-        Client { clients: self, number, stream }
+        let waits = Some(Instant::now());
+        present.all.insert(number, Connection { stream: stream.clone(), share, waits, leaves: false });
+        Some(Client { clients: self, number, stream })
     }
 }
 
 impl Present {
-    /// Ends the connection of the client that has been idle for longest, if any is idle. The client's thread
-    /// notices this and ends.
-    fn send_idle_away(&mut self) {
-        let idle =
-            |connection: &&mut Connection| connection.waits.is_some_and(|since| since.elapsed() >= IDLE);
-        let oldest = self.all.values_mut().filter(idle).min_by_key(|connection| connection.waits);
-        if let Some(connection) = oldest {
-            tracing::debug!("an idle client gives way to another");
-            // The client is on its way out and must not be chosen again.
-            connection.waits = None;
-            let _ = connection.stream.shutdown(Shutdown::Both);
+    /// Whether somebody makes connections faster than he may. The connection counts if he does not.
+    fn is_too_fast(&mut self, share: Share) -> bool {
+        if share.most >= MOST {
+            return false;
         }
+        let now = Instant::now();
+        if self.paces.len() >= MANY {
+            self.paces.retain(|_, until| *until > now);
+        }
+        let until = self.paces.get(&share.whose).copied().unwrap_or(now).max(now) + PACE;
+        let is_too_fast = until > now + BURST * PACE;
+        if !is_too_fast {
+            self.paces.insert(share.whose, until);
+        }
+        is_too_fast
+    }
+
+    /// Ends the connection of the client that has been idle for longest, if any of these is idle. The client's thread
+    /// notices this and ends. Returns whether there was one.
+    fn send_idle_away(&mut self, among: impl Fn(&Connection) -> bool) -> bool {
+        let idle = |connection: &&mut Connection| {
+            let is_idle = connection.waits.is_some_and(|since| since.elapsed() >= IDLE);
+            is_idle && among(connection)
+        };
+        let oldest = self.all.values_mut().filter(idle).min_by_key(|connection| connection.waits);
+        let Some(connection) = oldest else { return false };
+        tracing::debug!("an idle client gives way to another");
+        // The client is on its way out and must not be chosen again.
+        (connection.waits, connection.leaves) = (None, true);
+        let _ = connection.stream.shutdown(Shutdown::Both);
+        true
     }
 }
 
@@ -127,7 +188,9 @@ impl Client<'_> {
     }
 
     fn set_waits(&self, waits: Option<Instant>) {
-        if let Some(connection) = self.clients.present().all.get_mut(&self.number) {
+        if let Some(connection) = self.clients.present().all.get_mut(&self.number)
+            && !connection.leaves
+        {
             connection.waits = waits;
         }
     }

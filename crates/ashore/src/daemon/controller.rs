@@ -76,6 +76,7 @@ mod routers;
 mod set_up;
 mod status;
 mod unknown_links;
+mod users;
 mod vlans;
 mod wrong_identity;
 
@@ -220,16 +221,20 @@ impl Controller {
 
     /// Answers one request. All requests enter here.
     pub(crate) fn handle(&self, request: Request) -> Reply {
+        if let Some(reply) = self.answer_to_stranger(&request) {
+            return reply;
+        }
         let unlocked = &mut Unlocked::of_this_thread();
-        let reads = only_reads(&request);
+        let (reads, of_user) = (only_reads(&request), matches!(request, Request::OfUser { .. }));
         let answer = supervise::contained(|| self.answer(unlocked, request)).and_then(|answer| answer);
         // The request may have left a VLAN interface because it was not known whether others use it.
         if !reads && self.look_at_vlans(unlocked) {
             self.reconcile(unlocked, Cause::Search);
         }
         answer.unwrap_or_else(|refusal| {
-            // Whoever may only read must not fill the log. A fault of the daemon's own is logged by the panic.
-            if !reads {
+            // Whoever may only read, or is not root, must not fill the log. A fault of the daemon's own is logged by the
+            // panic.
+            if !reads && !of_user {
                 tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
             }
             Reply::Refused(refusal)
@@ -263,6 +268,8 @@ impl Controller {
             Request::Attach(spec) => self.attach(unlocked, &spec),
             Request::FindNetwork(spec) => self.find_network(unlocked, &spec),
             Request::SetUp { network, attach } => self.set_up(unlocked, &network, &attach),
+            Request::OfUser { user, call } => self.of_user(unlocked, &user, call),
+            Request::Allow { network, whom, no_longer } => self.allow(unlocked, &network, &whom, no_longer),
             Request::TearDown(gone) => self.tear_down(unlocked, &gone),
             Request::TakeOff(gone) => Ok(self.take_attachment_off(unlocked, &gone)),
             Request::CheckSetUp(check) => self.check_set_up(unlocked, &check),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clients::{Client, Clients};
+use super::clients::{Client, Clients, MOST, Share, ShareOf};
 use crate::sockets::Socket;
 use crate::supervise::{contained, needed};
 
@@ -31,11 +31,22 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// A door for root, or for those who are trusted with it: all places are anybody's.
     pub(super) fn of(path: PathBuf, socket: Socket, name: &'static str) -> anyhow::Result<Self> {
+        Self::shared(path, socket, name, Box::new(|_| Ok(Share { whose: None, most: MOST })))
+    }
+
+    /// A door at which everybody has a share of the places.
+    pub(super) fn shared(
+        path: PathBuf,
+        socket: Socket,
+        name: &'static str,
+        share_of: ShareOf,
+    ) -> anyhow::Result<Self> {
         let Socket { listener, handed } = socket;
         // The process that bound it may have made it non-blocking.
         listener.set_nonblocking(false)?;
-        Ok(Door { path, clients: Arc::new(Clients::of(listener)), name, handed })
+        Ok(Door { path, clients: Arc::new(Clients::of(listener, share_of)), name, handed })
     }
 
     /// Begins to answer clients.

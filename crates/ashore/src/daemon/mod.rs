@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,10 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     check_run_directory(&args.run)?;
     let [control_path, read_path, plug_path] =
         [sockets::CONTROL, client::READ, sockets::PLUG].map(|name| args.run.join(name));
-    let mut handed = ListenFds::take([&control_path, &read_path, &plug_path, &args.docker_plugin])?;
+    let users_path = args.users_socket();
+    let own = [&control_path, &read_path, &plug_path, &args.docker_plugin];
+    let mut handed =
+        ListenFds::take(&own.into_iter().chain(&users_path).map(PathBuf::as_path).collect::<Vec<_>>())?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -136,7 +139,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     controller.hear_of_routers(tell);
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
-    let plug = Plug::at(plug_path, &mut handed)?;
+    let plugs = Plug::all(plug_path, users_path, &mut handed, &controller)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
@@ -168,7 +171,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
     control.serve(&controller).context("the control socket")?;
-    plug.serve(&controller).context("the socket of ashore-plug")?;
+    for plug in &plugs {
+        plug.serve(&controller).context("a socket of ashore-plug")?;
+    }
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish(unlocked);

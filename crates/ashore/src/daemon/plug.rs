@@ -3,27 +3,80 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ashore_kernel::{Namespace, peer_uid, receive};
+use anyhow::{Context, bail};
+use ashore_core::model::users::User;
+use ashore_kernel::{Namespace, is_in_users_namespace, peer_groups, peer_uid, receive};
 use ashore_plug::wire::{REQUEST_HEAD, Reply, Request};
 
-use super::clients::Client;
+use super::clients::{Client, MOST, Share};
 use super::controller::Controller;
 use super::door::{Door, Until};
 use crate::front::caller::Caller;
 use crate::front::plug;
 use crate::sockets::{Access, ListenFds};
 
+/// How many connections a user other than root has at a time, and how many all of those together have to whom nothing
+/// is allowed: one user may have as many of these ids as root gave him for his containers.
+const MOST_OF_USER: usize = 8;
+
 /// The socket of `ashore-plug`.
 pub(super) struct Plug(Door);
 
 impl Plug {
-    /// Takes the socket at a path, or creates it.
-    pub(super) fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
+    /// Takes the sockets, or creates them: root's, and the one for users other than root, if there is to be one. What
+    /// those need does not keep root's containers waiting.
+    pub(super) fn all(
+        root: PathBuf,
+        users: Option<PathBuf>,
+        handed: &mut ListenFds,
+        controller: &Arc<Controller>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let mut all = vec![Plug::at(root, handed)?];
+        if let Some(users) = users {
+            match Plug::for_users(users, handed, controller) {
+                Ok(plug) => all.push(plug),
+                Err(why) => tracing::warn!("no socket for users other than root: {why:#}"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes the socket at a path, or creates it. It is for root.
+    fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&path, Access::Owner)?;
         Door::of(path, socket, "plug").map(Plug)
+    }
+
+    /// The same for every user.
+    fn for_users(
+        path: PathBuf,
+        handed: &mut ListenFds,
+        controller: &Arc<Controller>,
+    ) -> anyhow::Result<Self> {
+        if is_in_users_namespace() {
+            bail!("in a user namespace, users cannot be told apart");
+        }
+        let socket = handed.socket(&path, Access::Everyone)?;
+        if let Err(unfit) = check_directory(&path) {
+            if !socket.handed {
+                let _ = std::fs::remove_file(&path);
+            }
+            return Err(unfit);
+        }
+        let controller = controller.clone();
+        let share_of = move |stream: &UnixStream| {
+            Ok(match caller_of(stream)? {
+                None => Share { whose: Some(0), most: MOST },
+                Some(user) if controller.knows(&user) => Share { whose: Some(user.uid), most: MOST_OF_USER },
+                Some(_) => Share { whose: None, most: MOST_OF_USER },
+            })
+        };
+        Door::shared(path, socket, "plug users", Box::new(share_of)).map(Plug)
     }
 
     /// Begins to answer calls.
@@ -33,14 +86,56 @@ impl Plug {
     }
 }
 
+/// Refuses a directory in which another user could put a socket of his own in the place of this one: root's Podman
+/// looks there too.
+fn check_directory(path: &Path) -> anyhow::Result<()> {
+    let directory = path.parent().with_context(|| format!("{} is in no directory", path.display()))?;
+    match std::fs::metadata(directory) {
+        Ok(there) if there.uid() != 0 || there.mode() & 0o022 != 0 => {
+            bail!("{} can be written by others than root", directory.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who is at the other end of a stream, by what the kernel says. `None` if it is root.
+fn caller_of(stream: &UnixStream) -> io::Result<Option<User>> {
+    match peer_uid(stream)? {
+        0 => Ok(None),
+        // In a user namespace, other users may all look like one.
+        _ if is_in_users_namespace() => Err(io::ErrorKind::PermissionDenied.into()),
+        // In a user namespace a user may become any of these ids, and keeps the groups. Each would be a user more.
+        uid if is_subordinate(uid) => Ok(Some(User { uid, groups: Vec::new() })),
+        uid => Ok(Some(User { uid, groups: peer_groups(stream)? })),
+    }
+}
+
+/// Whether root gave a user's id to another user, for the containers of that one (`subuid(5)`).
+fn is_subordinate(uid: u32) -> bool {
+    let ranges = std::fs::read("/etc/subuid").unwrap_or_default();
+    is_in(&String::from_utf8_lossy(&ranges), uid)
+}
+
+fn is_in(ranges: &str, uid: u32) -> bool {
+    ranges.lines().any(|line| {
+        let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u64>());
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(first)), Some(Ok(count))) => {
+                u64::from(uid).checked_sub(first).is_some_and(|at| at < count)
+            }
+            _ => false,
+        }
+    })
+}
+
 /// Answers the call of a connection.
 fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
-    let uid = peer_uid(client.stream())?;
+    let user = caller_of(client.stream())?;
     let (request, passed) = read(client)?;
     client.is_served();
-    // The path is what later observations open. It has to lead to what the caller has opened.
-    let netns = passed.map(|passed| Namespace::passed(passed, PathBuf::new()));
-    let caller = Caller { uid, netns: netns.transpose().map_err(|error| error.to_string()) };
+    let netns = passed.map(|passed| opened(passed, user.as_ref())).transpose();
+    // The descriptor stays open until the answer, so that no other namespace gets its numbers meanwhile.
+    let caller = Caller { user, netns };
     let said = plug::answer(&request, &caller, &|request| controller.handle(request));
     client.is_waited_for();
     let bytes = said.encode().or_else(|error| {
@@ -48,6 +143,23 @@ fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
         Reply { code: 1, stdout: Vec::new(), stderr }.encode()
     });
     Until::soon(client.stream()).write_all(&bytes.map_err(io::Error::other)?)
+}
+
+/// The namespace that came with a call, or why it does not count.
+fn opened(passed: OwnedFd, user: Option<&User>) -> Result<Namespace, String> {
+    // The path is what later observations open, and is found later. It has to lead to what the caller has opened.
+    let netns = Namespace::passed(passed, PathBuf::new()).map_err(|error| match user {
+        None => error.to_string(),
+        Some(_) => "what was passed is not a network namespace".to_owned(),
+    })?;
+    let Some(user) = user else { return Ok(netns) };
+    match netns.is_of_user(user.uid) {
+        Ok(true) => Ok(netns),
+        Ok(false) => Err(format!(
+            "the network namespace is not of a user namespace that {user} has made; only such a one may be attached"
+        )),
+        Err(error) => Err(format!("whose the network namespace is cannot be told: {error}")),
+    }
 }
 
 fn read(client: &Client<'_>) -> io::Result<(Request, Option<OwnedFd>)> {
@@ -64,4 +176,20 @@ fn read(client: &Client<'_>) -> io::Result<(Request, Option<OwnedFd>)> {
     let mut payload = vec![0; Request::payload_length(&head).map_err(malformed)?];
     reader.read_exact(&mut payload)?;
     Ok((Request::decode(&payload).map_err(malformed)?, passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_was_given_for_containers_is_known_by_its_range() {
+        let ranges = "alice:100000:65536\n# a comment\nbob:165536:10\n1000:4294967290:100\nodd:x:1\n:\n";
+        for uid in [100_000, 165_535, 165_536, 165_545, u32::MAX] {
+            assert!(is_in(ranges, uid), "{uid}");
+        }
+        for uid in [1, 1000, 99_999, 165_546] {
+            assert!(!is_in(ranges, uid), "{uid}");
+        }
+    }
 }

@@ -163,7 +163,7 @@ fn told_of(state: &State, endpoint: &Endpoint) -> Option<(PathBuf, Option<String
     let label = state.network_of(endpoint)?.label();
     // The engine's name for a network is used as a directory name only if Ashore allows it as a network name.
     let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
-    let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name));
+    let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name.in_path()));
     Some((path, endpoint.resolv_conf()))
 }
 

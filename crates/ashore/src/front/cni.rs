@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
@@ -22,7 +22,7 @@ use ashore_core::rules::create::NetworkSpec;
 use ashore_plug::wire;
 use serde_json::{Value, json};
 
-use super::caller::{Caller, Handle};
+use super::caller::{Caller, Handle, Opened, check_id};
 use crate::client::{UNPRIVILEGED, exit_code_of};
 
 mod config;
@@ -135,10 +135,10 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn answer(&self) -> Result<Said, Failed> {
-        if self.caller.uid != 0 {
+        if let Some(user) = &self.caller.user {
             return Err(Failed::new(
                 code::OWN + u32::from(UNPRIVILEGED),
-                format!("user {} may not attach containers; only root can", self.caller.uid),
+                format!("{user} may not attach containers by CNI; only root can"),
             ));
         }
         match self.text("CNI_COMMAND")?.as_str() {
@@ -175,6 +175,7 @@ impl Call<'_> {
     fn container(&self) -> Result<String, Failed> {
         let id = self.text("CNI_CONTAINERID")?;
         if config::is_word(&id) {
+            check_id("container", &id).map_err(|why| Failed::new(code::ENVIRONMENT, why))?;
             return Ok(id);
         }
         Err(Failed::new(
@@ -191,7 +192,7 @@ impl Call<'_> {
     }
 
     /// A path by which the container's namespace can be opened, and the one that the runtime named.
-    fn netns(&self) -> Result<(PathBuf, String), Failed> {
+    fn netns(&self) -> Result<(Opened, String), Failed> {
         let shown = self.text("CNI_NETNS")?;
         let path = Path::new(OsStr::from_bytes(shown.as_bytes()));
         let opened = self.caller.opened(path, self.made.unopened.as_deref());
@@ -226,7 +227,7 @@ impl Call<'_> {
         let attach = AttachSpec {
             network: network.name.clone(),
             name: container::identity(asked.identity.as_ref(), &arguments, &container),
-            netns,
+            netns: netns.path,
             ips,
             mac,
             ifname: ifname.clone(),
@@ -235,6 +236,8 @@ impl Call<'_> {
                 engine: EngineKind::Cni,
                 container: Self::of(&config, &container),
                 patience: None,
+                user: None,
+                opened: Some(netns.file),
             }),
         };
         let network = NetworkSpec::named(network.name);
@@ -299,7 +302,7 @@ impl Call<'_> {
         let ips: Vec<IpAddr> = result::addresses_of(previous, &ifname, &sandbox)?;
         self.ask(Request::CheckSetUp(SetUpCheck {
             of: Self::attachment(&config, &container, ifname),
-            netns,
+            netns: netns.path,
             ips,
         }))
         .map_err(|failed| match failed.code - failed.code.min(code::OWN) {

@@ -2,13 +2,16 @@
 //! `setup` and `teardown` with the network, the container and the path of its network namespace, all as JSON on
 //! standard input.
 //!
+//! The Podman of a user other than root makes the same calls. For him there is one request ([`Request::OfUser`]), which
+//! joins networks that root has made and allowed to him, and makes none.
+//!
 //! Podman tells nobody that it removes a network, nor that it rejects one that `create` has answered. So each
 //! `setup` has the network made again if it is missing.
 
 use std::path::Path;
 
 use ashore_core::api::reply::Reply;
-use ashore_core::api::request::{Request, TearDown};
+use ashore_core::api::request::{Request, TearDown, UserCall};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::net::remedy::{Front, with_remedy};
@@ -18,7 +21,7 @@ use ashore_plug::wire;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::caller::{Caller, Handle};
+use super::caller::{Caller, Handle, check_id};
 
 mod attachment;
 mod network;
@@ -33,13 +36,9 @@ const PATIENCE: u32 = 15;
 pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
     let arguments: Vec<&[u8]> = call.arguments.iter().map(Vec::as_slice).collect();
     let answered = match arguments.as_slice() {
-        _ if caller.uid != 0 => Err(Failed::from(format!(
-            "user {} may not attach containers; only root's Podman can use Ashore",
-            caller.uid
-        ))),
-        [b"create"] => create(&call.stdin, handle),
+        [b"create"] => create(&call.stdin, caller, handle),
         [b"setup", netns] => setup(call, netns, caller, handle),
-        [b"teardown", _] => return tear_down(&call.stdin, handle),
+        [b"teardown", _] => return tear_down(&call.stdin, caller, handle),
         other => {
             let shown: Vec<String> = other.iter().map(|argument| Shown(argument).to_string()).collect();
             Err(format!("netavark's call `{}` is not known", shown.join(" ")).into())
@@ -80,12 +79,16 @@ fn said(code: i32, answer: Option<&Value>, warnings: &[String]) -> wire::Reply {
     }
 }
 
-/// Carries out a request. A refusal is told in Podman's words.
-fn ask(handle: Handle<'_>, request: Request) -> Result<Reply, Failed> {
+/// Carries out what root's Podman asks for, or that of another user. A refusal is told in the words of who asked.
+fn ask(handle: Handle<'_>, caller: &Caller, call: UserCall) -> Result<Reply, Failed> {
+    let (request, front) = match (&caller.user, call) {
+        (Some(user), call) => (Request::OfUser { user: user.clone(), call }, Front::Rootless),
+        (None, UserCall::FindNetwork(network)) => (Request::FindNetwork(*network), Front::Podman),
+        (None, UserCall::SetUp { network, attach }) => (Request::SetUp { network, attach }, Front::Podman),
+        (None, UserCall::TearDown(gone)) => (Request::TearDown(gone), Front::Podman),
+    };
     match handle(request) {
-        Reply::Refused(refusal) => {
-            Err(Failed(with_remedy(&refusal.message, refusal.remedy.as_ref(), Front::Podman)))
-        }
+        Reply::Refused(refusal) => Err(Failed(with_remedy(&refusal.message, refusal.remedy.as_ref(), front))),
         reply => Ok(reply),
     }
 }
@@ -99,9 +102,9 @@ fn unexpected(reply: &Reply) -> Failed {
     Failed(format!("the daemon's reply does not match the request: {reply:?}"))
 }
 
-fn create(stdin: &[u8], handle: Handle<'_>) -> Result<Said, Failed> {
+fn create(stdin: &[u8], caller: &Caller, handle: Handle<'_>) -> Result<Said, Failed> {
     let described: Described = parse(stdin)?;
-    match ask(handle, Request::FindNetwork(described.spec()?))? {
+    match ask(handle, caller, UserCall::FindNetwork(Box::new(described.spec_for(caller)?)))? {
         Reply::Created { network, warnings } => Ok(Said { answer: described.filled(&network), warnings }),
         other => Err(unexpected(&other)),
     }
@@ -112,11 +115,12 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
     let attachment: Attachment = parse(&call.stdin)?;
     let netns = caller.opened(Path::new(std::ffi::OsStr::from_bytes(netns)), call.unopened.as_deref())?;
     let choices = attachment.choices()?;
-    let network = attachment.network.spec()?;
+    let network = attachment.network.spec_for(caller)?;
+    check_id("container", &attachment.container_id)?;
     let attach = AttachSpec {
         network: network.name.clone(),
         name: EndpointName::of_container(&attachment.container_name),
-        netns,
+        netns: netns.path,
         ips: choices.ips,
         mac: choices.mac,
         ifname: choices.ifname,
@@ -125,9 +129,12 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
             engine: EngineKind::Podman,
             container: attachment.container_id.clone(),
             patience: Some(PATIENCE),
+            user: caller.user.clone(),
+            opened: Some(netns.file),
         }),
     };
-    match ask(handle, Request::SetUp { network: Box::new(network), attach: Box::new(attach) })? {
+    let call = UserCall::SetUp { network: Box::new(network), attach: Box::new(attach) };
+    match ask(handle, caller, call)? {
         Reply::SetUp { endpoint, mac } => {
             Ok(Said { answer: attachment.answer(&endpoint, mac), warnings: endpoint.warnings })
         }
@@ -137,7 +144,7 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
 
 /// Takes a container off a network. This always succeeds: Podman would never call again, and not stop the
 /// container.
-fn tear_down(stdin: &[u8], handle: Handle<'_>) -> wire::Reply {
+fn tear_down(stdin: &[u8], caller: &Caller, handle: Handle<'_>) -> wire::Reply {
     let request = || {
         let attachment: Attachment = parse(stdin)?;
         let ifname: IfName = attachment.ifname()?;
@@ -148,7 +155,7 @@ fn tear_down(stdin: &[u8], handle: Handle<'_>) -> wire::Reply {
             container: attachment.container_id,
             ifname: Some(ifname),
         };
-        ask(handle, Request::TearDown(request))
+        ask(handle, caller, UserCall::TearDown(request))
     };
     match request() {
         Ok(Reply::Done { warnings }) => said(0, None, &warnings),

@@ -24,6 +24,7 @@ pub mod together;
 pub mod tracer;
 pub mod typed;
 pub mod untouched;
+pub mod users;
 pub mod voice;
 
 use std::collections::BTreeSet;

@@ -216,6 +216,15 @@ codes! {
     /// The MAC is in use.
     MacTaken = Taken;
 
+    /// Root has not allowed the network to a user.
+    UserNotAllowed = Invalid;
+    /// A user has as many containers on the LAN as one may have.
+    UserHasTooMany = Taken;
+    /// A user may not choose the address.
+    AddressNotAllowed = Invalid;
+    /// A user may not choose the MAC.
+    MacNotAllowed = Invalid;
+
     /// There is no network namespace there.
     NoNamespace = Invalid;
     /// This user may not open the network namespace.

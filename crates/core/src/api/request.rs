@@ -10,6 +10,7 @@ use crate::api::document::Document;
 use crate::api::engine_call::EngineCall;
 use crate::model::inventory::Inventory;
 use crate::model::ownership::EngineKind;
+use crate::model::users::{Allowed, User};
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::plan::nic_move::Direction;
 use crate::rules::attach::AttachSpec;
@@ -62,6 +63,23 @@ pub enum Request {
     CheckSetUp(SetUpCheck),
     /// Takes off all containers of an engine's network but those that the engine still has.
     KeepSetUp(KeepSetUp),
+    /// What a user other than root asks for. Nothing else passes for him.
+    OfUser {
+        /// The user.
+        user: User,
+        /// What he asks for.
+        call: UserCall,
+    },
+    /// Allows users other than root to put containers of their own on a network, or does so no longer. Answered by
+    /// `Reply::Created`.
+    Allow {
+        /// The network.
+        network: NetworkName,
+        /// The users and groups.
+        whom: Allowed,
+        /// Whether they are to be allowed it no longer. Their containers that are there stay.
+        no_longer: bool,
+    },
     /// Detaches an endpoint from its network. Succeeds if the endpoint does not exist, because a repeated
     /// detach must succeed.
     Detach {
@@ -119,6 +137,8 @@ impl Request {
             | Request::TakeOff(_)
             | Request::CheckSetUp(_)
             | Request::KeepSetUp(_)
+            | Request::OfUser { .. }
+            | Request::Allow { .. }
             | Request::Adopt(_)
             | Request::KeepMove
             | Request::Plan(_)
@@ -162,6 +182,8 @@ impl Request {
             // A check opens a path that the caller names.
             | Request::CheckSetUp(_)
             | Request::KeepSetUp(_)
+            | Request::OfUser { .. }
+            | Request::Allow { .. }
             | Request::Adopt(_)
             | Request::Unadopt { .. }
             | Request::Forget { .. }
@@ -179,6 +201,7 @@ impl Request {
             Request::RemoveNetwork { network }
             | Request::MoveNetwork { network, .. }
             | Request::InspectNetwork { network }
+            | Request::Allow { network, .. }
             | Request::Detach { network, .. } => Some(network),
             Request::Attach(spec) => Some(&mut spec.network),
             Request::CheckPool(question) => question.network.as_mut(),
@@ -186,6 +209,23 @@ impl Request {
             _ => None,
         }
     }
+}
+
+/// What a user other than root can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserCall {
+    /// Finds a network that is allowed to him. Answered by `Reply::Created`.
+    FindNetwork(Box<NetworkSpec>),
+    /// Attaches a container of his to it, by the engine that runs it. Answered by `Reply::SetUp`.
+    SetUp {
+        /// The network.
+        network: Box<NetworkSpec>,
+        /// The attach, whose caller is the user.
+        attach: Box<AttachSpec>,
+    },
+    /// His engine has taken a container off a network, as in [`Request::TearDown`].
+    TearDown(TearDown),
 }
 
 /// A container that its engine has taken off a network.

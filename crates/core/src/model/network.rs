@@ -13,6 +13,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, Fallback, LeaseOptions};
 use crate::model::ownership::{EngineKind, Ownership};
+use crate::model::users::Allowed;
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode, PortOption};
 use crate::net::link::Tag;
@@ -68,6 +69,9 @@ pub struct Network {
     /// In a bridge's VLAN: the membership of the endpoints' ports.
     #[serde(default, skip_serializing_if = "Membership::is_untagged")]
     pub membership: Membership,
+    /// The users other than root who may put containers of their own on it.
+    #[serde(default, skip_serializing_if = "Allowed::is_nobody")]
+    pub allowed: Allowed,
     /// Whether it belongs to a driver of the engine's own, which makes the links and chooses the addresses.
     /// Ashore adds host access and watches the addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

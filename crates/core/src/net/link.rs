@@ -229,7 +229,7 @@ impl FromStr for Tag {
         let (kind, rest) = text.split_once(':').ok_or(NotATag)?;
         let pair = || -> Option<(NetworkName, EndpointName)> {
             let (network, endpoint) = rest.split_once(':')?;
-            Some((network.parse().ok()?, endpoint.parse().ok()?))
+            Some((network.parse().ok()?, endpoint.to_owned().try_into().ok()?))
         };
         let tag = match kind {
             "ashore" => pair().map(|(n, e)| Tag::Endpoint(n, e)),

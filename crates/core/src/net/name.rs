@@ -121,7 +121,10 @@ checked_name! {
 checked_name! {
     /// An endpoint's name on its network, with the same rules as [`NetworkName`]. The container's identity is
     /// derived from it.
-    EndpointName, check_endpoint
+    ///
+    /// The container of a user other than root is called `UID/NAME`. Nobody can choose such a name: it is made of the
+    /// caller's user id, and read again where it was stored.
+    EndpointName, check_endpoint, recorded_endpoint
 }
 
 checked_name! {
@@ -141,6 +144,30 @@ checked_name! {
 pub(crate) const LONGEST: usize = 63;
 
 impl EndpointName {
+    /// The same name for a container of a user other than root.
+    #[must_use]
+    pub fn of_user(&self, uid: u32) -> Self {
+        EndpointName(format!("{uid}/{}", self.own()))
+    }
+
+    /// The id of the user whose container has the name. `None` if it is root's.
+    pub fn user(&self) -> Option<u32> {
+        self.0.split_once('/').and_then(|(uid, _)| uid.parse().ok())
+    }
+
+    /// The name by which the container's user knows it: without the user's id.
+    pub fn own(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(_, own)| own)
+    }
+
+    /// The name as a word that may be a part of a path. No other name has the same.
+    pub fn in_path(&self) -> Cow<'_, str> {
+        match self.0.split_once('/') {
+            Some((uid, own)) => Cow::Owned(format!("{uid}@{own}")),
+            None => Cow::Borrowed(&self.0),
+        }
+    }
+
     /// Returns the name with a number appended. The name is cut if the result would be too long.
     #[must_use]
     pub fn numbered(&self, number: u32) -> Self {
@@ -211,6 +238,18 @@ fn check_network(text: &str) -> Result<(), NameError> {
 
 fn check_endpoint(text: &str) -> Result<(), NameError> {
     check_label("endpoint name", text)
+}
+
+/// Parses a name that was stored, sent or written on a link. It may be that of a user's container.
+fn recorded_endpoint(text: &str) -> Result<EndpointName, NameError> {
+    let of_user = text.split_once('/').and_then(|(uid, own)| {
+        let is_user = uid.parse::<u32>().is_ok_and(|number| number != 0 && number.to_string() == uid);
+        Some((is_user.then_some(uid)?, own))
+    });
+    match of_user {
+        Some((_, own)) => check_endpoint(own).map(|()| EndpointName(text.to_owned())),
+        None => text.parse(),
+    }
 }
 
 fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
@@ -309,6 +348,23 @@ mod tests {
             assert!(text.parse::<NetworkName>().is_err(), "{text:?}");
         }
         assert!("web-1.example_x".parse::<EndpointName>().is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_users_container_is_read_where_it_was_stored_and_chosen_by_nobody() {
+        let web: EndpointName = "web".parse().unwrap();
+        let of_user = web.of_user(1000);
+        assert_eq!((of_user.as_str(), of_user.user(), of_user.own()), ("1000/web", Some(1000), "web"));
+        assert_eq!((web.user(), web.own(), &*web.in_path()), (None, "web", "web"));
+        assert_eq!(of_user.in_path(), "1000@web");
+        assert_eq!(of_user.of_user(1001).as_str(), "1001/web");
+        assert_eq!(EndpointName::try_from("1000/web".to_owned()), Ok(of_user));
+        assert!("1000/web".parse::<EndpointName>().is_err(), "no name that is typed");
+        for text in ["0/web", "01/web", "+1/web", "-1/web", "/web", "a/web", "1000/", "1000/a/b", "1000/../x"]
+        {
+            assert!(EndpointName::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+        assert!(EndpointName::try_from("4294967296/web".to_owned()).is_err());
     }
 
     #[test]

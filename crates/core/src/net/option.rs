@@ -140,6 +140,22 @@ pub static MAC: NetworkOption =
 pub static IP: NetworkOption =
     NetworkOption { flag: "ip", takes: Value("IP"), docker: &[Flag("ip")], help: "Address to use" };
 
+/// The users whom root allows to put containers of their own on a network. Only the command line has it, whose socket is
+/// root's alone.
+pub static ALLOW_USER: NetworkOption = NetworkOption {
+    flag: "allow-user",
+    takes: Value("USER"),
+    docker: &[Flag("allow-user")],
+    help: "Let this user, by name or id, put containers of his own on the network, by rootless Podman; repeat for more",
+};
+/// The same for the members of a group.
+pub static ALLOW_GROUP: NetworkOption = NetworkOption {
+    flag: "allow-group",
+    takes: Value("GROUP"),
+    docker: &[Flag("allow-group")],
+    help: "Let the members of this group, by name or id, do the same; repeat for more",
+};
+
 /// Options of the driver that Docker's users give and the command line lacks: what the built-in driver takes,
 /// and how Docker itself, since version 28, announces an address to the LAN when a container starts.
 const DOCKER_ALONE: [&str; 3] =

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::option::NetworkOption;
+use super::option::{IP, MAC, NAME, NetworkOption};
 
 /// Who asked, and in whose words the answer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,18 +20,20 @@ pub enum Front {
     Podman,
     /// The network configuration of a CNI runtime.
     Cni,
+    /// `podman run` of a user other than root, whose networks root makes on the command line.
+    Rootless,
 }
 
 impl Front {
     /// All of them.
-    pub const ALL: [Front; 5] =
-        [Front::CommandLine, Front::Docker, Front::Compose, Front::Podman, Front::Cni];
+    pub const ALL: [Front; 6] =
+        [Front::CommandLine, Front::Docker, Front::Compose, Front::Podman, Front::Cni, Front::Rootless];
 
     /// The program of the engine whose words these are. The users of the command line have Docker's most often.
     fn engine(self) -> &'static str {
         match self {
             Front::CommandLine | Front::Docker | Front::Compose => "docker",
-            Front::Podman => "podman",
+            Front::Podman | Front::Rootless => "podman",
             // A CNI runtime has no command for networks.
             Front::Cni => "ashore",
         }
@@ -160,8 +162,10 @@ impl Remedy {
 
     /// The remedy in the words of the front that was asked.
     pub fn spelled(&self, front: Front) -> String {
+        let is_of_container = |option: &NetworkOption| [&NAME, &MAC, &IP].contains(&option);
         let option = |option: &NetworkOption, value: Option<&str>| match front {
-            Front::CommandLine => option.on_command_line(value),
+            Front::Rootless if is_of_container(option) => option.in_podman(value),
+            Front::CommandLine | Front::Rootless => option.on_command_line(value),
             Front::Docker => option.in_docker(value),
             Front::Compose => option.in_compose(value),
             Front::Podman => option.in_podman(value),
@@ -173,7 +177,7 @@ impl Remedy {
             Part::Set(name, value) => option(name, value.as_deref()),
             Part::Unset(name) => format!("leave {} out", option(name, None)),
             Part::Ipam(name, value) => match front {
-                Front::CommandLine => name.on_command_line(Some(value)),
+                Front::CommandLine | Front::Rootless => name.on_command_line(Some(value)),
                 Front::Docker => name.in_docker_ipam(value),
                 Front::Compose => name.in_compose_ipam(value),
                 Front::Podman => name.in_podman(Some(value)),
@@ -233,9 +237,7 @@ impl From<Remedy> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::option::{
-        ALL, IP, IPAM_DRIVER, KIND, MAC, NAME, PARENT, Takes, of_driver, of_ipam, of_podman,
-    };
+    use crate::net::option::{ALL, IPAM_DRIVER, KIND, PARENT, Takes, of_driver, of_ipam, of_podman};
 
     /// Each option, to give and to leave out, in the words of each front, as in `remedy/spelled.txt`.
     #[test]
@@ -277,6 +279,7 @@ mod tests {
         assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
         assert_eq!(said.spelled(Front::Podman), "a dpodman e");
         assert_eq!(said.spelled(Front::Cni), "a dashore e");
+        assert_eq!(said.spelled(Front::Rootless), "a dpodman e");
         let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
         let spelled = Front::ALL.map(|front| parent.spelled(front));
         let expected = [
@@ -285,6 +288,7 @@ mod tests {
             "`parent: eth0` under `ipam:`, `options:`",
             "-o parent=eth0",
             r#"`"parent": "eth0"` under `"ashore"`"#,
+            "--parent eth0",
         ];
         assert_eq!(spelled, expected);
     }

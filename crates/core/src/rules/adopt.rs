@@ -10,6 +10,7 @@ use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{EngineNetwork, Network, Subnet};
 use crate::model::ownership::{EngineId, EngineKind};
 use crate::model::state::{Change, State};
+use crate::model::users::Allowed;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::engine_link_name;
 use crate::net::name::{IfName, NetworkName};
@@ -157,6 +158,7 @@ impl ListedNetwork {
             bc_queue_len: None,
             port: std::collections::BTreeSet::new(),
             membership: Membership::default(),
+            allowed: Allowed::default(),
             adopted: true,
         })
     }

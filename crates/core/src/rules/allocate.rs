@@ -268,7 +268,8 @@ impl State {
             ip,
             endpoint: (!holder.is_unnamed()).then(|| holder.name.to_string()),
             network: label.to_owned(),
-            engine: holder.ownership.engine(),
+            // Root takes a user's container off by the command line.
+            engine: holder.ownership.engine().filter(|_| holder.name.user().is_none()),
         }
     }
 
@@ -325,10 +326,14 @@ impl State {
         let (free, fresh) = (open.clone(), self.unused(&pool, &scope, name));
         let fresh = fresh.filter(move |ip| free.has_besides_endpoints(*ip) && !heard.contains_key(ip));
         let had = before.clone();
+        // What other names have released stays theirs if a user asks who is not root.
+        let user = name.and_then(EndpointName::user);
+        let is_for_him = move |ip: IpAddr| user.is_none() || !self.is_kept_from_user(user, ip);
         let rest = iter::once_with(move || {
             let doubtful = if asks { open.doubtful(&pool, heard) } else { Vec::new() };
             let let_go = open.let_go(&pool, heard).into_iter();
-            let let_go = let_go.filter(|(is_heard, ip)| (asks || !is_heard) && !had.contains(ip));
+            let let_go =
+                let_go.filter(|(is_heard, ip)| (asks || !is_heard) && !had.contains(ip) && is_for_him(*ip));
             doubtful.into_iter().chain(let_go.map(|(_, ip)| ip)).collect::<Vec<_>>()
         });
         before.into_iter().chain(fresh).chain(rest.flatten())
@@ -367,6 +372,11 @@ impl State {
         };
         let mut is_used = is_used;
         Box::new(pool.from_offset(0).filter(move |ip| !is_used(*ip)))
+    }
+
+    /// Whether a name that is not a user's remembers an address.
+    fn is_kept_from_user(&self, user: Option<u32>, ip: IpAddr) -> bool {
+        self.identities.with(identity::Mark::Ip(ip)).any(|((_, name), _)| name.user() != user)
     }
 
     /// Whether a name remembers an address.

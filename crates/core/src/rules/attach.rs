@@ -16,6 +16,7 @@ use crate::model::lease::Addressing;
 use crate::model::network::{Network, Subnet};
 use crate::model::ownership::{EngineKind, Ownership};
 use crate::model::state::{Change, State};
+use crate::model::users::User;
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode};
 use crate::net::link::Netns;
@@ -27,6 +28,7 @@ use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
 use crate::rules::leases::LeaseOutcome;
+use crate::rules::users::{self, UserError};
 
 /// Why a namespace cannot be attached to a network. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +123,9 @@ pub enum AttachError {
     /// No address can be assigned.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A user other than root may not have this.
+    #[error(transparent)]
+    User(#[from] UserError),
 }
 
 impl AttachError {
@@ -141,7 +146,11 @@ impl AttachError {
                     _ => remedy,
                 };
                 let other = Remedy::from("give it another ").and_give(&NAME);
-                renamed(other.and(", or detach that one first: ").and_run(format!("{off} {network} {name}")))
+                renamed(
+                    other
+                        .and(", or detach that one first: ")
+                        .and_run(format!("{off} {network} {name}", name = known_to(*engine, name))),
+                )
             }
             AttachError::ParentDown(parent) => {
                 Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))
@@ -169,6 +178,7 @@ impl AttachError {
                 Remedy::from("choose another, or ").and_unset(&MAC).and(": the name alone gives a stable one")
             }
             AttachError::Address(error) => return error.remedy(),
+            AttachError::User(error) => error.remedy(),
             AttachError::CutsHost(error) => return error.remedy(),
             AttachError::ParentGone { remedy, .. } => remedy.clone(),
         })
@@ -208,6 +218,12 @@ impl State {
         from_lan: FromLan<'_>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
+        if let Some(user) = spec.user()
+            && let Some(network) = self.networks.get(&spec.network)
+        {
+            let asked = users::Asked { name: &spec.name, ips: &spec.ips, mac: spec.mac };
+            self.check_user(user, network, &asked, known.host)?;
+        }
         let network = self.usable_network(&spec.network, known.host)?;
         if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
             return Err(AttachError::NameTaken {
@@ -521,6 +537,11 @@ pub struct AttachSpec {
 }
 
 impl AttachSpec {
+    /// The user who asks, if it is one other than root.
+    pub fn user(&self) -> Option<&User> {
+        self.caller.as_ref()?.user.as_ref()
+    }
+
     /// Whether an endpoint of this name is by the link that is asked for.
     pub fn is_of_link(&self, there: &Endpoint, netns: &Netns) -> bool {
         there.netns() == Some(netns) && *there.link().1 == self.ifname
@@ -542,4 +563,16 @@ pub struct Caller {
     /// How long the engine waits, in seconds. `None` if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u32>,
+    /// The user who asks, if it is one other than root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+    /// The device and inode numbers of the namespace that the engine has opened. The path has to lead there whenever it
+    /// is opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<(u64, u64)>,
+}
+
+/// The name by which the users of an engine know a container.
+fn known_to(engine: Option<EngineKind>, name: &EndpointName) -> &str {
+    if engine.is_some() { name.own() } else { name.as_str() }
 }

@@ -59,7 +59,10 @@ impl State {
             there.netns() == Some(netns) && *there.link().1 != attach.ifname && !there.leaves()
         };
         match there.filter(is_other_link) {
-            Some(_) => EndpointName::of_container(&format!("{}-{}", attach.name, attach.ifname)),
+            Some(_) => {
+                let name = EndpointName::of_container(&format!("{}-{}", attach.name.own(), attach.ifname));
+                attach.name.user().map_or(name.clone(), |uid| name.of_user(uid))
+            }
             None => attach.name.clone(),
         }
     }
@@ -111,7 +114,8 @@ mod tests {
         assert!(names(state.attachments_beside(EngineKind::Cni, "la/", &[])).is_empty());
         assert!(names(state.attachments_beside(EngineKind::Podman, "lan/", &[])).is_empty());
 
-        let caller = |engine| Caller { engine, container: "lan/1".into(), patience: None };
+        let caller =
+            |engine| Caller { engine, container: "lan/1".into(), patience: None, user: None, opened: None };
         assert!(state.repeated(&caller(EngineKind::Cni), &eth0, &netns(1)).is_some());
         assert!(state.repeated(&caller(EngineKind::Cni), &eth0, &netns(3)).is_none(), "it has started again");
         assert!(state.repeated(&caller(EngineKind::Podman), &eth0, &netns(1)).is_none());

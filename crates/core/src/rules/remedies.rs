@@ -16,6 +16,7 @@ use crate::rules::addresses_in_use::Claimant;
 use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+use crate::rules::users::UserError;
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
@@ -165,6 +166,10 @@ pub(crate) fn of_containers() -> Vec<AttachError> {
         AddressError::BeingTaken(ip).into(),
         exhausted(None).into(),
         exhausted(Some(Claimant { mac, known_as: None })).into(),
+        UserError::NotAllowed { uid: 1000, network: parsed("lan") }.into(),
+        UserError::TooMany { uid: 1000 }.into(),
+        UserError::Address { uid: 1000, ip, network: text(), ranges: None }.into(),
+        UserError::Mac { uid: 1000, mac }.into(),
     ]
 }
 

@@ -54,6 +54,7 @@ impl State {
         });
         let mut changes: Vec<Change> = lost.collect();
         changes.push(Change::PutIdentity(State::scope(network), endpoint.name.clone(), identity));
+        changes.extend(self.forget_of_user(&changes, &endpoint.name));
         changes.extend(self.forget_for(&changes, now, most));
         changes
     }

@@ -87,7 +87,13 @@ mod tests {
             let network = there.network.clone();
             let mut state = State::new(crate::model::identity::Seed([1; 16]));
             state.apply(Change::PutEndpoint(there));
-            let caller = Caller { engine: EngineKind::Podman, container: "c1".into(), patience: None };
+            let caller = Caller {
+                engine: EngineKind::Podman,
+                container: "c1".into(),
+                patience: None,
+                user: None,
+                opened: None,
+            };
             let attach = AttachSpec {
                 network,
                 name: "web".parse().unwrap(),

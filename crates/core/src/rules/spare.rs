@@ -40,7 +40,7 @@ impl Bearer {
         match Bearer::of(endpoint) {
             // No list will say whether the engine still has the container.
             Bearer::User if endpoint.ownership.engine().is_some() => Bearer::of_removed(&endpoint.name),
-            Bearer::User if is_of_process(&endpoint.name) || is_placeholder(endpoint.name.as_str()) => {
+            Bearer::User if is_of_process(&endpoint.name) || is_placeholder(endpoint.name.own()) => {
                 Bearer::MadeUp
             }
             bearer => bearer,
@@ -55,25 +55,25 @@ impl Bearer {
 
 /// Whether a name follows from a process, which ends it.
 fn is_of_process(name: &EndpointName) -> bool {
-    let of_process = name.as_str().strip_prefix("pid-");
+    let of_process = name.own().strip_prefix("pid-");
     of_process.is_some_and(|pid| pid.bytes().all(|c| c.is_ascii_digit()))
 }
 
 /// Whether a name follows from a process, an address, or an id that a program drew. Users name things after
 /// their MACs, too, so an id proves nothing where the name was given on the command line.
 fn is_derived(name: &EndpointName) -> bool {
-    let last = name.as_str().rsplit(['-', '_', '.']).next().unwrap_or(name.as_str());
+    let last = name.own().rsplit(['-', '_', '.']).next().unwrap_or(name.own());
     let is_id = last.len() >= ID
         && last.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
         && last.bytes().any(|c| c.is_ascii_digit());
-    is_of_process(name) || is_id || is_placeholder(name.as_str())
+    is_of_process(name) || is_id || is_placeholder(name.own())
 }
 
 /// Whether a name has the form of those that engines generate: two words, and a digit if another container has that
 /// name. Users choose such names too, so this alone proves nothing.
 fn is_generated(name: &EndpointName) -> bool {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase());
-    let words = name.as_str().trim_end_matches(|c: char| c.is_ascii_digit()).split_once('_');
+    let words = name.own().trim_end_matches(|c: char| c.is_ascii_digit()).split_once('_');
     words.is_some_and(|(first, second)| is_word(first) && is_word(second))
 }
 

@@ -45,6 +45,7 @@ fn changes() -> Vec<Change> {
         bc_queue_len: None,
         port: std::collections::BTreeSet::new(),
         membership: Membership::default(),
+        allowed: Default::default(),
         adopted: false,
     };
     let endpoint = Endpoint {

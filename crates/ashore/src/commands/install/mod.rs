@@ -196,9 +196,10 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     }
     let writes =
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
-    let sockets = [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET].into_iter().any(writes)
-        || files.contains(&Action::MakeGroup);
-    let active = units.socket_active && units.plug == PlugSocket::InUse;
+    let sockets =
+        [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET, unit::USERS_SOCKET].into_iter().any(writes)
+            || files.contains(&Action::MakeGroup);
+    let active = units.socket_active && [units.plug, units.users] == [PlugSocket::InUse; 2];
     if units.service_active && (sockets || !active) {
         // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);

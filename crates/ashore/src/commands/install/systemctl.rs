@@ -2,18 +2,24 @@
 
 use std::process::{Command, Stdio};
 
-use super::unit::{PLUG_SOCKET, READ_SOCKET, SERVICE, SOCKET};
+use super::unit::{PLUG_SOCKET, READ_SOCKET, SERVICE, SOCKET, USERS_SOCKET};
 use crate::client::Failure;
 use crate::out::complain;
 
 /// The systemctl commands for the units. The service starts the read socket itself.
-pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, SERVICE];
+pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, USERS_SOCKET, SERVICE];
 /// For one unit at a time, because with several at once, a missing one would prevent the others. The control
 /// socket comes after the other sockets, because a call at these would start it again.
-pub(super) const DISABLE: [&[&str]; 4] =
-    [&["stop", READ_SOCKET], DISABLE_PLUG, &["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
+pub(super) const DISABLE: [&[&str]; 5] = [
+    &["stop", READ_SOCKET],
+    DISABLE_PLUG,
+    DISABLE_USERS,
+    &["disable", "--now", SOCKET],
+    &["disable", "--now", SERVICE],
+];
 const DISABLE_PLUG: &[&str] = &["disable", "--now", PLUG_SOCKET];
-pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, PLUG_SOCKET, SERVICE];
+const DISABLE_USERS: &[&str] = &["disable", "--now", USERS_SOCKET];
+pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, PLUG_SOCKET, USERS_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 
@@ -24,9 +30,10 @@ pub(super) struct Units {
     pub(super) socket_active: bool,
     pub(super) service_active: bool,
     pub(super) plug: PlugSocket,
+    pub(super) users: PlugSocket,
 }
 
-/// Whether the socket of `ashore-plug` is enabled and active. An earlier version has none.
+/// Whether a socket of `ashore-plug` is enabled and active. An earlier version has none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlugSocket {
     #[default]
@@ -35,8 +42,8 @@ pub(super) enum PlugSocket {
 }
 
 impl PlugSocket {
-    fn now() -> Self {
-        let in_use = ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, PLUG_SOCKET]));
+    fn now(unit: &str) -> Self {
+        let in_use = ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, unit]));
         if in_use { PlugSocket::InUse } else { PlugSocket::Missing }
     }
 }
@@ -50,7 +57,8 @@ impl Units {
             enabled: both("is-enabled"),
             socket_active: says_yes(&["is-active", SOCKET]),
             service_active: says_yes(&["is-active", SERVICE]),
-            plug: PlugSocket::now(),
+            plug: PlugSocket::now(PLUG_SOCKET),
+            users: PlugSocket::now(USERS_SOCKET),
         }
     }
 
@@ -61,8 +69,14 @@ impl Units {
             for words in DISABLE {
                 complain(systemctl(words));
             }
-        } else if self.plug == PlugSocket::Missing && says_yes(&["is-enabled", PLUG_SOCKET]) {
-            complain(systemctl(DISABLE_PLUG));
+            return;
+        }
+        for (was, unit, disable) in
+            [(self.plug, PLUG_SOCKET, DISABLE_PLUG), (self.users, USERS_SOCKET, DISABLE_USERS)]
+        {
+            if was == PlugSocket::Missing && says_yes(&["is-enabled", unit]) {
+                complain(systemctl(disable));
+            }
         }
     }
 

@@ -265,6 +265,8 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     }
     if host.is_this() {
         actions.extend(Path::new(PLUGIN).exists().then(|| Action::RemoveFile(PLUGIN.into())));
+        let users = Path::new(unit::USERS_DIRECTORY);
+        actions.extend(users.exists().then(|| Action::RemoveTree(users.into())));
         actions.extend(Path::new(RUN).exists().then(|| Action::RemoveTree(RUN.into())));
     }
     let state = host.at(STATE);

@@ -13,26 +13,32 @@ pub(super) const SOCKET: &str = "ashore.socket";
 pub(super) const READ_SOCKET: &str = "ashore-read.socket";
 /// The name of the unit of the socket at which `ashore-plug` calls.
 pub(super) const PLUG_SOCKET: &str = "ashore-plug.socket";
+/// The name of the unit of the socket at which `ashore-plug` calls for users other than root.
+pub(super) const USERS_SOCKET: &str = "ashore-users.socket";
+/// The directory of that socket, which systemd makes, as the daemon does.
+pub(super) const USERS_DIRECTORY: &str = "/var/lib/ashore-plug";
 /// The name of the service unit.
 pub(super) const SERVICE: &str = "ashore.service";
 /// The directory of the administrator's units.
 pub(super) const DIRECTORY: &str = "/etc/systemd/system";
 
 /// The units, each with the target that starts it, as in its `[Install]` section.
-pub(super) const WANTED_BY: [(&str, Option<&str>); 4] = [
+pub(super) const WANTED_BY: [(&str, Option<&str>); 5] = [
     (SOCKET, Some("sockets.target")),
     (READ_SOCKET, None),
     (PLUG_SOCKET, Some("sockets.target")),
+    (USERS_SOCKET, Some("sockets.target")),
     (SERVICE, Some("multi-user.target")),
 ];
 
 /// The name and text of each unit, for a daemon at a path.
-pub(super) fn units(program: &Path) -> [(&'static str, String); 4] {
+pub(super) fn units(program: &Path) -> [(&'static str, String); 5] {
     let service = include_str!("ashore.service").replace("@PROGRAM@", &program.display().to_string());
     [
         (SOCKET, marked(SOCKET, include_str!("ashore.socket"))),
         (READ_SOCKET, marked(READ_SOCKET, include_str!("ashore-read.socket"))),
         (PLUG_SOCKET, marked(PLUG_SOCKET, include_str!("ashore-plug.socket"))),
+        (USERS_SOCKET, marked(USERS_SOCKET, include_str!("ashore-users.socket"))),
         (SERVICE, marked(SERVICE, &service)),
     ]
 }

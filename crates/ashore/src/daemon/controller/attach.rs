@@ -54,7 +54,7 @@ impl Controller {
         ground: &mut Ground,
     ) -> Result<Reply, Refusal> {
         self.check_beside_others_children(unlocked, |state| state.networks.get(&spec.network))?;
-        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        let namespace = opened(spec)?;
         // The thread of a lease is asked for other things under the lock. So the lock is released before the
         // lease is.
         let patience = spec.caller.as_ref().and_then(|caller| caller.patience);
@@ -354,6 +354,17 @@ impl Inner {
         self.carry_out(&observed, std::slice::from_ref(netns))?;
         Ok(Some(there))
     }
+}
+
+/// Opens the namespace of an attach. An engine has opened it too, and the path may lead elsewhere by now: whoever owns a
+/// part of it decides that.
+pub(super) fn opened(spec: &AttachSpec) -> Result<Namespace, Refusal> {
+    let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+    let wanted = spec.caller.as_ref().and_then(|caller| caller.opened);
+    if wanted.is_some_and(|wanted| wanted != namespace.file()) {
+        return Err(refusal::namespace_gone(&spec.netns));
+    }
+    Ok(namespace)
 }
 
 /// Whether the LAN can be asked through the parent of a network.

@@ -13,6 +13,7 @@ use ashore_core::model::state::Change;
 use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_kernel::Namespace;
 
+use super::attach::opened;
 use super::{Controller, addresses_in, netns_by_all_paths};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
@@ -26,7 +27,7 @@ impl Controller {
         attach: AttachSpec,
     ) -> Result<AttachSpec, Refusal> {
         let Some(caller) = &attach.caller else { return Ok(attach) };
-        let namespace = Namespace::open(&attach.netns).map_err(|error| refusal::namespace(&error))?;
+        let namespace = opened(&attach)?;
         let inner = self.lock(unlocked);
         let netns = inner.kernel.identify(&namespace);
         let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;

@@ -14,8 +14,8 @@ use ashore_core::net::step::Step;
 use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::leases::LeaseOutcome;
-use ashore_kernel::Namespace;
 
+use super::attach::opened;
 use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
@@ -82,7 +82,7 @@ impl Controller {
     }
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
-        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        let namespace = opened(spec)?;
         inner.check_not_host(&namespace)?;
         let netns = namespace.identity();
         let observed = inner.observe_these(std::slice::from_ref(&netns))?;

@@ -13,13 +13,14 @@ use ashore_core::model::network::{EngineNetwork, Network};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::link::Netns;
-use ashore_core::net::name::EndpointKey;
+use ashore_core::net::name::{EndpointKey, NetworkName};
 use ashore_core::rules::attach::{AttachError, AttachSpec, Caller};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_kernel::{Holders, Namespace};
+use ashore_kernel::Holders;
 
+use super::attach::opened;
 use super::engine_calls::done;
-use super::{Controller, Inner};
+use super::{Controller, Inner, Locked};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
@@ -83,6 +84,16 @@ impl Controller {
         attach: &AttachSpec,
     ) -> Result<Reply, Refusal> {
         let network = self.network_to_set_up(unlocked, spec)?;
+        self.set_up_on(unlocked, &network, attach)
+    }
+
+    /// The same on a network that is there.
+    pub(super) fn set_up_on(
+        &self,
+        unlocked: &mut Unlocked,
+        network: &Network,
+        attach: &AttachSpec,
+    ) -> Result<Reply, Refusal> {
         let attach = AttachSpec { network: network.name.clone(), ..attach.clone() };
         let attach = self.beside_other_links(unlocked, attach)?;
         if let Some(caller) = &attach.caller {
@@ -114,7 +125,7 @@ impl Controller {
 
     /// Takes off what the container of a set-up has left, and what its name has left in another namespace.
     fn make_way(&self, unlocked: &mut Unlocked, attach: &AttachSpec, caller: &Caller) -> Result<(), Refusal> {
-        let namespace = Namespace::open(&attach.netns).map_err(|error| refusal::namespace(&error))?;
+        let namespace = opened(attach)?;
         let (mut left, rival): (Vec<Endpoint>, Option<Endpoint>) = {
             let mut inner = self.lock(unlocked);
             let netns = inner.kernel.identify(&namespace);
@@ -141,9 +152,20 @@ impl Controller {
 
     /// Notes that an engine has taken a container off a network.
     pub(super) fn tear_down(&self, unlocked: &mut Unlocked, gone: &TearDown) -> Result<Reply, Refusal> {
-        let mut inner = self.lock(unlocked);
+        let inner = self.lock(unlocked);
         let network = inner.state().meant_by_engine(gone.engine, &gone.network, &gone.network_name);
-        let Some(network) = network.map(|network| network.name.clone()) else { return Ok(done()) };
+        let network = network.map(|network| network.name.clone());
+        self.tear_down_on(inner, network, gone)
+    }
+
+    /// The same on the network that is meant, if there is one.
+    pub(super) fn tear_down_on(
+        &self,
+        mut inner: Locked<'_>,
+        network: Option<NetworkName>,
+        gone: &TearDown,
+    ) -> Result<Reply, Refusal> {
+        let Some(network) = network else { return Ok(done()) };
         let its = inner.state().endpoints_on(&network).filter(|endpoint| {
             endpoint.is_of(gone.engine.into(), &gone.container)
                 && gone.ifname.as_ref().is_none_or(|ifname| endpoint.link().1 == ifname)

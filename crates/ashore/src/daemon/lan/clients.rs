@@ -478,9 +478,14 @@ fn began<L>(held: &Held<L>) -> u64 {
 }
 
 /// The host name of a container for a DHCP server. Returns `None` if none can be made from the endpoint's
-/// name.
+/// name. That of a user's container ends in the user's id: the server's own zone must not have it under a name of
+/// root's choice.
 pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
-    name.as_str().replace(['_', '.'], "-").trim_matches('-').parse().ok()
+    let own = name.own().replace(['_', '.'], "-");
+    match name.user() {
+        Some(uid) => format!("{}-{uid}", own.trim_matches('-')).trim_matches('-').parse().ok(),
+        None => own.trim_matches('-').parse().ok(),
+    }
 }
 
 /// The namespace of a container. Returns `None` if it is gone or cannot be opened.

@@ -8,6 +8,7 @@ use super::container::{Arguments, Wishes};
 use super::nothing::is_nothing;
 use super::options::Options;
 use super::{Failed, code};
+use crate::front::caller::check_id;
 use crate::front::given::nearest;
 
 /// The names by which the plugin is called, besides that of its file.
@@ -114,6 +115,7 @@ impl Config {
                 format!("name: the network's name {wrong}; use letters, digits, `_`, `.` and `-`"),
             ));
         }
+        check_id("network configuration", &name).map_err(|why| Failed::new(code::CONFIG, why))?;
         Ok(Config { version, name, all })
     }
 

@@ -6,6 +6,7 @@ use ashore_core::api::reply::EndpointReport;
 use ashore_core::model::endpoint::{Source, Stage};
 use ashore_core::model::lease::Addressing;
 use ashore_core::model::ownership::Ownership;
+use ashore_core::model::users::User;
 use ashore_wire::Mac;
 
 fn config(more: &str) -> Config {
@@ -263,7 +264,8 @@ fn an_error_is_of_the_version_that_was_asked_and_versions_are_told() {
             stdin: stdin.as_bytes().to_vec(),
             ..wire::Request::default()
         };
-        let said = answer(&request, &Caller { uid, netns: Ok(None) }, &|request| {
+        let user = (uid != 0).then(|| User { uid, groups: vec![uid] });
+        let said = answer(&request, &Caller { user, netns: Ok(None) }, &|request| {
             panic!("the daemon is asked: {request:?}")
         });
         (said.code, serde_json::from_slice::<Value>(&said.stdout).unwrap())

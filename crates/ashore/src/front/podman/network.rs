@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Failed;
+use crate::front::caller::{Caller, check_id};
 use crate::front::given::Given;
 
 /// What begins the labels that stand for options: Podman's Docker API drops the options of a network.
@@ -122,6 +123,13 @@ impl Described {
             }
         }
         options
+    }
+
+    /// The network that a caller asks for. Networks belong to root and his Podman: that of another user only joins one.
+    pub(super) fn spec_for(&self, caller: &Caller) -> Result<NetworkSpec, Failed> {
+        check_id("network", &self.id)?;
+        let spec = self.spec()?;
+        Ok(if caller.user.is_some() { NetworkSpec { engine: None, ..spec } } else { spec })
     }
 
     /// The network that Podman's user asks for.

@@ -8,6 +8,7 @@ use crate::rules::adopt::AdoptError;
 use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+use crate::rules::users::UserError;
 
 impl From<&NetworkError> for Refusal {
     fn from(error: &NetworkError) -> Self {
@@ -245,6 +246,7 @@ fn of_attach(error: &AttachError) -> Code {
         AttachError::MacTaken { .. } => Code::MacTaken,
         AttachError::CutsHost(error) => of_network(error),
         AttachError::Address(error) => of_address(error),
+        AttachError::User(error) => of_user(error),
     }
 }
 
@@ -268,6 +270,24 @@ fn about_attach(error: &AttachError) -> About {
         | AttachError::MacTaken { .. } => About::default(),
         AttachError::CutsHost(error) => about_network(error),
         AttachError::Address(error) => about_address(error),
+        AttachError::User(error) => about_user(error),
+    }
+}
+
+fn of_user(error: &UserError) -> Code {
+    match error {
+        UserError::NotAllowed { .. } => Code::UserNotAllowed,
+        UserError::TooMany { .. } => Code::UserHasTooMany,
+        UserError::Address { .. } => Code::AddressNotAllowed,
+        UserError::Mac { .. } => Code::MacNotAllowed,
+    }
+}
+
+fn about_user(error: &UserError) -> About {
+    match error {
+        UserError::NotAllowed { network, .. } => About::label(network.as_str()),
+        UserError::Address { ip, network, .. } => About { address: Some(*ip), ..About::label(network) },
+        UserError::TooMany { .. } | UserError::Mac { .. } => About::default(),
     }
 }
 
@@ -357,13 +377,17 @@ mod tests {
             let code = serde_json::to_value(code).unwrap();
             writeln!(spelled, "{}: {message}", code.as_str().unwrap()).unwrap();
             let Some(remedy) = remedy else { continue };
-            let [typed, docker, compose, podman, cni] = Front::ALL.map(|front| remedy.spelled(front));
+            let [typed, docker, compose, podman, cni, rootless] =
+                Front::ALL.map(|front| remedy.spelled(front));
             if [&docker, &compose, &podman, &cni].iter().all(|other| **other == typed) {
                 writeln!(spelled, "    {typed}").unwrap();
             } else {
                 writeln!(spelled, "    ashore:  {typed}\n    docker:  {docker}\n    compose: {compose}")
                     .unwrap();
                 writeln!(spelled, "    podman:  {podman}\n    cni:     {cni}").unwrap();
+            }
+            if ![&typed, &podman].contains(&&rootless) {
+                writeln!(spelled, "    rootless: {rootless}").unwrap();
             }
         }
         assert!(spelled == include_str!("remedies.txt"), "the words are now:\n{spelled}");

@@ -51,7 +51,8 @@ impl State {
                 .into();
         }
         let network = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
-        let off = holder.ownership.engine().map_or("ashore detach", EngineKind::takes_off);
+        let off = holder.ownership.engine().filter(|_| holder.name.user().is_none());
+        let off = off.map_or("ashore detach", EngineKind::takes_off);
         Remedy::from("choose another, or free it: ").and_run(format!("{off} {network} {}", holder.name))
     }
 }

@@ -11,6 +11,7 @@ use super::error::NetworkError;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{EngineNetwork, Network, Subnet};
+use crate::model::users::Allowed;
 use crate::net::family::{Family, is_link_local};
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::{IfName, NetworkName};
@@ -79,6 +80,9 @@ pub struct NetworkSpec {
     /// bridge, in a VLAN: whether the endpoints speak 802.1Q themselves.
     #[serde(default)]
     pub tagged: bool,
+    /// The users other than root who may put containers of their own on it.
+    #[serde(default, skip_serializing_if = "Allowed::is_nobody")]
+    pub allowed: Allowed,
 }
 
 /// A question about which addresses the DHCP servers assign.
@@ -118,6 +122,7 @@ impl NetworkSpec {
             bc_queue_len: None,
             port: BTreeSet::new(),
             tagged: false,
+            allowed: Allowed::default(),
         }
     }
 
@@ -185,6 +190,7 @@ impl NetworkSpec {
             bc_queue_len: self.bc_queue_len,
             port: self.port.clone(),
             membership: if self.tagged { Membership::TAGGED } else { Membership::UNTAGGED },
+            allowed: self.allowed.clone(),
             adopted: false,
         })
     }
