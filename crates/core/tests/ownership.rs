@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::MacvlanMode;
@@ -60,6 +61,8 @@ impl World {
             mac: None,
             ifname: name("eth0"),
             default_route: true,
+            own_routes: OwnRoutes::default(),
+            unaddressed: false,
             caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());

@@ -285,6 +285,7 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     message.attributes.extend(route.via.map(next_hop));
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     message.attributes.push(RouteAttribute::Oif(index));
+    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message
 }
 

@@ -30,6 +30,7 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         via: via.map(|via| via.parse().unwrap()),
         dev: name(dev),
         src: None,
+        metric: None,
     };
     let arp_filter = Sysctl { family: Family::Ipv4, link: name("shim"), key: SysctlKey::ArpFilter };
     vec![
@@ -188,6 +189,7 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
         via: Some("10.9.9.9".parse().unwrap()),
         dev: name("eth0"),
         src: None,
+        metric: None,
     };
     let outcome =
         ground.kernel.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }], OnError::Undo);
@@ -228,7 +230,13 @@ fn a_link_of_any_name_is_seen_and_taken_away() {
         for place in [Place::Host, ground.inside()] {
             let spec = LinkSpec { name: odd.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
             let address = Address { net: "10.7.0.1/24".parse().unwrap(), nodad: false };
-            let route = Route { to: "10.8.0.0/24".parse().unwrap(), via: None, dev: odd.clone(), src: None };
+            let route = Route {
+                to: "10.8.0.0/24".parse().unwrap(),
+                via: None,
+                dev: odd.clone(),
+                src: None,
+                metric: None,
+            };
             let (place, link) = (place.clone(), odd.clone());
             ground.make(&[
                 Step::AddLink { place: place.clone(), link: spec },

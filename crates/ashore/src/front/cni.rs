@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::{Attachment, KeepSetUp, Request, SetUpCheck};
+use ashore_core::model::lease::Addressing;
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::IfName;
@@ -27,6 +28,8 @@ use crate::client::{UNPRIVILEGED, exit_code_of};
 
 mod config;
 mod container;
+mod ipam;
+mod nerdctl;
 mod nothing;
 mod options;
 mod result;
@@ -34,6 +37,7 @@ mod status;
 
 use config::{Asked, Config, Version};
 use container::{Arguments, Wishes};
+use ipam::{Chosen, Role};
 
 /// CNI's error codes.
 mod code {
@@ -213,7 +217,7 @@ impl Call<'_> {
         let config = Config::parse(&self.made.stdin)?;
         let program = String::from_utf8_lossy(&self.made.name).into_owned();
         let asked = config.asked(&program)?;
-        if config.previous().is_some() {
+        if asked.role != Role::Addresses && config.previous().is_some() {
             return Err(Failed::new(
                 code::UNSUPPORTED,
                 "prevResult: another plugin of the list made a link before; Ashore has to be the first",
@@ -221,41 +225,80 @@ impl Call<'_> {
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
         let Wishes { ips, mac } = config.wishes(&arguments)?;
-        let (network, mut warnings) = self.network(&asked)?;
+        let chosen = self.chosen(asked.role)?;
+        let (network, mut warnings) = self.network(&asked, chosen.as_ref())?;
         let (netns, sandbox) = self.netns()?;
+        let data = Path::new(nerdctl::DATA);
         let attach = AttachSpec {
             network: network.name.clone(),
-            name: container::identity(asked.identity.as_ref(), &arguments, &container),
+            name: container::identity(asked.identity.as_ref(), &arguments, &container, data),
             netns,
-            ips,
-            mac,
+            // The other plugin was told what is wished.
+            ips: chosen.as_ref().map_or(ips, |chosen| chosen.ips.iter().map(|(net, _)| net.addr()).collect()),
+            mac: mac.filter(|_| asked.role != Role::Addresses),
             ifname: ifname.clone(),
-            default_route: asked.default_route,
+            default_route: asked.default_route && chosen.is_none(),
+            own_routes: chosen
+                .as_ref()
+                .map(|chosen| chosen.own_routes(asked.default_route))
+                .unwrap_or_default(),
+            unaddressed: false,
             caller: Some(attach::Caller {
                 engine: EngineKind::Cni,
                 container: Self::of(&config, &container),
                 patience: None,
             }),
         };
-        let network = NetworkSpec::named(network.name);
-        match self.ask(Request::SetUp { network: Box::new(network), attach: Box::new(attach) })? {
+        let network = Box::new(NetworkSpec::named(network.name));
+        let attach = Box::new(attach);
+        let request = match asked.role {
+            Role::Link | Role::LinkOnly => Request::SetUp { network, attach },
+            Role::Addresses => Request::Lend { network, attach },
+        };
+        match self.ask(request)? {
             Reply::SetUp { endpoint, mac } => {
                 warnings.extend(endpoint.warnings.iter().cloned());
-                let answer = result::of(config.version, &ifname, &sandbox, &endpoint, mac, config.dns());
+                let (version, chosen, dns) = (config.version, chosen.as_ref(), config.dns());
+                let answer = result::Answer { version, endpoint: &endpoint, chosen, dns };
+                let answer = match asked.role {
+                    Role::Link | Role::LinkOnly => answer.with_link(&ifname, &sandbox, mac),
+                    Role::Addresses => answer.without_link(),
+                };
                 Ok(Said { answer: Some(answer), warnings })
             }
             other => Err(unexpected(&other)),
         }
     }
 
+    /// What the plugin has chosen that the configuration names for that.
+    fn chosen(&self, role: Role) -> Result<Option<Chosen>, Failed> {
+        match (&self.made.delegated, role) {
+            (_, Role::Link | Role::Addresses) => Ok(None),
+            (Some(answer), Role::LinkOnly) => Chosen::parse(answer).map(Some),
+            (None, Role::LinkOnly) => Err(Failed::new(
+                code::CONFIG,
+                "ipam.type: `ashore-plug` has not found it; write it without escapes",
+            )),
+        }
+    }
+
     /// The network that a configuration means. It is made if it is not there, unless the configuration names one of
     /// Ashore's and says nothing else of it.
-    fn network(&self, asked: &Asked) -> Result<(Network, Vec<String>), Failed> {
+    fn network(&self, asked: &Asked, chosen: Option<&Chosen>) -> Result<(Network, Vec<String>), Failed> {
+        let there = match (self.handle)(Request::InspectNetwork { network: asked.network.name.clone() }) {
+            Reply::Network(network) => Some(network),
+            _ => None,
+        };
+        let mut spec = asked.network.clone();
+        if let Some(chosen) = chosen.filter(|_| there.is_none() && spec.subnets.is_empty()) {
+            spec.subnets.extend(chosen.ips.iter().map(|(net, _)| net.trunc()));
+            spec.gateways.extend(chosen.ips.iter().filter_map(|(_, gateway)| *gateway));
+        }
         let request = || {
             if asked.is_named_only {
                 Request::InspectNetwork { network: asked.network.name.clone() }
             } else {
-                Request::FindNetwork(asked.network.clone())
+                Request::FindNetwork(spec.clone())
             }
         };
         let reply = match (self.handle)(request()) {
@@ -264,11 +307,36 @@ impl Call<'_> {
             Reply::Refused(refusal) => return Err(refusal.into()),
             reply => reply,
         };
-        match reply {
-            Reply::Network(network) => Ok((network, Vec::new())),
-            Reply::Created { network, warnings } => Ok((network, warnings)),
-            other => Err(unexpected(&other)),
+        let (network, warnings) = match reply {
+            Reply::Network(network) => (network, Vec::new()),
+            Reply::Created { network, warnings } => (network, warnings),
+            other => return Err(unexpected(&other)),
+        };
+        if asked.role == Role::Addresses && network.addressing == Addressing::Dhcp {
+            return Err(Failed::new(
+                code::UNSUPPORTED,
+                format!(
+                    "network `{}` has leases, which are renewed by a link that Ashore makes",
+                    network.label()
+                ),
+            )
+            .try_this("`\"type\": \"ashore\"`, or a network with a range"));
         }
+        let nets = chosen.into_iter().flat_map(|chosen| &chosen.ips).map(|(net, _)| net);
+        for net in nets {
+            let subnet = network.subnet_of(net.addr()).map(|subnet| subnet.net);
+            if let Some(subnet) = subnet.filter(|subnet| *subnet != net.trunc()) {
+                return Err(Failed::new(
+                    code::CONFIG,
+                    format!(
+                        "the IPAM plugin has chosen {net}, and network `{}` has {subnet}",
+                        network.label()
+                    ),
+                )
+                .try_this("give both the same subnet"));
+            }
+        }
+        Ok((network, warnings))
     }
 
     /// Takes a container off. Everything that may be gone by now is done without.

@@ -30,6 +30,9 @@ const REFERENCE: [(&str, &NetworkOption); 9] = [
     ("portIsolation", &option::ISOLATED),
 ];
 
+/// Those of them that say on which LAN a link is.
+const OF_PLACE: [&str; 4] = ["master", "bridge", "vlan", "vlanId"];
+
 /// Keys of the reference plugins that Ashore cannot follow, each with what there is instead.
 const UNSUPPORTED: [(&str, &str); 9] = [
     ("isGateway", "leave it out: the LAN's router is the gateway"),
@@ -96,11 +99,12 @@ impl Options {
         own.chain(UNSUPPORTED.iter().map(|(key, _)| *key)).chain(ANYWAY)
     }
 
-    /// Takes the section `"ashore"`. Returns whether its containers get a default route.
-    pub(super) fn take_own(&mut self, own: Map<String, Value>) -> Result<bool, Failed> {
+    /// Takes a section of Ashore's own options, `"ashore"` or `"ipam"`. Returns whether its containers get a default
+    /// route.
+    pub(super) fn take_own(&mut self, own: Map<String, Value>, section: &str) -> Result<bool, Failed> {
         let mut default_route = true;
         for (key, value) in own {
-            let shown = format!("`\"{key}\": {value}` under `\"ashore\"`");
+            let shown = format!("`\"{key}\": {value}` under `\"{section}\"`");
             if key.replace('-', "_") == "default_route" {
                 default_route = value.is_null() || yes_no(&shown, &value)?;
                 continue;
@@ -114,6 +118,14 @@ impl Options {
             self.add(option, key, shown, value);
         }
         Ok(default_route)
+    }
+
+    /// Takes of the configuration of another plugin, which makes the link, what says on which LAN the link is.
+    pub(super) fn take_place(&mut self, all: &Map<String, Value>) {
+        for (key, option) in REFERENCE.iter().filter(|(key, _)| OF_PLACE.contains(key)) {
+            let Some(value) = all.get(*key) else { continue };
+            self.add(option, (*key).to_owned(), format!("`\"{key}\": {value}`"), value.clone());
+        }
     }
 
     /// Takes the keys of the reference plugins. Returns the first key that is neither theirs nor known.

@@ -121,7 +121,7 @@ pub(super) fn host_side(
     for (net, subnet) in nets {
         let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
         let Some(src) = numbered.or_else(|| own(&net)) else { continue };
-        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
+        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src), metric: None };
         let mut ranges = Vec::new();
         if let Some(ip) = numbered {
             let address = Address { net: single(ip), nodad: ip.is_ipv6() };

@@ -1,0 +1,77 @@
+//! Addresses for a link that another program makes: a CNI plugin that asks Ashore for addresses alone.
+
+use ashore_wire::Mac;
+
+use crate::model::endpoint::{ByUser, Chosen, Container, Endpoint, Placement, Source, Stage};
+use crate::model::ownership::Ownership;
+use crate::model::state::{Change, State};
+use crate::net::link::engine_link_name;
+use crate::rules::addresses_in_use::AddressesInUse;
+use crate::rules::attach::{AttachError, AttachSpec, Requested};
+use crate::rules::leases::LeaseOutcome;
+
+impl State {
+    /// Returns the endpoint that holds addresses for a link of another program's, which has this MAC.
+    pub fn draft_lent(
+        &self,
+        spec: &AttachSpec,
+        mac: Option<Mac>,
+        known: &AddressesInUse<'_>,
+        now: u64,
+    ) -> Result<Endpoint, AttachError> {
+        let network = self.usable_network(&spec.network, known.host)?;
+        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
+            return Err(AttachError::NameTaken {
+                network: network.label().to_owned(),
+                name: spec.name.clone(),
+                engine: there.ownership.engine(),
+                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
+            });
+        }
+        let requested = Requested { name: &spec.name, ips: &spec.ips, mac, lease: LeaseOutcome::Instead };
+        let addresses = self.choose_addresses(network, &requested, known)?;
+        let container = spec.caller.as_ref().map(|caller| caller.container.clone()).unwrap_or_default();
+        let endpoint = Endpoint {
+            network: network.name.clone(),
+            name: spec.name.clone(),
+            stand_ins: self.stand_ins(network, &requested, &addresses, known),
+            addresses,
+            mac,
+            source: if spec.ips.is_empty() { Source::Range } else { Source::Fixed },
+            chosen: Chosen::ForName,
+            by_user: ByUser { mac: true, addresses: spec.ips.clone() },
+            lease: None,
+            lease6: None,
+            learned: None,
+            lost: Vec::new(),
+            default_route: spec.default_route,
+            own_routes: spec.own_routes.clone(),
+            ownership: spec.caller.as_ref().map_or(Ownership::Cli, |caller| caller.engine.into()),
+            placement: Placement::Engine {
+                id: Some(format!("{container}/{}", spec.ifname)),
+                ifname: engine_link_name(&network.name, &spec.name),
+                sandbox: Some(spec.netns.clone()),
+                inside: Some(spec.ifname.clone()),
+            },
+            stage: Stage::Reserved,
+            since: now,
+            tagged_as: None,
+            seen: None,
+            container: Some(Box::new(Container { id: container, leaves: false })),
+        };
+        Ok(Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint })
+    }
+
+    /// The changes to the state when an endpoint holds its lent addresses. Its name remembers them, and not the MAC,
+    /// which is that program's choice.
+    pub fn lent(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let mut changes = self.remember(&Endpoint { mac: None, ..endpoint.clone() }, now);
+        changes.push(Change::PutEndpoint(endpoint.clone()));
+        changes
+    }
+
+    /// The changes to the state when they are given back.
+    pub fn given_back(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        self.detached(&Endpoint { mac: None, ..endpoint.clone() }, now)
+    }
+}
