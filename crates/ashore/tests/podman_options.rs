@@ -10,7 +10,7 @@ fn routes_and_metrics_are_those_that_were_asked_for() {
     with_ashore("podman, routes", |site| {
         let subnet = "--subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
         site.ok(&format!(
-            "network create -d ashore {subnet} 192.168.88.192/28 -o metric=200 --route 10.1.0.0/16,192.168.88.2 \
+            "network create -d ashore {subnet} 192.168.88.192/28 -o metric=200 -o bclim=-1 --route 10.1.0.0/16,192.168.88.2 \
              --route 10.2.0.0/16,192.168.88.2,7 lan"
         ));
         site.ok(&format!("network create -d ashore {subnet} 192.168.88.208/28 other"));
@@ -30,6 +30,7 @@ fn routes_and_metrics_are_those_that_were_asked_for() {
             assert!(routes.contains(route), "{route} is not in {routes}");
         }
         reaches(&site.home.laptop, ip(&site.place_on("web", "lan").0));
+        assert!(site.home.daemon().log().contains(" bclim -1"), "the queue's limit is the kernel's to know");
         // A daemon that starts again leaves them as they are.
         site.home.daemon = None;
         site.start_daemon();

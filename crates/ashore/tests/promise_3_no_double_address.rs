@@ -280,7 +280,12 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
 fn made_by_hand(home: &Home, address: &str) -> Machine {
     let plain = home.world.container("plain").unwrap();
     let name = |text: &str| text.parse().unwrap();
-    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: name("eth0"),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
     let place = Place::Netns(plain.namespace().identity());
     home.nas.apply(&[Step::AddLink { place, link }]).unwrap();

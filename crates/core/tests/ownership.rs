@@ -172,7 +172,12 @@ impl World {
 }
 
 fn child(called: &str, mac: Mac) -> LinkSpec {
-    let kind = LinkType::Macvlan { parent: Model::nic(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: Model::nic(),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     LinkSpec { name: name(called), kind, mac: Some(mac), mtu: None }
 }
 

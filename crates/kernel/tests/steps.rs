@@ -203,7 +203,12 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
             mac: Some(Mac([2, 0, 0, 0, 0, 9])),
             ..link(
                 text,
-                LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None },
+                LinkType::Macvlan {
+                    parent: name("eth0"),
+                    mode: MacvlanMode::Bridge,
+                    bc_queue_len: None,
+                    bc_limit: None,
+                },
             )
         },
     };
@@ -331,7 +336,7 @@ fn a_link_takes_in_the_macs_of_its_children_that_are_up_wherever_they_are() {
     let parent = ground.kernel.observe(&[]).unwrap().host.link(&name("eth0")).unwrap().index;
     let taken_in = || ground.kernel.taken_in(parent).unwrap().expect("a veth tells").contains(&mac);
     for mode in [MacvlanMode::Bridge, MacvlanMode::Private, MacvlanMode::Vepa] {
-        let kind = LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: None };
+        let kind = LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: None, bc_limit: None };
         let (place, child) = (ground.inside(), name("child"));
         ground.make(&[Step::AddLink { place, link: LinkSpec { mac: Some(mac), ..link("child", kind) } }]);
         assert!(!taken_in());

@@ -454,7 +454,10 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
 fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
     let parent = network.parent.clone();
     let kind = match network.kind {
-        LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
+        LinkKind::Macvlan(mode) => {
+            let Network { bc_queue_len, bc_limit, .. } = *network;
+            LinkType::Macvlan { parent, mode, bc_queue_len, bc_limit }
+        }
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
         LinkKind::Bridge => veth_into_bridge(endpoint.port_tag().host_name()),
     };

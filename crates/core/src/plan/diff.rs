@@ -560,7 +560,7 @@ impl Diff<'_> {
         let kind = match (&link.kind, &spec.kind) {
             (
                 ObservedKind::Macvlan { mode: there, bc_queue_len: queue },
-                LinkType::Macvlan { parent, mode, bc_queue_len },
+                LinkType::Macvlan { parent, mode, bc_queue_len, .. },
             ) => {
                 // No mode can be changed to passthru, and passthru to no other mode (Linux 6.18,
                 // `macvlan_changelink`).

@@ -156,6 +156,7 @@ impl ListedNetwork {
             conflict: Profile::Off,
             mtu: None,
             bc_queue_len: None,
+            bc_limit: None,
             port: std::collections::BTreeSet::new(),
             membership: Membership::default(),
             adopted: true,

@@ -44,6 +44,7 @@ fn changes() -> Vec<Change> {
         conflict: ashore_wire::conflict::Profile::Quick,
         mtu: None,
         bc_queue_len: None,
+        bc_limit: None,
         port: std::collections::BTreeSet::new(),
         membership: Membership::default(),
         adopted: false,

@@ -51,9 +51,8 @@ const UNSUPPORTED: [(&str, &str); 9] = [
 const ANYWAY: [&str; 3] = ["enabledad", "preserveDefaultVlan", "mac"];
 
 /// Further names of options under `"ashore"`: netavark's, and the plurals of what may be a list.
-const ALSO: [(&str, &NetworkOption); 6] = [
+const ALSO: [(&str, &NetworkOption); 5] = [
     ("mode", &option::KIND),
-    ("bclim", &option::BC_QUEUE_LEN),
     ("aux_address", &option::AUX_ADDRESS),
     ("subnets", &option::SUBNET),
     ("ranges", &option::IP_RANGE),
@@ -195,6 +194,7 @@ impl Options {
             conflict: self.one(&option::CONFLICT)?.unwrap_or_default(),
             mtu: self.one(&option::MTU)?,
             bc_queue_len: self.one(&option::BC_QUEUE_LEN)?,
+            bc_limit: self.one(&option::BC_LIMIT)?,
             port: isolated.into_iter().chain(hairpin).collect::<BTreeSet<_>>(),
             tagged: self.yes(&option::TAGGED)?.unwrap_or_default(),
             ..NetworkSpec::named(name)

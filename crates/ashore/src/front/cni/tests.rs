@@ -71,7 +71,7 @@ fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
             "lan, range 192.168.88.192-192.168.88.200, aux host=192.168.88.9, host access false",
         ),
         (
-            r#","ashore":{"aux-address":"host=192.168.88.9","bclim":50}"#,
+            r#","ashore":{"aux-address":"host=192.168.88.9","bc-queue-len":50}"#,
             "lan, aux host=192.168.88.9, queue 50",
         ),
         (r#","ashore":{"dhcp":true,"dhcp_allow":["192.168.88.1"]}"#, "lan, dhcp, from 192.168.88.1"),

@@ -18,6 +18,11 @@ use crate::front::name_servers;
 /// Options of one attachment: `podman run --network lan:no_default_route=true`.
 const KNOWN: [&str; 3] = ["no_default_route", "dns", "metric"];
 
+/// The metric of default routes.
+pub(super) fn metric(text: &str) -> Result<u32, Failed> {
+    text.parse().map_err(|_| Failed(format!("-o metric={text}: it is no number from 0 to {}", u32::MAX)))
+}
+
 /// The input of `setup` and `teardown`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Attachment {
@@ -75,9 +80,7 @@ impl Attachment {
                 .map_err(|error| Failed(format!("no_default_route={text}: {error}")))?,
             None => false,
         };
-        let metric = self.option("metric").map(|text| {
-            text.parse().map_err(|_| Failed(format!("metric={text}: it is no number from 0 to {}", u32::MAX)))
-        });
+        let metric = self.option("metric").map(|text| metric(&text)).transpose()?;
         let unaddressed = self.network.is_without_addresses();
         if let (true, Some(ip)) = (unaddressed, ips.first()) {
             return Err(Failed(format!(
@@ -89,7 +92,7 @@ impl Attachment {
             mac: mac.transpose()?,
             ifname: self.ifname()?,
             default_route: !no_route && !unaddressed,
-            own_routes: OwnRoutes { metric: metric.transpose()?, routes: self.network.routes() },
+            own_routes: OwnRoutes { metric, routes: self.network.routes() },
             unaddressed,
         })
     }

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Failed;
+use super::attachment::metric;
 use crate::front::given::Given;
 
 /// What begins the labels that stand for options: Podman's Docker API drops the options of a network.
@@ -140,6 +141,7 @@ impl Described {
     pub(super) fn spec(&self) -> Result<NetworkSpec, Failed> {
         let read = &self.read;
         self.check_routes()?;
+        self.option("metric").map(|text| metric(&text)).transpose()?;
         let options = self.options();
         let of_network = options.iter().filter(|(key, _)| !OF_CONTAINERS.contains(&key.as_str()));
         let of_network = of_network.map(|(key, value)| (key.as_str(), value.clone())).collect();

@@ -85,6 +85,7 @@ fn options_may_be_labels_and_several_may_be_one() {
     for (given, words) in [
         (r#","options":{"parnt":"eth0"}"#, &["`parnt`", "did you mean `parent`"][..]),
         (r#","options":{"vlan":"5000"}"#, &["-o vlan=5000"]),
+        (r#","options":{"metric":"far"}"#, &["-o metric=far"]),
         (r#","options":{"mode":"sideways"}"#, &["-o mode=sideways"]),
         (r#","options":{"mode":"bridge","kind":"bridge"}"#, &["twice"]),
         (

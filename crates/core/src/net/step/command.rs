@@ -216,9 +216,10 @@ impl fmt::Display for AddLinkCommand<'_> {
             write!(f, " mtu {mtu}")?;
         }
         match kind {
-            LinkType::Macvlan { mode, bc_queue_len, .. } => {
+            LinkType::Macvlan { mode, bc_queue_len, bc_limit, .. } => {
                 write!(f, " type {}", with_mode(LinkKind::Macvlan(*mode)))?;
-                bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
+                bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))?;
+                bc_limit.map_or(Ok(()), |limit| write!(f, " bclim {limit}"))
             }
             LinkType::Ipvlan { mode, .. } => write!(f, " type {}", with_mode(LinkKind::Ipvlan(*mode))),
             LinkType::Veth { peer, peer_place, peer_mac } => {

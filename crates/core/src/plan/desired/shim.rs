@@ -42,7 +42,7 @@ fn shim(state: &State, observed: &Observed, parent: &IfName, networks: &[&Networ
         (LinkType::Ipvlan { parent: parent.clone(), mode }, None)
     } else {
         let mode = MacvlanMode::Bridge;
-        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
+        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None, bc_limit: None }, Some(mac))
     };
     let mtu = host.link(&name).map(|_| parent_link.mtu);
     let mut link = WantedLink {

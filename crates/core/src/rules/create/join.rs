@@ -10,9 +10,9 @@ use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{Network, Subnet};
 use crate::net::kind::PortOption;
 use crate::net::option::{
-    AUX_ADDRESS, BC_QUEUE_LEN, CONFLICT, DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, GATEWAY, GVRP, HAIRPIN,
-    HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE, SUBNET,
-    TAGGED, VLAN,
+    AUX_ADDRESS, BC_LIMIT, BC_QUEUE_LEN, CONFLICT, DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, GATEWAY, GVRP,
+    HAIRPIN, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE,
+    SUBNET, TAGGED, VLAN,
 };
 use crate::net::text::list;
 use crate::net::vlan::Membership;
@@ -111,10 +111,12 @@ impl Network {
                 return differs(option, yes(true), yes(false));
             }
         }
-        let number = |number: Option<u32>| number.map_or("the default".to_owned(), |n| n.to_string());
-        for (option, asked, has) in
-            [(&MTU, spec.mtu, self.mtu), (&BC_QUEUE_LEN, spec.bc_queue_len, self.bc_queue_len)]
-        {
+        let number = |number: Option<i64>| number.map_or("the default".to_owned(), |n| n.to_string());
+        for (option, asked, has) in [
+            (&MTU, spec.mtu.map(i64::from), self.mtu.map(i64::from)),
+            (&BC_QUEUE_LEN, spec.bc_queue_len.map(i64::from), self.bc_queue_len.map(i64::from)),
+            (&BC_LIMIT, spec.bc_limit.map(i64::from), self.bc_limit.map(i64::from)),
+        ] {
             if asked.is_some() && asked != has {
                 return differs(option, number(asked), number(has));
             }
@@ -153,6 +155,7 @@ mod tests {
             (r#","host_access":false"#, &HOST_ACCESS),
             (r#","internal":true"#, &INTERNAL),
             (r#","mtu":1400"#, &MTU),
+            (r#","bc_limit":-1"#, &BC_LIMIT),
             (r#","tagged":true"#, &TAGGED),
             (r#","port":["isolated"]"#, &ISOLATED),
         ] {
