@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
+/// What is wrong about a call.
+type Change = dyn Fn(&mut Container<'_>, &mut Value);
+
 /// A home with the reference plugins.
 fn beside_the_reference(test: &str, home: impl Fn() -> Home, run: impl Fn(&mut Home, &Plugins)) {
     match Engines::find() {
@@ -183,7 +186,7 @@ fn errors_have_the_codes_of_the_reference_plugins() {
     beside_the_reference("CNI's reference, errors", Home::new, |home, plugins| {
         let web = home.world.container("web").unwrap();
         let more = json!({ "master": "eth0", "ipam": host_local(home, 100, 110) });
-        let fails = |kind: &str, change: &dyn Fn(&mut Container<'_>, &mut Value)| {
+        let fails = |kind: &str, change: &Change| {
             let (mut container, mut conf) =
                 (plugins.container(home, kind, &web, "c1"), conf("1.0.0", kind, &more));
             change(&mut container, &mut conf);
@@ -192,7 +195,7 @@ fn errors_have_the_codes_of_the_reference_plugins() {
             let keys = answer.as_object().unwrap().keys().filter(|key| *key != "details").cloned();
             (answer["code"].clone(), keys.collect::<Vec<_>>())
         };
-        let changes: [&dyn Fn(&mut Container<'_>, &mut Value); 5] = [
+        let changes: [&Change; 5] = [
             &|_, conf| conf["cniVersion"] = "9.0.0".into(),
             &|container, _| container.ifname = "",
             &|container, _| container.ifname = "far-too-long-a-name",

@@ -59,10 +59,7 @@ impl Controller {
             return Ok(Reply::Done { warnings: Vec::new() });
         }
         if endpoint.is_lent() {
-            inner.give_lent_back(&endpoint)?;
-            drop(inner);
-            self.schedule_deferred();
-            return Ok(Reply::Done { warnings: Vec::new() });
+            return inner.give_lent_back(&endpoint);
         }
         if endpoint.netns().is_none() {
             let engine = endpoint.ownership.engine().unwrap_or_default();

@@ -16,6 +16,7 @@ use ashore_kernel::Namespace;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use super::engine_calls::done;
 use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken, Wanted};
 use super::{Controller, Inner, Locked};
 use crate::clock::now;
@@ -116,11 +117,12 @@ impl Inner {
     }
 
     /// Gives lent addresses back.
-    pub(super) fn give_lent_back(&mut self, endpoint: &Endpoint) -> Result<(), Refusal> {
+    pub(super) fn give_lent_back(&mut self, endpoint: &Endpoint) -> Result<Reply, Refusal> {
         let changes = self.state().given_back(endpoint, now());
         self.record(changes)?;
+        // It is written to disk once the lock is released.
         self.leftovers.set(true);
-        Ok(())
+        Ok(done())
     }
 }
 

@@ -93,8 +93,8 @@ impl Controller {
         if let Some(caller) = attach.caller.clone() {
             self.make_way(unlocked, &attach, &caller)?;
             // The engine waits since it has called.
-            let left = |seconds: u32| seconds.saturating_sub(began.elapsed().as_secs() as u32);
-            attach.caller = Some(Caller { patience: caller.patience.map(left), ..caller });
+            let patience = caller.patience.map(|patience| left_of(patience, began.elapsed()));
+            attach.caller = Some(Caller { patience, ..caller });
         }
         let Reply::Attached(endpoint) = self.attach(unlocked, &attach)? else { return Ok(done()) };
         let mac = match endpoint.mac {
@@ -294,7 +294,24 @@ fn is_abandoned(unlocked: &Unlocked, endpoint: &Endpoint) -> bool {
     false
 }
 
+/// What is left of an engine's patience, in seconds, after this time.
+fn left_of(patience: u32, spent: Duration) -> u32 {
+    patience.saturating_sub(u32::try_from(spent.as_secs()).unwrap_or(u32::MAX))
+}
+
 pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
     let container = Container { id: container.to_owned(), leaves };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_waits_since_it_has_called() {
+        for (spent, left) in [(0, 15), (900, 15), (4_200, 11), (15_000, 0), (60_000, 0)] {
+            assert_eq!(left_of(15, Duration::from_millis(spent)), left, "{spent} ms");
+        }
+    }
 }

@@ -30,8 +30,8 @@ pub(super) fn name_of(data: &Path, container: &str) -> Option<String> {
 
 fn name_in(names: &Path, id: &str) -> Option<String> {
     let files = fs::read_dir(names).ok()?.take(MOST_NAMES).flatten();
-    let mut named = files.filter_map(|file| Some((file.file_name().into_string().ok()?, file.path())));
-    named.find(|(_, file)| content(file).is_some_and(|text| text.trim() == id)).map(|(name, _)| name)
+    let mut all = files.filter_map(|file| Some((file.file_name().into_string().ok()?, file.path())));
+    all.find(|(_, file)| content(file).is_some_and(|text| text.trim() == id)).map(|(name, _)| name)
 }
 
 fn content(file: &Path) -> Option<String> {
