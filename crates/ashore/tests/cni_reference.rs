@@ -203,7 +203,11 @@ fn errors_have_the_codes_of_the_reference_plugins() {
             &|_, conf| conf["name"] = "".into(),
         ];
         for (number, change) in changes.into_iter().enumerate() {
-            assert_eq!(fails("ashore", change), fails("macvlan", change), "change {number}");
+            let ((ours, our_keys), (theirs, their_keys)) =
+                (fails("ashore", change), fails("macvlan", change));
+            assert_eq!(ours, theirs, "change {number}");
+            // The specification has the version too, which the reference leaves out.
+            assert!(their_keys.iter().all(|key| our_keys.contains(key)), "{our_keys:?} {their_keys:?}");
         }
         let versions = |plugin: &str| {
             let said =
@@ -240,6 +244,9 @@ fn addresses_may_be_chosen_by_another_plugin() {
         let refused =
             home.run(&format!("attach lan --netns {} --ip 192.168.88.100", db.namespace().path().display()));
         assert!(refused.stderr.contains("192.168.88.100"), "{refused:?}");
+        // ADD of what is there fails, and gives nothing back.
+        container.call("ADD", &conf_of(100, 110)).failed(103, &["eth0"]);
+        assert_eq!(chosen(home), ["192.168.88.100"]);
         let checked = with(&conf_of(100, 110), "prevResult", &result);
         container.call("CHECK", &checked).ok();
         plugins.call_for_network(home, "ashore", "STATUS", &conf_of(100, 110)).ok();

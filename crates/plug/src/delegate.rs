@@ -1,7 +1,8 @@
 //! The plugin that chooses the addresses, if a CNI configuration names another one (`"ipam": {"type": …}`): it is
 //! executed here, in the runtime's context, and its answer goes to the daemon with the call. The specification calls
 //! this delegation: the same environment and configuration, the plugin's standard error is shown, its errors are the
-//! caller's, and an ADD that fails afterwards is followed by its DEL.
+//! caller's, and an ADD that fails afterwards is followed by its DEL. The daemon is asked before an ADD too, since
+//! that DEL would give back the address of a container that is attached already.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -56,7 +57,7 @@ impl<'a> Delegate<'a> {
     }
 
     /// Carries out a call with the plugin. `ask` passes it on to the daemon, with what the plugin has answered.
-    pub(crate) fn with(&self, call: Cni, ask: impl FnOnce(Option<Vec<u8>>) -> Reply) -> Reply {
+    pub(crate) fn with(&self, call: Cni, ask: impl Fn(Option<Vec<u8>>) -> Reply) -> Reply {
         if call == Cni::Add {
             return self.add(ask);
         }
@@ -81,7 +82,11 @@ impl<'a> Delegate<'a> {
         }
     }
 
-    fn add(&self, ask: impl FnOnce(Option<Vec<u8>>) -> Reply) -> Reply {
+    fn add(&self, ask: impl Fn(Option<Vec<u8>>) -> Reply) -> Reply {
+        let may = ask(Some(Vec::new()));
+        if may.code != 0 {
+            return may;
+        }
         let ran = match self.run("ADD") {
             Ok(ran) => ran,
             Err(Failed::Missing(failed)) => return failed,

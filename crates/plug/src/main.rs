@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Asked::Unknown(command) => call::unknown_command(&command),
         // What cannot be read names no version.
         Asked::Call(call) => {
-            call.own_answer(|| stdin().unwrap_or_default()).unwrap_or_else(|| carry_out(call, arguments))
+            call.own_answer(|| stdin().unwrap_or_default()).unwrap_or_else(|| carry_out(call, &arguments))
         }
     };
     print(&reply)
@@ -55,16 +55,16 @@ fn about() -> String {
 }
 
 /// Carries out a call: passes it on to the daemon, beside the plugin that chooses the addresses, if there is one.
-fn carry_out(call: Call, arguments: Vec<OsString>) -> Reply {
+fn carry_out(call: Call, arguments: &[OsString]) -> Reply {
     let stdin = match stdin() {
         Ok(stdin) => stdin,
         Err(fault) => return call.without_answer(&fault),
     };
     let name = called_as(std::env::args_os().next().as_deref());
-    let ask = |delegated| {
+    let ask = |delegated: Option<Vec<u8>>| {
         let request = Request {
             name: name.clone(),
-            arguments: arguments.into_iter().map(OsString::into_vec).collect(),
+            arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
             environment: environment(),
             stdin: stdin.clone(),
             unopened: None,

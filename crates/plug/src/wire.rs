@@ -57,7 +57,8 @@ pub struct Request {
     pub stdin: Vec<u8>,
     /// Why the network namespace that the call names could not be opened.
     pub unopened: Option<String>,
-    /// What the plugin has answered that chooses the addresses, if the caller's configuration names another one.
+    /// What the plugin has answered that chooses the addresses, if the caller's configuration names another one. Empty
+    /// before that plugin is executed: may it be?
     pub delegated: Option<Vec<u8>>,
 }
 

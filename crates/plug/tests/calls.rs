@@ -112,6 +112,27 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Runs a call before a daemon that answers one connection after the other.
+    fn answered_in_turn(&self, call: Call, replies: &[Reply]) -> (Ran, Vec<Heard>) {
+        let listener = self.listen();
+        std::thread::scope(|scope| {
+            let daemon = scope.spawn(move || {
+                let one = |reply: &Reply| {
+                    let mut stream = listener.accept().unwrap().0;
+                    let heard = hear(&mut stream);
+                    stream.write_all(&reply.encode().unwrap()).unwrap();
+                    heard
+                };
+                replies.iter().map(one).collect()
+            });
+            let ran = call.env("ASHORE_PLUG_SOCKET", self.socket()).run();
+            std::fs::remove_file(self.socket()).unwrap();
+            (ran, daemon.join().unwrap())
+        })
+    }
+}
+
 fn hear(stream: &mut UnixStream) -> Heard {
     let mut head = [0; REQUEST_HEAD];
     // The descriptors come with the very first byte.
@@ -377,16 +398,27 @@ const CHOSEN_ELSEWHERE: &str = r#"{"name":"lan","ipam":{"type":"chooser"}}"#;
 fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
     let place = Place::new();
     let chooser = Chooser::new("echo noted >&2; echo '{\"ips\":[]}'");
-    let (ran, heard) = place.answered(chooser.call("ADD"), &reply("{}", "attached\n", 0));
+    let may = || reply("", "", 0);
+    let replies = [may(), reply("{}", "attached\n", 0)];
+    let (ran, heard) = place.answered_in_turn(chooser.call("ADD").env("CNI_NETNS", NETNS), &replies);
     assert_eq!(ran, Ran::new("{}", "noted\nattached\n", 0));
-    assert_eq!(heard.request.delegated.as_deref(), Some(&b"{\"ips\":[]}\n"[..]));
-    assert_eq!(heard.request.stdin, CHOSEN_ELSEWHERE.as_bytes());
+    let delegated: Vec<_> = heard.iter().map(|heard| heard.request.delegated.as_deref()).collect();
+    assert_eq!(delegated, [Some(&b""[..]), Some(&b"{\"ips\":[]}\n"[..])]);
+    for heard in &heard {
+        assert_eq!(
+            (heard.request.stdin.as_slice(), &heard.inodes),
+            (CHOSEN_ELSEWHERE.as_bytes(), &vec![netns()])
+        );
+    }
     assert_eq!(std::fs::read_to_string(chooser.directory.path().join("stdin")).unwrap(), CHOSEN_ELSEWHERE);
     assert_eq!(chooser.log(), "ADD");
     // What is not attached is given back.
-    let (ran, _) = place.answered(chooser.call("ADD"), &reply("{\"code\":105}", "", 1));
+    let (ran, _) = place.answered_in_turn(chooser.call("ADD"), &[may(), reply("{\"code\":105}", "", 1)]);
     assert_eq!(ran, Ran::new("{\"code\":105}", "noted\nnoted\n", 1));
     assert_eq!(chooser.log(), "ADD DEL");
+    // What is attached already keeps its address.
+    let (ran, _) = place.answered(chooser.call("ADD"), &reply("{\"code\":103}", "", 1));
+    assert_eq!((ran, chooser.log().as_str()), (Ran::new("{\"code\":103}", "", 1), ""));
     for command in ["DEL", "CHECK", "GC", "STATUS"] {
         let (ran, heard) = place.answered(chooser.call(command), &reply("", "", 0));
         assert_eq!((ran.code, heard.request.delegated), (Some(0), None), "{command}");
@@ -400,27 +432,27 @@ fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
     assert_eq!((ran.code, chooser.log().as_str()), (Some(0), "DEL"), "{ran:?}");
     let ran = nowhere(chooser.call("ADD"));
     assert!(ran.stdout.contains("\"code\":11"), "{ran:?}");
-    assert_eq!(chooser.log(), "ADD DEL");
+    assert_eq!(chooser.log(), "");
 }
 
 #[test]
 fn errors_of_the_plugin_that_chooses_the_addresses_are_the_callers() {
     let place = Place::new();
     let chooser = Chooser::new("echo '{\"code\":100,\"msg\":\"full\"}'; exit 1");
-    let nowhere = |call: Call| call.env("ASHORE_PLUG_SOCKET", "/nowhere").run();
-    let ran = nowhere(chooser.call("ADD"));
+    let add = |call: Call| place.answered(call, &reply("", "", 0)).0;
+    let ran = add(chooser.call("ADD"));
     assert_eq!((ran.stdout.trim(), ran.code), ("{\"code\":100,\"msg\":\"full\"}", Some(1)), "{ran:?}");
     assert_eq!(chooser.log(), "ADD DEL");
     for command in ["DEL", "CHECK", "GC", "STATUS"] {
         let (ran, _) = place.answered(chooser.call(command), &reply("", "", 0));
         assert_eq!((ran.stdout.trim(), ran.code), ("{\"code\":100,\"msg\":\"full\"}", Some(1)), "{command}");
     }
-    let ran = nowhere(Chooser::new("echo no; exit 7").call("ADD"));
+    let ran = add(Chooser::new("echo no; exit 7").call("ADD"));
     for word in ["\"code\":999", "`chooser`", "exit status: 7 no"] {
         assert!(ran.stdout.contains(word), "{ran:?}");
     }
     let missing = |command| Call::cni(command).env("CNI_PATH", "/nowhere").stdin(CHOSEN_ELSEWHERE);
-    let ran = nowhere(missing("ADD"));
+    let ran = add(missing("ADD"));
     for word in ["\"code\":7", "ipam.type", "`chooser`", "/nowhere"] {
         assert!(ran.stdout.contains(word), "{ran:?}");
     }
@@ -428,7 +460,7 @@ fn errors_of_the_plugin_that_chooses_the_addresses_are_the_callers() {
     assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(0)));
     assert!(ran.stderr.contains("`chooser`"), "{ran:?}");
     let outside = r#"{"name":"lan","ipam":{"type":"../chooser"}}"#;
-    let ran = nowhere(chooser.call("ADD").stdin(outside));
+    let ran = add(chooser.call("ADD").stdin(outside));
     assert!(ran.stdout.contains("no name of a plugin"), "{ran:?}");
     assert_eq!(chooser.log(), "DEL CHECK GC STATUS", "nothing is executed by a path");
 }

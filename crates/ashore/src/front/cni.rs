@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::{Attachment, KeepSetUp, Request, SetUpCheck};
@@ -37,7 +38,7 @@ mod status;
 
 use config::{Asked, Config, Version};
 use container::{Arguments, Wishes};
-use ipam::{Chosen, Role};
+use ipam::{Choice, Chosen, Role};
 
 /// CNI's error codes.
 mod code {
@@ -225,7 +226,11 @@ impl Call<'_> {
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
         let Wishes { ips, mac } = config.wishes(&arguments)?;
-        let chosen = self.chosen(asked.role)?;
+        let chosen = match self.chosen(asked.role)? {
+            Choice::None => None,
+            Choice::Made(chosen) => Some(chosen),
+            Choice::ToCome => return self.may_be_chosen_for(Self::attachment(&config, &container, ifname)),
+        };
         let (network, mut warnings) = self.network(&asked, chosen.as_ref())?;
         let (netns, sandbox) = self.netns()?;
         let data = Path::new(nerdctl::DATA);
@@ -271,14 +276,31 @@ impl Call<'_> {
     }
 
     /// What the plugin has chosen that the configuration names for that.
-    fn chosen(&self, role: Role) -> Result<Option<Chosen>, Failed> {
-        match (&self.made.delegated, role) {
-            (_, Role::Link | Role::Addresses) => Ok(None),
-            (Some(answer), Role::LinkOnly) => Chosen::parse(answer).map(Some),
+    fn chosen(&self, role: Role) -> Result<Choice, Failed> {
+        match (self.made.delegated.as_deref(), role) {
+            (_, Role::Link | Role::Addresses) => Ok(Choice::None),
+            (Some(b""), Role::LinkOnly) => Ok(Choice::ToCome),
+            (Some(answer), Role::LinkOnly) => Chosen::parse(answer).map(Choice::Made),
             (None, Role::LinkOnly) => Err(Failed::new(
                 code::CONFIG,
                 "ipam.type: `ashore-plug` has not found it; write it without escapes",
             )),
+        }
+    }
+
+    /// Whether another plugin may choose addresses for a container: its failure would make it give back those of one
+    /// that is attached.
+    fn may_be_chosen_for(&self, of: Attachment) -> Result<Said, Failed> {
+        let (netns, sandbox) = self.netns()?;
+        let ifname = of.ifname.clone();
+        match (self.handle)(Request::CheckSetUp(SetUpCheck { of, netns, ips: Vec::new() })) {
+            Reply::Refused(refusal) if refusal.code == Code::NoEndpoint => Ok(Said::default()),
+            Reply::Refused(refusal) if refusal.code != Code::StepUndone => Err(refusal.into()),
+            // It is attached, if not as it should be.
+            _ => {
+                let there = format!("{sandbox} has a link `{ifname}` of this container already");
+                Err(Refusal::new(Code::IfnameTaken, About::default(), there, None).into())
+            }
         }
     }
 

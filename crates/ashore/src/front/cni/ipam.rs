@@ -20,6 +20,17 @@ pub(super) enum Role {
     Addresses,
 }
 
+/// What is known of another plugin's choice.
+#[derive(Debug)]
+pub(super) enum Choice {
+    /// There is no other plugin.
+    None,
+    /// It is not executed yet.
+    ToCome,
+    /// What it has chosen.
+    Made(Chosen),
+}
+
 /// What another plugin has chosen for a container.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Chosen {
