@@ -172,12 +172,8 @@ impl World {
 }
 
 fn child(called: &str, mac: Mac) -> LinkSpec {
-    let kind = LinkType::Macvlan {
-        parent: Model::nic(),
-        mode: MacvlanMode::Bridge,
-        bc_queue_len: None,
-        bc_limit: None,
-    };
+    let (parent, mode) = (Model::nic(), MacvlanMode::Bridge);
+    let kind = LinkType::Macvlan { parent, mode, bc_queue_len: None, bc_limit: None };
     LinkSpec { name: name(called), kind, mac: Some(mac), mtu: None }
 }
 

@@ -75,3 +75,38 @@ impl State {
         self.detached(&Endpoint { mac: None, ..endpoint.clone() }, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::Seed;
+    use crate::rules::learn::tests::{endpoint, network};
+
+    fn apply(state: &mut State, changes: Vec<Change>) {
+        changes.into_iter().for_each(|change| state.apply(change));
+    }
+
+    #[test]
+    fn a_name_keeps_its_own_mac_beside_the_one_of_another_programs_link() {
+        let mut state = State::new(Seed([1; 16]));
+        let lan = network("range");
+        state.apply(Change::PutNetwork(lan.clone()));
+        let (own, theirs) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let web = Endpoint { mac: Some(own), ..endpoint("web") };
+        let ip = web.addresses[0].addr();
+        let changes = state.attached(&web, 1);
+        apply(&mut state, changes);
+        let changes = state.detached(&web, 2);
+        apply(&mut state, changes);
+
+        let lent = Endpoint { mac: Some(theirs), stage: Stage::Reserved, ..endpoint("web") };
+        let changes = state.lent(&lent, 3);
+        apply(&mut state, changes);
+        assert_eq!(state.holder(ip).and_then(|holder| holder.mac), Some(theirs), "the LAN is asked with it");
+        let changes = state.given_back(&lent, 4);
+        apply(&mut state, changes);
+        assert!(state.holder(ip).is_none());
+        let identity = &state.identities[&(State::scope(&lan), "web".parse().unwrap())];
+        assert_eq!((identity.mac, &identity.addresses), (Some(own), &vec![ip]));
+    }
+}

@@ -11,17 +11,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Failed;
-use super::network::Described;
+use super::network::{Described, metric};
 use crate::front::given::nearest;
 use crate::front::name_servers;
 
 /// Options of one attachment: `podman run --network lan:no_default_route=true`.
 const KNOWN: [&str; 3] = ["no_default_route", "dns", "metric"];
-
-/// The metric of default routes.
-pub(super) fn metric(text: &str) -> Result<u32, Failed> {
-    text.parse().map_err(|_| Failed(format!("-o metric={text}: it is no number from 0 to {}", u32::MAX)))
-}
 
 /// The input of `setup` and `teardown`.
 #[derive(Debug, Deserialize)]

@@ -18,7 +18,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Failed;
-use super::attachment::metric;
 use crate::front::given::Given;
 
 /// What begins the labels that stand for options: Podman's Docker API drops the options of a network.
@@ -34,6 +33,11 @@ pub(super) struct Described {
     read: Read,
     /// All of it, with what is not read here.
     all: Map<String, Value>,
+}
+
+/// The metric of default routes.
+pub(super) fn metric(text: &str) -> Result<u32, Failed> {
+    text.parse().map_err(|_| Failed(format!("-o metric={text}: it is no number from 0 to {}", u32::MAX)))
 }
 
 /// What is read of it.
