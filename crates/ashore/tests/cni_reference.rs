@@ -422,6 +422,19 @@ fn nothing_but_addresses_is_done_for_the_link_of_another_plugin() {
         assert_eq!(home::shown_on(&web, "ip -d link show dev eth0"), before);
         assert!(endpoints(home).is_empty());
         container.call("DEL", &lan).ok();
+        // The name comes again in another container, and nobody has said that the first one has ended.
+        let named = |machine: &Machine, id| {
+            let container = plugins.container(home, "macvlan", machine, id);
+            Container { args: "IgnoreUnknown=1;K8S_POD_NAME=shop", ..container }.call("ADD", &lan)
+        };
+        let old = home.world.container("old").unwrap();
+        let first = address(&named(&old, "c8").ok());
+        let fresh = home.world.container("fresh").unwrap();
+        let rival = home.world.container("rival").unwrap();
+        assert_eq!(named(&rival, "c7").code, Some(1), "it lives");
+        drop(old);
+        assert_eq!(address(&named(&fresh, "c9").ok()), first);
+        home.ok("detach lan shop");
         let path: PathBuf = web.namespace().path().to_owned();
         alone.call("ADD", &lan).failed(3, &["eth0", &path.display().to_string()]);
     });

@@ -58,6 +58,7 @@ impl Controller {
             if let Some(there) = inner.lent_before(&spec)? {
                 return Ok(there);
             }
+            inner.give_ended_back(&spec, &netns)?;
             let mut seeker = Lending { spec: &spec, mac, ground };
             let reserved;
             (inner, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
@@ -114,6 +115,21 @@ impl Inner {
             }
         }
         Ok(same)
+    }
+
+    /// Gives back what was lent under this name to a container whose namespace is gone: its runtime has not said so.
+    fn give_ended_back(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
+        let there = self.state().endpoints.get(&(spec.network.clone(), spec.name.clone()));
+        let Some(there) = there.filter(|there| there.is_lent()).cloned() else { return Ok(()) };
+        // The path may lead to this very namespace by now.
+        let has_ended = there.sandbox().is_some_and(|path| match Namespace::open(path) {
+            Ok(found) => found.identity() == *netns,
+            Err(error) => error.leads_nowhere(),
+        });
+        if has_ended {
+            self.give_lent_back(&there)?;
+        }
+        Ok(())
     }
 
     /// Gives lent addresses back.
