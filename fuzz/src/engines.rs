@@ -4,7 +4,7 @@ use ashore_core::api::request::Request as Asked;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::text::is_printable;
 use ashore_core::rules::attach::AttachSpec;
-use ashore_plug::wire::{Reply, Request};
+use ashore_plug::wire::{Delegated, Reply, Request};
 use ashore_program::front::stand_in::{NETNS, answer};
 use serde_json::{Map, Value};
 
@@ -40,7 +40,7 @@ pub fn netavark(bytes: &[u8]) {
     }
 }
 
-/// A call of a CNI runtime. The first byte selects the command. `CNI_ARGS`, what another plugin has chosen, and the
+/// A call of a CNI runtime. The first byte selects the command, and whether there is another plugin. `CNI_ARGS`, what another plugin has chosen, and the
 /// configuration follow, with zeros between.
 pub fn cni(bytes: &[u8]) {
     const COMMANDS: [&str; 6] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"];
@@ -49,6 +49,12 @@ pub fn cni(bytes: &[u8]) {
     let mut parts = rest.splitn(3, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default().to_vec();
     let (args, delegated, stdin) = (part(), part(), part());
+    let delegated = match first / 6 % 3 {
+        0 => (!delegated.is_empty()).then_some(Delegated::Answer(delegated)),
+        1 => Some(Delegated::ToCome),
+        _ => Some(Delegated::Answer(delegated)),
+    };
+    let is_to_come = delegated == Some(Delegated::ToCome);
     let variables = [
         ("CNI_COMMAND", command.as_bytes()),
         ("CNI_CONTAINERID", b"c1"),
@@ -60,13 +66,20 @@ pub fn cni(bytes: &[u8]) {
         name: b"ashore".to_vec(),
         environment: variables.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).to_vec(),
         stdin,
-        delegated: (!delegated.is_empty()).then_some(delegated),
+        delegated,
         ..Request::default()
     };
     let (said, asked) = answer(&call);
     check(&said);
     let answered = serde_json::from_slice::<Map<String, Value>>(&said.stdout);
     match (command, said.code) {
+        ("ADD", 0) if is_to_come => {
+            assert!(said.stdout.is_empty() && !asked.iter().any(attaches), "nothing is attached yet");
+        }
+        ("ADD", 0) => {
+            assert!(answered.expect("an answer is an object")["ips"].is_array());
+            assert!(asked.iter().any(attaches), "an ADD that succeeds attaches");
+        }
         (_, 0) if !matches!(command, "ADD" | "VERSION") => assert!(said.stdout.is_empty()),
         (_, code) => {
             let answered = answered.expect("an answer is an object");
@@ -88,6 +101,10 @@ pub fn cni(bytes: &[u8]) {
             other => panic!("CNI's calls ask for nothing else: {other:?}"),
         }
     }
+}
+
+fn attaches(asked: &Asked) -> bool {
+    matches!(asked, Asked::SetUp { .. } | Asked::Lend { .. })
 }
 
 /// What is said can be sent, and a terminal shows it as it is.

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ashore_plug::wire::{DELEGATED_MAX, Reply};
+use ashore_plug::wire::{DELEGATED_MAX, Delegated, Reply};
 
 use crate::call::{self, Cni};
 use crate::json;
@@ -57,7 +57,7 @@ impl<'a> Delegate<'a> {
     }
 
     /// Carries out a call with the plugin. `ask` passes it on to the daemon, with what the plugin has answered.
-    pub(crate) fn with(&self, call: Cni, ask: impl Fn(Option<Vec<u8>>) -> Reply) -> Reply {
+    pub(crate) fn with(&self, call: Cni, ask: impl Fn(Option<Delegated>) -> Reply) -> Reply {
         if call == Cni::Add {
             return self.add(ask);
         }
@@ -82,17 +82,21 @@ impl<'a> Delegate<'a> {
         }
     }
 
-    fn add(&self, ask: impl Fn(Option<Vec<u8>>) -> Reply) -> Reply {
-        let may = ask(Some(Vec::new()));
+    fn add(&self, ask: impl Fn(Option<Delegated>) -> Reply) -> Reply {
+        let may = ask(Some(Delegated::ToCome));
         if may.code != 0 {
             return may;
         }
         let ran = match self.run("ADD") {
+            Ok(ran) if ran.stdout.trim_ascii().is_empty() => {
+                let failed = call::delegate_failed(self.name, "it has chosen nothing");
+                return self.give_back(Reply { stderr: ran.stderr, ..failed });
+            }
             Ok(ran) => ran,
             Err(Failed::Missing(failed)) => return failed,
             Err(Failed::Executed(failed)) => return self.give_back(failed),
         };
-        let reply = ask(Some(ran.stdout));
+        let reply = ask(Some(Delegated::Answer(ran.stdout)));
         let reply = Reply { stderr: [ran.stderr, reply.stderr].concat(), ..reply };
         if reply.code == 0 { reply } else { self.give_back(reply) }
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ashore_plug::CNI_VERSIONS;
-use ashore_plug::wire::{Reply, Request, STDIN_MAX, VARIABLES};
+use ashore_plug::wire::{Delegated, Reply, Request, STDIN_MAX, VARIABLES};
 
 mod call;
 mod client;
@@ -61,7 +61,7 @@ fn carry_out(call: Call, arguments: &[OsString]) -> Reply {
         Err(fault) => return call.without_answer(&fault),
     };
     let name = called_as(std::env::args_os().next().as_deref());
-    let ask = |delegated: Option<Vec<u8>>| {
+    let ask = |delegated: Option<Delegated>| {
         let request = Request {
             name: name.clone(),
             arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),

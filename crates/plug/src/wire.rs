@@ -41,6 +41,7 @@ const VARIABLE: u8 = 3;
 const STDIN: u8 = 4;
 const UNOPENED: u8 = 5;
 const DELEGATED: u8 = 6;
+const DELEGATES: u8 = 7;
 
 const ANSWER: &str = "another plugin's answer";
 
@@ -57,9 +58,17 @@ pub struct Request {
     pub stdin: Vec<u8>,
     /// Why the network namespace that the call names could not be opened.
     pub unopened: Option<String>,
-    /// What the plugin has answered that chooses the addresses, if the caller's configuration names another one. Empty
-    /// before that plugin is executed: may it be?
-    pub delegated: Option<Vec<u8>>,
+    /// What is known of the plugin that chooses the addresses, if the caller's configuration names another one.
+    pub delegated: Option<Delegated>,
+}
+
+/// What is known of another plugin that chooses the addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delegated {
+    /// It is not executed yet: may it be?
+    ToCome,
+    /// What it has answered.
+    Answer(Vec<u8>),
 }
 
 /// What the program prints, and how it ends.
@@ -172,7 +181,11 @@ impl Request {
                 }
                 DELEGATED => {
                     bounded(ANSWER, bytes.len(), DELEGATED_MAX)?;
-                    once(&mut request.delegated, bytes.to_vec(), ANSWER)?;
+                    once(&mut request.delegated, Delegated::Answer(bytes.to_vec()), ANSWER)?;
+                }
+                DELEGATES => {
+                    bounded(ANSWER, bytes.len(), 0)?;
+                    once(&mut request.delegated, Delegated::ToCome, ANSWER)?;
                 }
                 other => return Err(WireError::UnknownTag(other)),
             }
@@ -185,7 +198,11 @@ impl Request {
     /// The bytes of the request, with its head.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         bounded("standard input", self.stdin.len(), STDIN_MAX)?;
-        bounded(ANSWER, self.delegated.as_ref().map_or(0, Vec::len), DELEGATED_MAX)?;
+        let delegated = self.delegated.as_ref().map(|delegated| match delegated {
+            Delegated::ToCome => (DELEGATES, &[][..]),
+            Delegated::Answer(answer) => (DELEGATED, answer.as_slice()),
+        });
+        bounded(ANSWER, delegated.map_or(0, |(_, bytes)| bytes.len()), DELEGATED_MAX)?;
         let entries: Vec<Vec<u8>> =
             self.environment.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
         let mut records: Vec<(u8, &[u8])> = vec![(NAME, &self.name)];
@@ -193,7 +210,7 @@ impl Request {
         records.extend(entries.iter().map(|entry| (VARIABLE, entry.as_slice())));
         records.push((STDIN, &self.stdin));
         records.extend(self.unopened.iter().map(|why| (UNOPENED, why.as_bytes())));
-        records.extend(self.delegated.iter().map(|answer| (DELEGATED, answer.as_slice())));
+        records.extend(delegated);
         if records.len() > RECORDS_MAX {
             return Err(WireError::TooManyRecords);
         }

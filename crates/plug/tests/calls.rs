@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use ashore_plug::wire::{REQUEST_HEAD, Reply, Request, STDIN_MAX};
+use ashore_plug::wire::{Delegated, REQUEST_HEAD, Reply, Request, STDIN_MAX};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore-plug");
@@ -402,8 +402,8 @@ fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
     let replies = [may(), reply("{}", "attached\n", 0)];
     let (ran, heard) = place.answered_in_turn(chooser.call("ADD").env("CNI_NETNS", NETNS), &replies);
     assert_eq!(ran, Ran::new("{}", "noted\nattached\n", 0));
-    let delegated: Vec<_> = heard.iter().map(|heard| heard.request.delegated.as_deref()).collect();
-    assert_eq!(delegated, [Some(&b""[..]), Some(&b"{\"ips\":[]}\n"[..])]);
+    let delegated: Vec<_> = heard.iter().map(|heard| heard.request.delegated.clone()).collect();
+    assert_eq!(delegated, [Some(Delegated::ToCome), Some(Delegated::Answer(b"{\"ips\":[]}\n".to_vec()))]);
     for heard in &heard {
         assert_eq!(
             (heard.request.stdin.as_slice(), &heard.inodes),
@@ -450,6 +450,12 @@ fn errors_of_the_plugin_that_chooses_the_addresses_are_the_callers() {
     let ran = add(Chooser::new("echo no; exit 7").call("ADD"));
     for word in ["\"code\":999", "`chooser`", "exit status: 7 no"] {
         assert!(ran.stdout.contains(word), "{ran:?}");
+    }
+    for silent in ["exit 0", "echo; echo noted >&2"] {
+        let chooser = Chooser::new(silent);
+        let ran = add(chooser.call("ADD"));
+        assert_eq!((ran.code, chooser.log().as_str()), (Some(1), "ADD DEL"), "{ran:?}");
+        assert!(ran.stdout.contains("`chooser` has failed: it has chosen nothing"), "{ran:?}");
     }
     let missing = |command| Call::cni(command).env("CNI_PATH", "/nowhere").stdin(CHOSEN_ELSEWHERE);
     let ran = add(missing("ADD"));

@@ -21,7 +21,7 @@ use ashore_core::net::remedy::Front;
 use ashore_core::net::text::Shown;
 use ashore_core::rules::attach::{self, AttachSpec};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_plug::wire;
+use ashore_plug::wire::{self, Delegated};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Handle};
@@ -277,10 +277,10 @@ impl Call<'_> {
 
     /// What the plugin has chosen that the configuration names for that.
     fn chosen(&self, role: Role) -> Result<Choice, Failed> {
-        match (self.made.delegated.as_deref(), role) {
+        match (self.made.delegated.as_ref(), role) {
             (_, Role::Link | Role::Addresses) => Ok(Choice::None),
-            (Some(b""), Role::LinkOnly) => Ok(Choice::ToCome),
-            (Some(answer), Role::LinkOnly) => Chosen::parse(answer).map(Choice::Made),
+            (Some(Delegated::ToCome), Role::LinkOnly) => Ok(Choice::ToCome),
+            (Some(Delegated::Answer(answer)), Role::LinkOnly) => Chosen::parse(answer).map(Choice::Made),
             (None, Role::LinkOnly) => Err(Failed::new(
                 code::CONFIG,
                 "ipam.type: `ashore-plug` has not found it; write it without escapes",

@@ -39,6 +39,10 @@ fn reply(request: Request) -> Reply {
             None => refused(),
         },
         Request::InspectNetwork { .. } => refused(),
+        Request::CheckSetUp(check) if check.ips.is_empty() => {
+            let about = ashore_core::api::about::About::default();
+            Reply::Refused(Refusal::new(Code::NoEndpoint, about, "there is none".to_owned(), None))
+        }
         Request::SetUp { network, attach } | Request::Lend { network, attach } => {
             let mac = attach.mac.or(Some(ashore_wire::Mac([2, 0, 0, 0, 0, 7])));
             Reply::SetUp { endpoint: report(&network, *attach), mac }
