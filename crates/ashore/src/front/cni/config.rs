@@ -185,7 +185,7 @@ impl Config {
         }
         let default_route = options.take_own(own, OWN)? & options.take_own(chooser, "ipam")?;
         if role == Role::Addresses {
-            options.take_place(&self.of_other_plugin());
+            options.take_place(&self.of_other_plugin())?;
         } else {
             let unknown = options.take_reference(&self.all, |key| key == OWN || OF_ANY.contains(&key))?;
             if let Some((key, value)) = unknown {

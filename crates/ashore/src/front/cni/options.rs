@@ -50,6 +50,10 @@ const UNSUPPORTED: [(&str, &str); 9] = [
 /// each address before it is used, and a port is in its own VLAN alone.
 const ANYWAY: [&str; 3] = ["enabledad", "preserveDefaultVlan", "mac"];
 
+/// Keys of the reference plugin `bridge` with which it would take the address of the LAN's router for the host, or
+/// translate the containers' addresses. Ashore cannot lend addresses for that.
+const OF_ROUTERS: [&str; 3] = ["isGateway", "isDefaultGateway", "ipMasq"];
+
 /// Further names of options under `"ashore"`: netavark's, and the plurals of what may be a list.
 const ALSO: [(&str, &NetworkOption); 5] = [
     ("mode", &option::KIND),
@@ -120,11 +124,22 @@ impl Options {
     }
 
     /// Takes of the configuration of another plugin, which makes the link, what says on which LAN the link is.
-    pub(super) fn take_place(&mut self, all: &Map<String, Value>) {
+    pub(super) fn take_place(&mut self, all: &Map<String, Value>) -> Result<(), Failed> {
+        let of_router =
+            all.iter().find(|(key, value)| OF_ROUTERS.contains(&key.as_str()) && !is_nothing(value));
+        if let Some((key, value)) = of_router {
+            let instead = UNSUPPORTED
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or("leave it out", |(_, instead)| *instead);
+            let shown = format!("`\"{key}\": {value}` with addresses of the LAN is not supported");
+            return Err(Failed::new(code::UNSUPPORTED, shown).try_this(instead));
+        }
         for (key, option) in REFERENCE.iter().filter(|(key, _)| OF_PLACE.contains(key)) {
             let Some(value) = all.get(*key) else { continue };
             self.add(option, (*key).to_owned(), format!("`\"{key}\": {value}`"), value.clone());
         }
+        Ok(())
     }
 
     /// Takes the keys of the reference plugins. Returns the first key that is neither theirs nor known.

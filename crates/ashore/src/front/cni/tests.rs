@@ -98,7 +98,7 @@ fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
             "lan, parent eth0, range 192.168.88.192/27, addresses",
         ),
         (
-            r#","type":"bridge","ipMasq":true,"ipam":{"type":"ashore","identity":"shop"}"#,
+            r#","type":"bridge","ipMasq":false,"isGateway":false,"ipam":{"type":"ashore","identity":"shop"}"#,
             "lan, parent cni0, kind bridge, as shop, addresses",
         ),
         (
@@ -131,6 +131,14 @@ fn what_cannot_be_followed_is_named() {
         (r#","type":"ipvlan","ipam":{"type":"ashore"}"#, 2, &["ipam.type", "ipvlan"]),
         (r#","type":"macvlan","ipam":{"type":"ashore","dhcp":true}"#, 2, &["leases", "macvlan", "renewed"]),
         (r#","ipam":{"type":"host-local"},"ashore":{"dhcp":true}"#, 2, &["leases", "host-local"]),
+        // The host would have the router's address.
+        (
+            r#","type":"bridge","isGateway":true,"ipam":{"type":"ashore"}"#,
+            2,
+            &["`\"isGateway\": true`", "router"],
+        ),
+        (r#","type":"bridge","isDefaultGateway":true,"ipam":{"type":"ashore"}"#, 2, &["isDefaultGateway"]),
+        (r#","type":"bridge","ipMasq":true,"ipam":{"type":"ashore"}"#, 2, &["ipMasq", "translated"]),
         (r#","mtu":-1"#, 7, &["`\"mtu\": -1`"]),
         (r#","vlan":5000"#, 7, &["`\"vlan\": 5000`"]),
         (r#","vlan":20,"vlanId":30"#, 7, &["\"vlan\": 20", "\"vlanId\": 30", "there can be one"]),
