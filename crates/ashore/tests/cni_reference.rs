@@ -416,8 +416,16 @@ fn nothing_but_addresses_is_done_for_the_link_of_another_plugin() {
         home.ok("status");
         assert_eq!(home::shown_on(&web, "ip -d link show dev eth0"), before);
         assert!(!before.contains("alias"), "{before}");
-        // DEL of the addresses alone leaves the link.
         let alone = Container { plugin: None, ..plugins.container(home, "macvlan", &web, "c1") };
+        // A link that has another MAC by now is asked for with that one.
+        let mac = |home: &Home| home.status()["endpoints"][0]["mac"].as_str().unwrap().to_owned();
+        let (had, other) = (mac(home), "02:aa:bb:cc:dd:ee");
+        let first = address(&alone.call("ADD", &lan).ok());
+        assert_eq!(mac(home), had);
+        home::type_on(&web, &format!("ip link set dev eth0 address {other}"));
+        assert_eq!((address(&alone.call("ADD", &lan).ok()), mac(home).as_str()), (first, other));
+        home::type_on(&web, &format!("ip link set dev eth0 address {had}"));
+        // DEL of the addresses alone leaves the link.
         alone.call("DEL", &lan).ok();
         assert_eq!(home::shown_on(&web, "ip -d link show dev eth0"), before);
         assert!(endpoints(home).is_empty());

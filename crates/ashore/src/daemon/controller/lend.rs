@@ -55,7 +55,7 @@ impl Controller {
         let endpoint = self.on_ground(unlocked, of, |unlocked, ground| {
             let mut answers = Answers::default();
             let mut inner = self.lock(unlocked);
-            if let Some(there) = inner.lent_before(&spec)? {
+            if let Some(there) = inner.lent_before(&spec, mac)? {
                 return Ok(there);
             }
             inner.give_ended_back(&spec, &netns)?;
@@ -91,8 +91,9 @@ impl Inner {
     }
 
     /// Returns what was lent to the same link before: an engine that has lost the answer asks again. What the
-    /// container has from an earlier start is given back first.
-    fn lent_before(&mut self, spec: &AttachSpec) -> Result<Option<Endpoint>, Refusal> {
+    /// container has from an earlier start is given back first. A link with another MAC is another link: the LAN is
+    /// asked anew for whatever it gets.
+    fn lent_before(&mut self, spec: &AttachSpec, mac: Option<Mac>) -> Result<Option<Endpoint>, Refusal> {
         let Some(caller) = &spec.caller else { return Ok(None) };
         let its: Vec<Endpoint> = {
             let its = self.state().attachments(caller.engine, &caller.container, &spec.ifname);
@@ -101,6 +102,7 @@ impl Inner {
         let is_same = |there: &Endpoint| {
             there.key() == (spec.network.clone(), spec.name.clone())
                 && spec.ips.iter().all(|ip| there.holds(*ip))
+                && there.mac == mac
         };
         let mut same = None;
         for there in its {
