@@ -278,7 +278,12 @@ impl Call<'_> {
     /// What the plugin has chosen that the configuration names for that.
     fn chosen(&self, role: Role) -> Result<Choice, Failed> {
         match (self.made.delegated.as_ref(), role) {
-            (_, Role::Link | Role::Addresses) => Ok(Choice::None),
+            (None, Role::Link | Role::Addresses) => Ok(Choice::None),
+            // The two have read different configurations.
+            (Some(_), Role::Link | Role::Addresses) => Err(Failed::new(
+                code::CONFIG,
+                "ipam: `ashore-plug` has found another plugin than the daemon; write it once and without escapes",
+            )),
             (Some(Delegated::ToCome), Role::LinkOnly) => Ok(Choice::ToCome),
             (Some(Delegated::Answer(answer)), Role::LinkOnly) => Chosen::parse(answer).map(Choice::Made),
             (None, Role::LinkOnly) => Err(Failed::new(

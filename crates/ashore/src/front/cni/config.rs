@@ -238,7 +238,8 @@ impl Config {
         }
         match main {
             // It was called by a name that its configuration does not have.
-            _ if !is_own(ipam) => Ok(Role::Link),
+            _ if ipam.is_empty() || ipam == LEASES => Ok(Role::Link),
+            _ if !is_own(ipam) => Ok(Role::LinkOnly),
             "macvlan" | "bridge" => Ok(Role::Addresses),
             other => Err(Failed::new(
                 code::UNSUPPORTED,

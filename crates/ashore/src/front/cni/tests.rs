@@ -93,6 +93,9 @@ fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
             "lan, parent eth0, chosen elsewhere",
         ),
         (r#","ipam":{"type":"static"},"ashore":{"network":"home"}"#, "home, of Ashore, chosen elsewhere"),
+        // Ashore was called by a name that the configuration does not have.
+        (r#","type":"other","ipam":{"type":"host-local"}"#, "lan, chosen elsewhere"),
+        (r#","type":"other","ipam":{"type":"dhcp"}"#, "lan, dhcp"),
         (
             r#","type":"macvlan","master":"eth0","mode":"bridge","promisc":true,"ipam":{"type":"ashore","ip_range":"192.168.88.192/27"}"#,
             "lan, parent eth0, range 192.168.88.192/27, addresses",
@@ -331,6 +334,39 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
     ] {
         let failed = Chosen::parse(answer.as_bytes()).unwrap_err();
         assert!(failed.code == code && failed.why.contains(words), "{answer}: {failed:?}");
+    }
+}
+
+#[test]
+fn a_question_whether_another_plugin_may_choose_attaches_nothing() {
+    let text = |more: &str| format!(r#"{{"cniVersion":"1.1.0","name":"lan","master":"eth0"{more}}}"#);
+    for (more, code) in [
+        (r#","type":"ashore","ipam":{"type":"host-local"}"#, 0),
+        (r#","type":"other","ipam":{"type":"host-local"}"#, 0),
+        // What the program takes for another plugin's is Ashore's to the daemon.
+        (r#","type":"ashore""#, 7),
+        (r#","type":"ashore","ipam":{"type":"host-local"},"ip\u0061m":{"type":"ashore"}"#, 7),
+        (r#","type":"macvlan","ipam":{"type":"host-local"},"ip\u0061m":{"type":"ashore"}"#, 7),
+    ] {
+        let variables = [
+            ("CNI_COMMAND", "ADD"),
+            ("CNI_CONTAINERID", "c1"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_NETNS", crate::front::stand_in::NETNS),
+        ];
+        let request = wire::Request {
+            name: b"ashore".to_vec(),
+            environment: variables.map(|(key, value)| (key.into(), value.into())).to_vec(),
+            stdin: text(more).into_bytes(),
+            delegated: Some(Delegated::ToCome),
+            ..wire::Request::default()
+        };
+        let (said, asked) = crate::front::stand_in::answer(&request);
+        let shown = String::from_utf8_lossy(&said.stdout);
+        assert!(asked.iter().all(|request| matches!(request, Request::CheckSetUp(_))), "{more}: {asked:?}");
+        let failed = serde_json::from_slice::<Value>(&said.stdout)
+            .map_or(0, |failed| failed["code"].as_u64().unwrap());
+        assert_eq!(failed, code, "{more}: {shown}");
     }
 }
 
