@@ -51,6 +51,20 @@ pub(crate) enum Cni {
     Version,
 }
 
+impl Cni {
+    /// As `CNI_COMMAND` has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Cni::Add => "ADD",
+            Cni::Del => "DEL",
+            Cni::Check => "CHECK",
+            Cni::Gc => "GC",
+            Cni::Status => "STATUS",
+            Cni::Version => "VERSION",
+        }
+    }
+}
+
 /// The version of netavark's interface for plugins. There is one so far.
 const NETAVARK_VERSION: &str = "1.0.0";
 
@@ -145,6 +159,16 @@ impl fmt::Display for Unanswered {
 impl Fault {
     fn remedy(&self) -> Option<&'static str> {
         matches!(self, Fault::Unanswered { .. }).then_some("try: systemctl start ashore")
+    }
+
+    /// Whether the daemon has nothing of the call.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !matches!(self, Fault::Unanswered { .. })
+    }
+
+    /// Whether the daemon may still be at work.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Fault::Unanswered { why: Unanswered::TimedOut(_), .. })
     }
 
     /// The code of a CNI error.

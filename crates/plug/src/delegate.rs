@@ -2,7 +2,8 @@
 //! executed here, in the runtime's context, and its answer goes to the daemon with the call. The specification calls
 //! this delegation: the same environment and configuration, the plugin's standard error is shown, its errors are the
 //! caller's, and an ADD that fails afterwards is followed by its DEL. The daemon is asked before an ADD too, since
-//! that DEL would give back the address of a container that is attached already.
+//! that DEL would give back the address of a container that is attached already. For the same reason there is no such
+//! DEL where it is not known that the container is off the LAN: the runtime's own DEL follows.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use ashore_plug::wire::{DELEGATED_MAX, Delegated, Reply};
 
-use crate::call::{self, Cni};
+use crate::call::{self, Call, Cni, Fault};
 use crate::json;
 
 /// How long the plugin may take for a call. The runtime waits meanwhile.
@@ -56,17 +57,21 @@ impl<'a> Delegate<'a> {
         (!chosen_here).then_some(Delegate { name, config, patience: PATIENCE })
     }
 
-    /// Carries out a call with the plugin. `ask` passes it on to the daemon, with what the plugin has answered.
-    pub(crate) fn with(&self, call: Cni, ask: impl Fn(Option<Delegated>) -> Reply) -> Reply {
+    /// Carries out a call with the plugin. `ask` passes a command on to the daemon, with what is known of the plugin.
+    pub(crate) fn with(
+        &self,
+        call: Cni,
+        ask: impl Fn(Cni, Option<Delegated>) -> Result<Reply, Fault>,
+    ) -> Reply {
         if call == Cni::Add {
             return self.add(ask);
         }
         // A container is taken off the LAN before its address is given back.
-        let reply = ask(None);
+        let reply = ask(call, None).unwrap_or_else(|fault| Call::Cni(call).without_answer(&fault));
         if reply.code != 0 && !matches!(call, Cni::Del | Cni::Gc) {
             return reply;
         }
-        match self.run(command(call)) {
+        match self.run(call.as_str()) {
             Ok(ran) => Reply { stderr: [reply.stderr, ran.stderr].concat(), ..reply },
             // What the plugin has kept is lost with it, and a container that cannot be removed would stay for ever.
             Err(Failed::Missing(failed)) if matches!(call, Cni::Del | Cni::Gc) => {
@@ -82,8 +87,9 @@ impl<'a> Delegate<'a> {
         }
     }
 
-    fn add(&self, ask: impl Fn(Option<Delegated>) -> Reply) -> Reply {
-        let may = ask(Some(Delegated::ToCome));
+    fn add(&self, ask: impl Fn(Cni, Option<Delegated>) -> Result<Reply, Fault>) -> Reply {
+        let may = ask(Cni::Add, Some(Delegated::ToCome));
+        let may = may.unwrap_or_else(|fault| Call::Cni(Cni::Add).without_answer(&fault));
         if may.code != 0 {
             return may;
         }
@@ -96,9 +102,18 @@ impl<'a> Delegate<'a> {
             Err(Failed::Missing(failed)) => return failed,
             Err(Failed::Executed(failed)) => return self.give_back(failed),
         };
-        let reply = ask(Some(Delegated::Answer(ran.stdout)));
-        let reply = Reply { stderr: [ran.stderr, reply.stderr].concat(), ..reply };
-        if reply.code == 0 { reply } else { self.give_back(reply) }
+        let shown = |reply: Reply| Reply { stderr: [&ran.stderr[..], &reply.stderr].concat(), ..reply };
+        match ask(Cni::Add, Some(Delegated::Answer(ran.stdout.clone()))) {
+            Ok(reply) if reply.code == 0 => shown(reply),
+            Ok(failed) => self.give_back(shown(failed)),
+            Err(fault) => {
+                let failed = shown(Call::Cni(Cni::Add).without_answer(&fault));
+                // The daemon may have attached the container before it fell silent, or may do so yet.
+                let is_off = fault.is_unsent()
+                    || !fault.is_slow() && ask(Cni::Del, None).is_ok_and(|reply| reply.code == 0);
+                if is_off { self.give_back(failed) } else { kept(failed) }
+            }
+        }
     }
 
     /// Has the plugin give back what it has chosen for a container that is not attached.
@@ -189,6 +204,13 @@ impl<'a> Delegate<'a> {
     }
 }
 
+/// The failure of an ADD whose container may have the address all the same.
+fn kept(failed: Reply) -> Reply {
+    let warning =
+        b"ashore: warning: the address is not given back before the container's DEL: it may be in use\n";
+    Reply { stderr: [&failed.stderr[..], warning].concat(), ..failed }
+}
+
 /// Reads an output to its end, up to a number of bytes.
 fn reading(mut from: impl Read + Send + 'static, most: u64) -> Receiver<io::Result<Vec<u8>>> {
     let (sends, receives) = sync_channel(1);
@@ -200,17 +222,6 @@ fn reading(mut from: impl Read + Send + 'static, most: u64) -> Receiver<io::Resu
         let _ = io::copy(&mut from, &mut io::sink());
     });
     receives
-}
-
-fn command(call: Cni) -> &'static str {
-    match call {
-        Cni::Add => "ADD",
-        Cni::Del => "DEL",
-        Cni::Check => "CHECK",
-        Cni::Gc => "GC",
-        Cni::Status => "STATUS",
-        Cni::Version => "VERSION",
-    }
 }
 
 #[cfg(test)]

@@ -61,20 +61,22 @@ fn carry_out(call: Call, arguments: &[OsString]) -> Reply {
         Err(fault) => return call.without_answer(&fault),
     };
     let name = called_as(std::env::args_os().next().as_deref());
-    let ask = |delegated: Option<Delegated>| {
+    let ask = |environment: Vec<(Vec<u8>, Vec<u8>)>, delegated: Option<Delegated>| {
         let request = Request {
             name: name.clone(),
             arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
-            environment: environment(),
+            environment,
             stdin: stdin.clone(),
             unopened: None,
             delegated,
         };
-        pass_on(call, request).unwrap_or_else(|fault| call.without_answer(&fault))
+        pass_on(call, request)
     };
     match (call, Delegate::of(&stdin, &name)) {
-        (Call::Cni(cni), Some(delegate)) => delegate.with(cni, ask),
-        _ => ask(None),
+        (Call::Cni(cni), Some(delegate)) => {
+            delegate.with(cni, |command, delegated| ask(environment_for(command.as_str()), delegated))
+        }
+        _ => ask(environment(), None).unwrap_or_else(|fault| call.without_answer(&fault)),
     }
 }
 
@@ -106,6 +108,14 @@ fn called_as(program: Option<&OsStr>) -> Vec<u8> {
 fn environment() -> Vec<(Vec<u8>, Vec<u8>)> {
     let entries = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     entries.filter(|(name, _)| name.starts_with(VARIABLES)).collect()
+}
+
+/// The environment for a command of CNI's, which may be another than the runtime's.
+fn environment_for(command: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = environment();
+    let commands = all.iter_mut().filter(|(name, _)| name == b"CNI_COMMAND");
+    commands.for_each(|(_, value)| *value = command.into());
+    all
 }
 
 /// The whole standard input, unless it is too long.

@@ -115,13 +115,20 @@ impl Place {
 impl Place {
     /// Runs a call before a daemon that answers one connection after the other.
     fn answered_in_turn(&self, call: Call, replies: &[Reply]) -> (Ran, Vec<Heard>) {
+        self.in_turn(call, &replies.iter().cloned().map(Some).collect::<Vec<_>>())
+    }
+
+    /// The same, where the daemon hangs up if it has no reply.
+    fn in_turn(&self, call: Call, replies: &[Option<Reply>]) -> (Ran, Vec<Heard>) {
         let listener = self.listen();
         std::thread::scope(|scope| {
             let daemon = scope.spawn(move || {
-                let one = |reply: &Reply| {
+                let one = |reply: &Option<Reply>| {
                     let mut stream = listener.accept().unwrap().0;
                     let heard = hear(&mut stream);
-                    stream.write_all(&reply.encode().unwrap()).unwrap();
+                    if let Some(reply) = reply {
+                        stream.write_all(&reply.encode().unwrap()).unwrap();
+                    }
                     heard
                 };
                 replies.iter().map(one).collect()
@@ -433,6 +440,24 @@ fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
     let ran = nowhere(chooser.call("ADD"));
     assert!(ran.stdout.contains("\"code\":11"), "{ran:?}");
     assert_eq!(chooser.log(), "");
+}
+
+#[test]
+fn a_daemon_that_falls_silent_may_have_attached_the_container() {
+    let place = Place::new();
+    let chooser = Chooser::new("echo '{\"ips\":[]}'");
+    let done = || Some(reply("", "", 0));
+    // It is taken off before its address is given back.
+    let (ran, heard) = place.in_turn(chooser.call("ADD").env("CNI_NETNS", NETNS), &[done(), None, done()]);
+    assert!(ran.code == Some(1) && ran.stdout.contains("\"code\":11"), "{ran:?}");
+    assert_eq!(chooser.log(), "ADD DEL");
+    let commands: Vec<_> = heard.iter().map(|heard| heard.request.variable("CNI_COMMAND").unwrap()).collect();
+    assert_eq!(commands, [b"ADD", b"ADD", b"DEL"]);
+    assert_eq!((&heard[2].request.delegated, &heard[2].inodes), (&None, &vec![netns()]));
+    // It is not known whether it is off: the runtime's DEL gives the address back.
+    let (ran, _) = place.in_turn(chooser.call("ADD"), &[done(), None, None]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("may be in use"), "{ran:?}");
+    assert_eq!(chooser.log(), "ADD");
 }
 
 #[test]
