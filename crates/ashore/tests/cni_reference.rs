@@ -247,6 +247,11 @@ fn addresses_may_be_chosen_by_another_plugin() {
         // ADD of what is there fails, and gives nothing back.
         container.call("ADD", &conf_of(100, 110)).failed(103, &["eth0"]);
         assert_eq!(chosen(home), ["192.168.88.100"]);
+        // Nor does an ADD in another namespace that host-local refuses: one address for each container.
+        let elsewhere = plugins.container(home, "ashore", &db, "c1").call("ADD", &conf_of(100, 110));
+        assert!(elsewhere.code == Some(1) && elsewhere.stderr.contains("may be in use"), "{elsewhere:?}");
+        assert_eq!(chosen(home), ["192.168.88.100"]);
+        reaches(&home.laptop, ip("192.168.88.100"));
         let checked = with(&conf_of(100, 110), "prevResult", &result);
         container.call("CHECK", &checked).ok();
         plugins.call_for_network(home, "ashore", "STATUS", &conf_of(100, 110)).ok();

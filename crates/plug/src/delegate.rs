@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ashore_plug::wire::{DELEGATED_MAX, Delegated, Reply};
+use ashore_plug::wire::{DELEGATED_MAX, Delegated, Reply, STAYS};
 
 use crate::call::{self, Call, Cni, Fault};
 use crate::json;
@@ -93,25 +93,28 @@ impl<'a> Delegate<'a> {
         if may.code != 0 {
             return may;
         }
+        // It may be attached elsewhere, with an address that the plugin has kept for it before.
+        let stays = may.stdout == STAYS;
+        let give_back = |failed: Reply| if stays { kept(failed) } else { self.give_back(failed) };
         let ran = match self.run("ADD") {
             Ok(ran) if ran.stdout.trim_ascii().is_empty() => {
                 let failed = call::delegate_failed(self.name, "it has chosen nothing");
-                return self.give_back(Reply { stderr: ran.stderr, ..failed });
+                return give_back(Reply { stderr: ran.stderr, ..failed });
             }
             Ok(ran) => ran,
             Err(Failed::Missing(failed)) => return failed,
-            Err(Failed::Executed(failed)) => return self.give_back(failed),
+            Err(Failed::Executed(failed)) => return give_back(failed),
         };
         let shown = |reply: Reply| Reply { stderr: [&ran.stderr[..], &reply.stderr].concat(), ..reply };
         match ask(Cni::Add, Some(Delegated::Answer(ran.stdout.clone()))) {
             Ok(reply) if reply.code == 0 => shown(reply),
-            Ok(failed) => self.give_back(shown(failed)),
+            Ok(failed) => give_back(shown(failed)),
             Err(fault) => {
                 let failed = shown(Call::Cni(Cni::Add).without_answer(&fault));
                 // The daemon may have attached the container before it fell silent, or may do so yet.
                 let is_off = fault.is_unsent()
                     || !fault.is_slow() && ask(Cni::Del, None).is_ok_and(|reply| reply.code == 0);
-                if is_off { self.give_back(failed) } else { kept(failed) }
+                if is_off { give_back(failed) } else { kept(failed) }
             }
         }
     }

@@ -32,6 +32,10 @@ pub const REQUEST_HEAD: usize = 9;
 /// The length of a reply's head, in bytes.
 pub const REPLY_HEAD: usize = 17;
 
+/// What the daemon prints where another plugin that chooses addresses must give none back: a container may have one that
+/// the call does not say. No runtime sees it.
+pub const STAYS: &[u8] = b"stays";
+
 /// What the name of each environment variable begins with.
 pub const VARIABLES: &[u8] = b"CNI_";
 

@@ -454,6 +454,17 @@ fn a_daemon_that_falls_silent_may_have_attached_the_container() {
     let commands: Vec<_> = heard.iter().map(|heard| heard.request.variable("CNI_COMMAND").unwrap()).collect();
     assert_eq!(commands, [b"ADD", b"ADD", b"DEL"]);
     assert_eq!((&heard[2].request.delegated, &heard[2].inodes), (&None, &vec![netns()]));
+    // It is attached elsewhere: what the plugin has kept for it may be that address.
+    let stays = || reply("stays", "", 0);
+    let failing = Chooser::new("exit 1");
+    for (call, replies) in [
+        (failing.call("ADD"), &[stays()][..]),
+        (chooser.call("ADD"), &[stays(), reply("{\"code\":105}", "", 1)]),
+    ] {
+        let (ran, _) = place.answered_in_turn(call, replies);
+        assert!(ran.code == Some(1) && ran.stderr.contains("may be in use"), "{ran:?}");
+        assert_eq!(failing.log() + &chooser.log(), "ADD");
+    }
     // It is not known whether it is off: the runtime's DEL gives the address back.
     let (ran, _) = place.in_turn(chooser.call("ADD"), &[done(), None, None]);
     assert!(ran.code == Some(1) && ran.stderr.contains("may be in use"), "{ran:?}");

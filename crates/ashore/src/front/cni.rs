@@ -21,7 +21,7 @@ use ashore_core::net::remedy::Front;
 use ashore_core::net::text::Shown;
 use ashore_core::rules::attach::{self, AttachSpec};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_plug::wire::{self, Delegated};
+use ashore_plug::wire::{self, Delegated, STAYS};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Handle};
@@ -105,17 +105,23 @@ impl From<Refusal> for Failed {
 struct Said {
     answer: Option<Value>,
     warnings: Vec<String>,
+    /// Whether a plugin that chooses addresses must give none back.
+    stays: bool,
 }
 
 /// Answers a call of a CNI runtime.
 pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
     let asked = Call { made: call, caller, handle };
     match asked.answer() {
-        Ok(Said { answer, warnings }) => {
+        Ok(Said { answer, warnings, stays }) => {
             let lines = warnings.iter().map(|warning| format!("ashore: {}\n", Shown(warning.as_bytes())));
             wire::Reply {
                 code: 0,
-                stdout: answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes()),
+                stdout: match answer {
+                    Some(answer) => answer.to_string().into_bytes(),
+                    None if stays => STAYS.to_vec(),
+                    None => Vec::new(),
+                },
                 stderr: lines.collect::<String>().into_bytes(),
             }
         }
@@ -152,7 +158,11 @@ impl Call<'_> {
             "CHECK" => self.check(),
             "GC" => self.gc(),
             "STATUS" => self.status(),
-            "VERSION" => Ok(Said { answer: Some(Version::all(&self.made.stdin)), warnings: Vec::new() }),
+            "VERSION" => Ok(Said {
+                answer: Some(Version::all(&self.made.stdin)),
+                warnings: Vec::new(),
+                ..Said::default()
+            }),
             other => Err(Failed::new(code::ENVIRONMENT, format!("unknown CNI_COMMAND: {other}"))),
         }
     }
@@ -269,7 +279,7 @@ impl Call<'_> {
                     Role::Link | Role::LinkOnly => answer.with_link(&ifname, &sandbox, mac),
                     Role::Addresses => answer.without_link(),
                 };
-                Ok(Said { answer: Some(answer), warnings })
+                Ok(Said { answer: Some(answer), warnings, ..Said::default() })
             }
             other => Err(unexpected(&other)),
         }
@@ -299,7 +309,9 @@ impl Call<'_> {
         let (netns, sandbox) = self.netns()?;
         let ifname = of.ifname.clone();
         match (self.handle)(Request::CheckSetUp(SetUpCheck { of, netns, ips: Vec::new() })) {
-            Reply::Refused(refusal) if refusal.code == Code::NoEndpoint => Ok(Said::default()),
+            Reply::Refused(refusal) if refusal.code == Code::NoEndpoint => {
+                Ok(Said { stays: refusal.about.endpoint.is_some(), ..Said::default() })
+            }
             Reply::Refused(refusal) if refusal.code != Code::StepUndone => Err(refusal.into()),
             // It is attached, if not as it should be.
             _ => {
@@ -373,9 +385,9 @@ impl Call<'_> {
         let request = Request::TakeOff(Self::attachment(&config, &container, ifname));
         // A runtime whose DEL failed could not remove the container.
         match self.ask(request) {
-            Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings }),
-            Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why] }),
-            Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why] }),
+            Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings, ..Said::default() }),
+            Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why], ..Said::default() }),
+            Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why], ..Said::default() }),
         }
     }
 
@@ -412,7 +424,7 @@ impl Call<'_> {
         let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
         let request = KeepSetUp { engine: EngineKind::Cni, of: Self::of(&config, ""), keep: keep.collect() };
         match self.ask(Request::KeepSetUp(request))? {
-            Reply::Done { warnings } => Ok(Said { answer: None, warnings }),
+            Reply::Done { warnings } => Ok(Said { answer: None, warnings, ..Said::default() }),
             other => Err(unexpected(&other)),
         }
     }

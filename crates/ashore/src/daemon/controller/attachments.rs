@@ -117,13 +117,16 @@ impl Controller {
         let inner = self.lock(unlocked);
         let netns = inner.kernel.identify(&namespace);
         let netns = netns.map_err(|error| refusal::unreadable(path, &error.to_string()))?;
-        let its = inner.state().attachments(*engine, container, ifname);
+        let all = || inner.state().attachments(*engine, container, ifname);
+        let its = all();
         let is_here = |endpoint: &Endpoint| endpoint.is_lent() || endpoint.netns() == Some(&netns);
         let its = its.filter(|endpoint| is_here(endpoint) && !endpoint.leaves());
         let Some(endpoint) = its.last().cloned() else {
+            // It may have one in another namespace.
+            let elsewhere = all().last().map(|there| About::endpoint(there, inner.state()));
             return Err(Refusal::new(
                 Code::NoEndpoint,
-                About::default(),
+                elsewhere.unwrap_or_default(),
                 format!("the container has no attachment by `{ifname}` in {}", path.display()),
                 None,
             ));
