@@ -5,6 +5,7 @@
 //! `cargo xtask fuzz` looks for inputs that violate this. The inputs that it found, and inputs that real
 //! peers send, are in `corpus/`. The tests replay them.
 
+mod engines;
 mod steps;
 
 use std::net::Ipv4Addr;
@@ -34,6 +35,7 @@ use ashore_wire::dhcp4::{
 use ashore_wire::ndp::RouterAdvertisement;
 use ashore_wire::{Boottime, Mac, dhcp6, heard, slaac};
 
+pub use engines::{cni, netavark};
 pub use steps::steps;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);

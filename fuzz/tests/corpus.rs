@@ -112,3 +112,13 @@ fn lines_from_the_control_socket() {
 fn calls_from_an_engine() {
     replay("plugin", ashore_fuzz::plugin);
 }
+
+#[test]
+fn calls_of_netavark() {
+    replay("netavark", ashore_fuzz::netavark);
+}
+
+#[test]
+fn calls_of_cni_runtimes() {
+    replay("cni", ashore_fuzz::cni);
+}

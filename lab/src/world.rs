@@ -242,7 +242,7 @@ impl Machine {
 
 fn default_route(link: &str, via: IpAddr) -> Route {
     let to = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().expect("a default route");
-    Route { to, via: Some(via), dev: name(link), src: None }
+    Route { to, via: Some(via), dev: name(link), src: None, metric: None }
 }
 
 fn name(text: &str) -> IfName {

@@ -36,7 +36,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "ashore-plug",
         ],
     ),
-    ("ashore-fuzz", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore"]),
+    ("ashore-fuzz", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-plug", "ashore"]),
     ("xtask", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-lab"]),
 ];
 

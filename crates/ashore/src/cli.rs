@@ -301,6 +301,9 @@ pub(crate) struct NetworkCreateArgs {
     /// macvlan: maximum number of broadcast frames waiting for delivery [default: the kernel's, 1000]
     #[arg(long, value_name = "FRAMES")]
     pub(crate) bc_queue_len: Option<u32>,
+    /// macvlan: frames for groups that more links than this are in wait in the broadcast queue; -1: none waits [default: the kernel's, 1]
+    #[arg(long, value_name = "LINKS", allow_negative_numbers = true)]
+    pub(crate) bc_limit: Option<i32>,
     #[command(flatten)]
     pub(crate) port: PortArgs,
     /// Let this user, by name or id, put containers of his own on the network, by rootless Podman; repeat for

@@ -423,7 +423,12 @@ fn crowded() -> (Home, Machine) {
     };
     let up = |link: &str| Step::SetUp { place: place(), link: name(link), up: true };
     let wire = |far: &str| LinkType::Veth { peer: name(far), peer_place: place(), peer_mac: None };
-    let macvlan = LinkType::Macvlan { parent: name("uplink"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let macvlan = LinkType::Macvlan {
+        parent: name("uplink"),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     home.nas
         .apply(&[
             add("br9", LinkType::Bridge),

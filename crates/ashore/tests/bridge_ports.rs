@@ -165,8 +165,12 @@ fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin()
         // mode.
         let behind = [("one", "10.7.0.1"), ("two", "10.7.0.2")].map(|(guest, at)| {
             let machine = home.world.container(guest).unwrap();
-            let kind =
-                LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Vepa, bc_queue_len: None };
+            let kind = LinkType::Macvlan {
+                parent: name("eth0"),
+                mode: MacvlanMode::Vepa,
+                bc_queue_len: None,
+                bc_limit: None,
+            };
             let place = Place::Netns(machine.namespace().identity());
             let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
             web.apply(&[Step::AddLink { place, link }]).unwrap();

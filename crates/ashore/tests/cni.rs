@@ -2,6 +2,7 @@
 
 mod home;
 
+use ashore_core::net::name::EndpointName;
 use ashore_lab::Machine;
 use home::cni::{Container, call_for_network, config};
 use home::{HOST, Home, does_not_reach, eventually, ip, reaches};
@@ -20,6 +21,11 @@ fn lan(version: &str) -> Value {
             },
         }),
     )
+}
+
+/// A configuration of a network of Ashore's, whose container has this identity.
+fn conf_as(name: &str, identity: &str) -> Value {
+    config("1.1.0", json!({ "name": name, "ashore": { "network": "lan", "identity": identity } }))
 }
 
 fn with(mut config: Value, key: &str, value: &Value) -> Value {
@@ -177,7 +183,7 @@ fn wishes_are_followed_or_refused() {
     add("IP=10.1.2.3", json!({})).failed(103, &["10.1.2.3"]);
     // The LAN's laptop has it.
     add("IP=192.168.88.50", json!({})).failed(105, &["192.168.88.50"]);
-    add("", json!({ "ipam": { "type": "host-local" } })).failed(2, &["ipam.type", "host-local"]);
+    add("", json!({ "ipam": { "type": "host-local" } })).failed(7, &["ipam.type", "host-local", "CNI_PATH"]);
     add("", json!({ "isGateway": true })).failed(2, &["isGateway", "true"]);
     add("", json!({ "ashore": { "parnt": "eth0" } })).failed(2, &["parnt", "parent"]);
     add("", json!({ "master": "eth7" })).failed(105, &["eth7", "parent"]);
@@ -191,15 +197,38 @@ fn wishes_are_followed_or_refused() {
 }
 
 #[test]
+fn a_refused_add_touches_nothing_of_what_its_container_has() {
+    let home = Home::new();
+    let (web, again) = (home.world.container("web").unwrap(), home.world.container("again").unwrap());
+    let first = Container::new(&home, &web, "c1").call("ADD", &lan("1.0.0")).ok();
+    // The runtime starts the container again without a DEL, and asks for what cannot be.
+    for (args, words) in [("IP=10.1.2.3", "10.1.2.3"), ("MAC=ff:ff:ff:ff:ff:ff", "ff:ff:ff:ff:ff:ff")] {
+        let container = Container { args, ..Container::new(&home, &again, "c1") };
+        container.call("ADD", &lan("1.0.0")).failed(103, &[words]);
+        assert!(has_link(&web, "eth0"), "{words}");
+        reaches(&home.laptop, ip(&address(&first)));
+    }
+    Container::new(&home, &again, "c1").call("ADD", &lan("1.0.0")).ok();
+    assert!(!has_link(&web, "eth0"));
+    reaches(&home.laptop, ip(&address(&first)));
+}
+
+#[test]
 fn a_network_may_be_one_of_ashores_and_a_container_on_it_twice() {
     let home = Home::new();
     home.create_lan();
     let web = home.world.container("web").unwrap();
-    let conf = config("1.1.0", json!({ "name": "pods", "ashore": { "network": "lan", "identity": "shop" } }));
+    let conf = conf_as("pods", "shop");
     let eth0 = Container::new(&home, &web, "c1");
     let net1 = Container { ifname: "net1", ..Container::new(&home, &web, "c1") };
     let (one, two) = (eth0.call("ADD", &conf).ok(), net1.call("ADD", &conf).ok());
-    assert_eq!(names(&home), ["shop", "shop-net1"]);
+    let second = EndpointName::of_link(&"shop".parse().unwrap(), &"net1".parse().unwrap());
+    assert_eq!(names(&home), ["shop", second.as_str()]);
+    // A container may have the names of both as its own.
+    let like = home.world.container("like").unwrap();
+    let rival = conf_as("rivals", "shop-net1");
+    Container::new(&home, &like, "c8").call("ADD", &rival).ok();
+    Container::new(&home, &like, "c8").call("DEL", &rival).ok();
     assert_eq!(two.get("routes"), None, "there is one default route: {two}");
     reaches(&home.laptop, ip(&address(&one)));
     net1.call("CHECK", &with(conf.clone(), "prevResult", &two)).ok();
@@ -208,10 +237,20 @@ fn a_network_may_be_one_of_ashores_and_a_container_on_it_twice() {
     let other = config("1.1.0", json!({ "name": "others", "ashore": { "network": "lan" } }));
     let db = home.world.container("db").unwrap();
     Container::new(&home, &db, "c9").call("ADD", &other).ok();
+    // Another runtime uses the name of this one's configuration. It lives, and nobody's list has it.
+    let alien = home.world.container("alien").unwrap();
+    Container::new(&home, &alien, "k8s").call("ADD", &conf_as("pods", "alien")).ok();
+    let mut lives = alien.command("/bin/sleep").unwrap().arg("1000").spawn().unwrap();
     let valid = json!([{ "containerID": "c1", "ifname": "eth0" }]);
     call_for_network(&home, "GC", &with(conf.clone(), "cni.dev/valid-attachments", &valid)).ok();
-    assert_eq!(names(&home), ["c9", "shop"]);
+    assert_eq!(names(&home), ["alien", "c9", "shop"]);
     call_for_network(&home, "GC", &conf).failed(7, &["valid-attachments"]);
+    let said = call_for_network(&home, "GC", &with(conf.clone(), "cni.dev/valid-attachments", &json!([])));
+    assert!(said.stderr.contains("`alien`"), "{said:?}");
+    said.ok();
+    assert_eq!(names(&home), ["alien", "c9"]);
+    lives.kill().unwrap();
+    lives.wait().unwrap();
     call_for_network(&home, "GC", &with(conf.clone(), "cni.dev/valid-attachments", &json!([]))).ok();
     assert_eq!(names(&home), ["c9"]);
 

@@ -4,7 +4,9 @@
 mod home;
 
 use ashore_lab::{Containerd, Engines, Ran, cannot_run};
+use home::cni::{Container, config};
 use home::podman::PodmanSite;
+use home::site::on_an_engine;
 use home::{Home, eventually, ip, reaches};
 use serde_json::json;
 
@@ -33,6 +35,26 @@ fn endpoints(home: &Home) -> Vec<(String, String)> {
         (one["name"].as_str().unwrap().to_owned(), address)
     })
     .collect()
+}
+
+#[test]
+fn a_network_of_dockers_is_found_by_its_name() {
+    on_an_engine("docker and CNI", |site| {
+        site.create_lan();
+        site.start("web", "");
+        let home = &site.home;
+        let pod = home.world.container("pod").unwrap();
+        let config = config("1.0.0", json!({ "name": "pods", "ashore": { "network": "lan" } }));
+        let container = Container::new(home, &pod, "c1");
+        let result = container.call("ADD", &config).ok();
+        let address = result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap();
+        assert_ne!(address, site.address_of("web").0);
+        reaches(&home.laptop, ip(address));
+        site.container_reaches("web", address);
+        container.call("DEL", &config).ok();
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+    });
 }
 
 #[test]

@@ -179,7 +179,12 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     let (at_web, at_db) = (address(&home.attach("lan", &web, "")), address(&home.attach("lan", &db, "")));
     // A link that belongs to others, beside the endpoints.
     let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
-    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: name("eth0"),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     let (place, link) = (Place::Netns(plain.namespace().identity()), name("eth0"));
     home.nas
         .apply(&[

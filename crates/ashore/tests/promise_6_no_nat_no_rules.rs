@@ -49,8 +49,12 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
 
 /// Creates a macvlan as a user does by hand, in its own namespace or on the host.
 fn made_by_hand(home: &Home, name: &str, place: Place) {
-    let kind =
-        LinkType::Macvlan { parent: "eth0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: "eth0".parse().unwrap(),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     let name: ashore_core::net::name::IfName = name.parse().unwrap();
     let link = LinkSpec { name: name.clone(), kind, mac: None, mtu: None };
     home.nas

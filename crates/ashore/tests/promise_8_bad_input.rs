@@ -145,6 +145,7 @@ fn beside_a_users_own_link_in_another_namespace() {
         parent: name("eth0"),
         mode: ashore_core::net::kind::MacvlanMode::Passthru,
         bc_queue_len: None,
+        bc_limit: None,
     };
     let spec = LinkSpec { name: name("own0"), kind, mac: None, mtu: None };
     home.nas.apply(&[Step::AddLink { place, link: spec }]).unwrap();

@@ -34,7 +34,7 @@ fn attached(home: &Home, name: &str) -> (Machine, Vec<IpAddr>) {
 fn route_by_host(machine: &Machine, to: IpAddr) {
     let (via, bits) = if to.is_ipv4() { (HOST, 32) } else { (HOST6, 128) };
     let to = ipnet::IpNet::new(to, bits).unwrap();
-    let route = Route { to, via: Some(ip(via)), dev: "eth0".parse().unwrap(), src: None };
+    let route = Route { to, via: Some(ip(via)), dev: "eth0".parse().unwrap(), src: None, metric: None };
     machine.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }]).unwrap();
 }
 

@@ -116,6 +116,7 @@ fn a_macvlan_made_by_hand_reaches_nobody_and_a_bridge_gets_no_port() {
             parent: parent.parse().unwrap(),
             mode: MacvlanMode::Bridge,
             bc_queue_len: None,
+            bc_limit: None,
         };
         let link = LinkSpec { name: "eth0".parse().unwrap(), kind, mac: None, mtu: None };
         let place = Place::Netns(plain.namespace().identity());

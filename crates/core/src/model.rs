@@ -10,6 +10,7 @@ pub mod learned;
 pub mod lease;
 pub mod moment;
 pub mod network;
+pub mod own_routes;
 pub mod owner;
 pub mod ownership;
 pub mod pool;

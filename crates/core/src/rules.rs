@@ -10,6 +10,7 @@ pub mod facing;
 pub mod inherit;
 pub mod learn;
 pub mod leases;
+pub mod lend;
 pub mod lists;
 pub mod moved;
 pub mod pools;

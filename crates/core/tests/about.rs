@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
 use ashore_core::net::observed::{Observed, View};
@@ -66,6 +67,8 @@ impl World {
             mac: None,
             ifname: "eth0".parse().unwrap(),
             default_route: true,
+            own_routes: OwnRoutes::default(),
+            unaddressed: false,
             caller: None,
         };
         let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };

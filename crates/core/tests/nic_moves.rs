@@ -20,7 +20,7 @@ use model::Model;
 /// A route of the host's own.
 fn hosts_route(to: &str, via: Option<&str>, dev: &str, protocol: u8, metric: u32) -> ObservedRoute {
     let (to, via) = (to.parse().unwrap(), via.map(|via| via.parse().unwrap()));
-    let route = Route { to, via, dev: dev.parse().unwrap(), src: None };
+    let route = Route { to, via, dev: dev.parse().unwrap(), src: None, metric: None };
     ObservedRoute { route, protocol, metric, onlink: false, ways: Ways::One }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::MacvlanMode;
@@ -60,6 +61,8 @@ impl World {
             mac: None,
             ifname: name("eth0"),
             default_route: true,
+            own_routes: OwnRoutes::default(),
+            unaddressed: false,
             caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
@@ -169,7 +172,8 @@ impl World {
 }
 
 fn child(called: &str, mac: Mac) -> LinkSpec {
-    let kind = LinkType::Macvlan { parent: Model::nic(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let (parent, mode) = (Model::nic(), MacvlanMode::Bridge);
+    let kind = LinkType::Macvlan { parent, mode, bc_queue_len: None, bc_limit: None };
     LinkSpec { name: name(called), kind, mac: Some(mac), mtu: None }
 }
 

@@ -11,6 +11,7 @@ use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::LearnedAddress;
 use ashore_core::model::moment::Moment;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::{Netns, Tag};
@@ -183,6 +184,8 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
         mac: None,
         ifname: "eth0".parse().unwrap(),
         default_route: true,
+        own_routes: OwnRoutes::default(),
+        unaddressed: false,
         caller: None,
     }
 }
@@ -543,6 +546,7 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
             via: Some("fe80::99".parse().unwrap()),
             dev: dev.parse().unwrap(),
             src: None,
+            metric: None,
         },
         protocol: 3,
         metric: 1024,

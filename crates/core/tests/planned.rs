@@ -15,6 +15,7 @@ use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::{Learned, LearnedAddress, LearnedRouter};
 use ashore_core::model::lease::{LeaseRecord, Release};
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::{LinkKind, MacvlanMode};
 use ashore_core::net::link::{Netns, Place, engine_link_name};
@@ -184,6 +185,8 @@ impl World {
             mac: None,
             ifname: "eth0".parse().unwrap(),
             default_route: true,
+            own_routes: OwnRoutes::default(),
+            unaddressed: false,
             caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
@@ -495,7 +498,7 @@ fn everything() -> String {
 /// A route of the host's own.
 fn hosts_route(to: &str, via: Option<&str>, dev: &str, protocol: u8, metric: u32) -> ObservedRoute {
     let (to, via) = (to.parse().unwrap(), via.map(|via| via.parse().unwrap()));
-    let route = Route { to, via, dev: dev.parse().unwrap(), src: None };
+    let route = Route { to, via, dev: dev.parse().unwrap(), src: None, metric: None };
     ObservedRoute { route, protocol, metric, onlink: false, ways: Ways::One }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
 use ashore_core::net::observed::Observed;
@@ -50,6 +51,8 @@ impl World {
                 mac: None,
                 ifname: "eth0".parse().unwrap(),
                 default_route: true,
+                own_routes: OwnRoutes::default(),
+                unaddressed: false,
                 caller: None,
             };
             let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());

@@ -45,9 +45,10 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &IfName, parent: Option<u32>, plac
     attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
     let (kind, data) = match &spec.kind {
-        LinkType::Macvlan { mode, bc_queue_len, .. } => {
+        LinkType::Macvlan { mode, bc_queue_len, bc_limit, .. } => {
             let mut data = vec![InfoMacVlan::Mode(macvlan_mode(*mode))];
             data.extend(bc_queue_len.map(InfoMacVlan::BcQueueLen));
+            data.extend(bc_limit.map(InfoMacVlan::BcCutoff));
             (InfoKind::MacVlan, Some(InfoData::MacVlan(data)))
         }
         LinkType::Ipvlan { mode, .. } => {
@@ -285,6 +286,7 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     message.attributes.extend(route.via.map(next_hop));
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     message.attributes.push(RouteAttribute::Oif(index));
+    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message
 }
 

@@ -51,7 +51,12 @@ impl Kernel {
     /// namespace of its own.
     pub fn has_child_with(&self, link: &IfName, mac: Mac) -> io::Result<bool> {
         let apart = Namespace::new()?;
-        let kind = LinkType::Macvlan { parent: link.clone(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let kind = LinkType::Macvlan {
+            parent: link.clone(),
+            mode: MacvlanMode::Bridge,
+            bc_queue_len: None,
+            bc_limit: None,
+        };
         let spec = LinkSpec { name: unused_name(), kind, mac: Some(mac), mtu: None };
         let places = Places { own: Some(apart.as_fd().as_raw_fd()), peer: None };
         let refused = |nack: &Nack| io::Error::from(nack.errno);

@@ -15,7 +15,7 @@ const WEB: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 fn child(parent: &str, called: &str, mac: Mac) -> LinkSpec {
     let mode = MacvlanMode::Bridge;
-    let kind = LinkType::Macvlan { parent: name(parent), mode, bc_queue_len: None };
+    let kind = LinkType::Macvlan { parent: name(parent), mode, bc_queue_len: None, bc_limit: None };
     LinkSpec { mac: Some(mac), ..link(called, kind) }
 }
 

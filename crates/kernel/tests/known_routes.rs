@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn route(to: &str) -> Route {
-    Route { to: to.parse().unwrap(), via: None, dev: name("eth0"), src: None }
+    Route { to: to.parse().unwrap(), via: None, dev: name("eth0"), src: None, metric: None }
 }
 
 fn set(to: &str) -> Step {

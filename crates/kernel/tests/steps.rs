@@ -20,7 +20,7 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         mtu: Some(1400),
         ..link(
             if mac == 1 { "shim" } else { "eth0" },
-            LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: Some(500) },
+            LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: Some(500), bc_limit: None },
         )
     };
     let (host, inside) = (Place::Host, ground.inside());
@@ -30,6 +30,7 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         via: via.map(|via| via.parse().unwrap()),
         dev: name(dev),
         src: None,
+        metric: None,
     };
     let arp_filter = Sysctl { family: Family::Ipv4, link: name("shim"), key: SysctlKey::ArpFilter };
     vec![
@@ -188,6 +189,7 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
         via: Some("10.9.9.9".parse().unwrap()),
         dev: name("eth0"),
         src: None,
+        metric: None,
     };
     let outcome =
         ground.kernel.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }], OnError::Undo);
@@ -201,7 +203,12 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
             mac: Some(Mac([2, 0, 0, 0, 0, 9])),
             ..link(
                 text,
-                LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None },
+                LinkType::Macvlan {
+                    parent: name("eth0"),
+                    mode: MacvlanMode::Bridge,
+                    bc_queue_len: None,
+                    bc_limit: None,
+                },
             )
         },
     };
@@ -228,7 +235,13 @@ fn a_link_of_any_name_is_seen_and_taken_away() {
         for place in [Place::Host, ground.inside()] {
             let spec = LinkSpec { name: odd.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
             let address = Address { net: "10.7.0.1/24".parse().unwrap(), nodad: false };
-            let route = Route { to: "10.8.0.0/24".parse().unwrap(), via: None, dev: odd.clone(), src: None };
+            let route = Route {
+                to: "10.8.0.0/24".parse().unwrap(),
+                via: None,
+                dev: odd.clone(),
+                src: None,
+                metric: None,
+            };
             let (place, link) = (place.clone(), odd.clone());
             ground.make(&[
                 Step::AddLink { place: place.clone(), link: spec },
@@ -323,7 +336,7 @@ fn a_link_takes_in_the_macs_of_its_children_that_are_up_wherever_they_are() {
     let parent = ground.kernel.observe(&[]).unwrap().host.link(&name("eth0")).unwrap().index;
     let taken_in = || ground.kernel.taken_in(parent).unwrap().expect("a veth tells").contains(&mac);
     for mode in [MacvlanMode::Bridge, MacvlanMode::Private, MacvlanMode::Vepa] {
-        let kind = LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: None };
+        let kind = LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: None, bc_limit: None };
         let (place, child) = (ground.inside(), name("child"));
         ground.make(&[Step::AddLink { place, link: LinkSpec { mac: Some(mac), ..link("child", kind) } }]);
         assert!(!taken_in());

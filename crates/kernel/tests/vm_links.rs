@@ -65,7 +65,12 @@ fn ipvlan_is_made_in_a_container_in_every_mode_and_seen() {
 #[test]
 fn a_container_gets_an_eth0_beside_the_hosts() {
     let ground = Ground::new();
-    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: name("eth0"),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     ground.make(&[Step::AddLink { place: ground.inside(), link: link("eth0", kind) }]);
     let [host, inside] = &ground.seen()[..] else { unreachable!() };
     assert!(inside.link(&name("eth0")).is_some());

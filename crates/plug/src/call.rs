@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ashore_plug::CNI_VERSIONS;
 use ashore_plug::wire::{Reply, STDIN_MAX, WireError};
 
 use crate::json;
@@ -50,8 +51,20 @@ pub(crate) enum Cni {
     Version,
 }
 
-/// The versions of CNI that a network may be of.
-const CNI_VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+impl Cni {
+    /// As `CNI_COMMAND` has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Cni::Add => "ADD",
+            Cni::Del => "DEL",
+            Cni::Check => "CHECK",
+            Cni::Gc => "GC",
+            Cni::Status => "STATUS",
+            Cni::Version => "VERSION",
+        }
+    }
+}
+
 /// The version of netavark's interface for plugins. There is one so far.
 const NETAVARK_VERSION: &str = "1.0.0";
 
@@ -61,6 +74,10 @@ const ENVIRONMENT: u32 = 4;
 const IO: u32 = 5;
 /// CNI's code for input that cannot be decoded.
 const UNDECODED: u32 = 6;
+/// CNI's code for a configuration that is invalid.
+const CONFIG: u32 = 7;
+/// What plugins use for all that has no code of its own.
+const DELEGATE: u32 = 999;
 /// CNI's code for "try again later".
 const LATER: u32 = 11;
 /// CNI's code for "the plugin is not available", as an answer to STATUS.
@@ -144,6 +161,16 @@ impl Fault {
         matches!(self, Fault::Unanswered { .. }).then_some("try: systemctl start ashore")
     }
 
+    /// Whether the daemon has nothing of the call.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !matches!(self, Fault::Unanswered { .. })
+    }
+
+    /// Whether the daemon may still be at work.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Fault::Unanswered { why: Unanswered::TimedOut(_), .. })
+    }
+
     /// The code of a CNI error.
     fn code(&self, call: Cni) -> u32 {
         match self {
@@ -208,6 +235,20 @@ impl Call {
 /// The answer to a command that CNI does not have.
 pub(crate) fn unknown_command(command: &str) -> Reply {
     cni_error(ENVIRONMENT, &format!("ashore: unknown CNI_COMMAND: {command}"), "")
+}
+
+/// The answer if the plugin that chooses the addresses is not there.
+pub(crate) fn delegate_missing(why: &str) -> Reply {
+    cni_error(
+        CONFIG,
+        &format!("ashore: {why}"),
+        "try: install it there, or leave `\"ipam\"` out: Ashore chooses the addresses",
+    )
+}
+
+/// The answer if the plugin that chooses the addresses has said nothing that its caller would understand.
+pub(crate) fn delegate_failed(name: &str, why: &str) -> Reply {
+    cni_error(DELEGATE, &format!("ashore: the IPAM plugin `{name}` has failed: {why}"), "")
 }
 
 fn cni_error(code: u32, message: &str, details: &str) -> Reply {

@@ -23,7 +23,14 @@ pub(crate) fn string(text: &str) -> String {
 
 /// The value of a member of the outermost object, if it is a string without escapes.
 pub(crate) fn member<'a>(json: &'a [u8], name: &str) -> Option<&'a str> {
-    let (mut at, mut depth) = (0, 0_usize);
+    let text = quoted(value(json, name)?.strip_prefix(b"\"")?)?;
+    std::str::from_utf8(text).ok().filter(|text| !text.contains('\\'))
+}
+
+/// What a member of the outermost object begins with. If there are several of the name, the last one counts, as it does
+/// for the daemon.
+fn value<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (mut at, mut depth, mut found) = (0, 0_usize, None);
     while let Some(byte) = json.get(at) {
         match byte {
             b'{' | b'[' => depth += 1,
@@ -33,15 +40,35 @@ pub(crate) fn member<'a>(json: &'a [u8], name: &str) -> Option<&'a str> {
                 at += text.len() + 1;
                 let value = after_colon(&json[at + 1..]);
                 if let (1, Some(value)) = (depth, value.filter(|_| text == name.as_bytes())) {
-                    let text = quoted(value.strip_prefix(b"\"")?)?;
-                    return std::str::from_utf8(text).ok().filter(|text| !text.contains('\\'));
+                    found = Some(value);
                 }
             }
             _ => {}
         }
         at += 1;
     }
-    None
+    found
+}
+
+/// The value of a member of the outermost object, if it is an object that is complete.
+pub(crate) fn object<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = value(json, name)?;
+    let (mut at, mut depth) = (0, 0_usize);
+    if value.first() != Some(&b'{') {
+        return None;
+    }
+    loop {
+        match value.get(at)? {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => at += quoted(&value[at + 1..])?.len() + 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(&value[..at]);
+        }
+    }
 }
 
 /// What is in quotes, from after the opening quote on.
@@ -98,5 +125,21 @@ mod tests {
             assert_eq!(member(json.as_bytes(), "cniVersion"), found, "{json}");
         }
         assert_eq!(member(b"{\"cniVersion\":\"\xff\"}", "cniVersion"), None);
+    }
+
+    #[test]
+    fn an_object_ends_where_it_began() {
+        for (json, found) in [
+            (r#"{"ipam":{"type":"static"},"x":1}"#, Some(r#"{"type":"static"}"#)),
+            (r#"{"ipam" : {"a":{"b":["}",{}]}} }"#, Some(r#"{"a":{"b":["}",{}]}}"#)),
+            (r#"{"ipam":{"a":1},"ipam":{"a":2}}"#, Some(r#"{"a":2}"#)),
+            (r#"{"ipam":[{}]}"#, None),
+            (r#"{"ipam":{"a":"}"#, None),
+            (r#"{"ipam":{]}"#, Some("{]")),
+            (r#"{"ipam":"#, None),
+            (r#"{"a":{"ipam":{}}}"#, None),
+        ] {
+            assert_eq!(object(json.as_bytes(), "ipam"), found.map(str::as_bytes), "{json}");
+        }
     }
 }

@@ -11,13 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ashore_plug::wire::{Reply, Request, STDIN_MAX, VARIABLES};
+use ashore_plug::CNI_VERSIONS;
+use ashore_plug::wire::{Delegated, Reply, Request, STDIN_MAX, VARIABLES};
 
 mod call;
 mod client;
+mod delegate;
 mod json;
 
 use call::{Asked, Call, Fault, Netavark};
+use delegate::Delegate;
 
 /// The environment variable that names the daemon's socket.
 const SOCKET: &str = "ASHORE_PLUG_SOCKET";
@@ -27,32 +30,62 @@ const PLACES: [&str; 2] = ["/run/ashore/ashore-plug.sock", "/var/lib/ashore-plug
 /// How long to wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-const ABOUT: &str = concat!(
-    "ashore-plug ",
-    env!("CARGO_PKG_VERSION"),
-    ": a network driver for Podman (netavark) and a CNI plugin, which call it; versions of CNI: 0.3.1, 0.4.0, \
-     1.0.0, 1.1.0\n"
-);
 const VERSION: &str = concat!("ashore-plug ", env!("CARGO_PKG_VERSION"), "\n");
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let reply = match Asked::of(&arguments, std::env::var_os("CNI_COMMAND").as_deref()) {
         Asked::Version => Reply { stdout: VERSION.into(), ..Reply::default() },
-        Asked::Nothing => Reply { stderr: ABOUT.into(), ..Reply::default() },
+        Asked::Nothing => Reply { stderr: about().into_bytes(), ..Reply::default() },
         Asked::Unknown(command) => call::unknown_command(&command),
         // What cannot be read names no version.
-        Asked::Call(call) => call
-            .own_answer(|| stdin().unwrap_or_default())
-            .unwrap_or_else(|| pass_on(call, arguments).unwrap_or_else(|fault| call.without_answer(&fault))),
+        Asked::Call(call) => {
+            call.own_answer(|| stdin().unwrap_or_default()).unwrap_or_else(|| carry_out(call, &arguments))
+        }
     };
     print(&reply)
 }
 
-/// Passes the call on to the daemon.
-fn pass_on(call: Call, arguments: Vec<OsString>) -> Result<Reply, Fault> {
+fn about() -> String {
+    format!(
+        "ashore-plug {}: a network driver for Podman (netavark) and a CNI plugin, which call it; versions of CNI: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        CNI_VERSIONS.join(", ")
+    )
+}
+
+/// Carries out a call: passes it on to the daemon, beside the plugin that chooses the addresses, if there is one.
+fn carry_out(call: Call, arguments: &[OsString]) -> Reply {
+    let stdin = match stdin() {
+        Ok(stdin) => stdin,
+        Err(fault) => return call.without_answer(&fault),
+    };
+    let name = called_as(std::env::args_os().next().as_deref());
+    let ask = |environment: Vec<(Vec<u8>, Vec<u8>)>, delegated: Option<Delegated>| {
+        let request = Request {
+            name: name.clone(),
+            arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
+            environment,
+            stdin: stdin.clone(),
+            unopened: None,
+            delegated,
+        };
+        pass_on(call, request)
+    };
+    match (call, Delegate::of(&stdin, &name)) {
+        (Call::Cni(cni), Some(delegate)) => {
+            delegate.with(cni, |command, delegated| ask(environment_for(command.as_str()), delegated))
+        }
+        _ => ask(environment(), None).unwrap_or_else(|fault| call.without_answer(&fault)),
+    }
+}
+
+/// Passes a call on to the daemon.
+fn pass_on(call: Call, request: Request) -> Result<Reply, Fault> {
     let netns = match call {
-        Call::Netavark(Netavark::Setup | Netavark::Teardown) => arguments.get(1).cloned(),
+        Call::Netavark(Netavark::Setup | Netavark::Teardown) => {
+            request.arguments.get(1).map(|path| OsString::from_vec(path.clone()))
+        }
         Call::Cni(_) => std::env::var_os("CNI_NETNS"),
         Call::Netavark(_) => None,
     };
@@ -63,14 +96,7 @@ fn pass_on(call: Call, arguments: Vec<OsString>) -> Result<Reply, Fault> {
         Some(Err(error)) => (None, Some(error.to_string())),
         None => (None, None),
     };
-    let request = Request {
-        name: called_as(std::env::args_os().next().as_deref()),
-        arguments: arguments.into_iter().map(OsString::into_vec).collect(),
-        environment: environment(),
-        stdin: stdin()?,
-        unopened,
-    };
-    let request = request.encode().map_err(Fault::Request)?;
+    let request = Request { unopened, ..request }.encode().map_err(Fault::Request)?;
     client::ask(&places(), &request, netns.as_ref().map(AsFd::as_fd), PATIENCE)
 }
 
@@ -82,6 +108,14 @@ fn called_as(program: Option<&OsStr>) -> Vec<u8> {
 fn environment() -> Vec<(Vec<u8>, Vec<u8>)> {
     let entries = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     entries.filter(|(name, _)| name.starts_with(VARIABLES)).collect()
+}
+
+/// The environment for a command of CNI's, which may be another than the runtime's.
+fn environment_for(command: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = environment();
+    let commands = all.iter_mut().filter(|(name, _)| name == b"CNI_COMMAND");
+    commands.for_each(|(_, value)| *value = command.into());
+    all
 }
 
 /// The whole standard input, unless it is too long.

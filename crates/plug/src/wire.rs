@@ -18,8 +18,10 @@ const VERSION: u8 = 1;
 
 /// The maximum length of a call's standard input, in bytes.
 pub const STDIN_MAX: usize = 1 << 20;
+/// The maximum length of what another plugin has answered, in bytes.
+pub const DELEGATED_MAX: usize = 32 << 10;
 /// The maximum length of a request without its head, in bytes.
-pub const PAYLOAD_MAX: usize = STDIN_MAX + (64 << 10);
+pub const PAYLOAD_MAX: usize = STDIN_MAX + DELEGATED_MAX + (64 << 10);
 /// The maximum number of a request's records.
 pub const RECORDS_MAX: usize = 64;
 /// The maximum length of each of a reply's outputs, in bytes.
@@ -30,6 +32,10 @@ pub const REQUEST_HEAD: usize = 9;
 /// The length of a reply's head, in bytes.
 pub const REPLY_HEAD: usize = 17;
 
+/// What the daemon prints where another plugin that chooses addresses must give none back: a container may have one that
+/// the call does not say. No runtime sees it.
+pub const STAYS: &[u8] = b"stays";
+
 /// What the name of each environment variable begins with.
 pub const VARIABLES: &[u8] = b"CNI_";
 
@@ -38,6 +44,10 @@ const ARGUMENT: u8 = 2;
 const VARIABLE: u8 = 3;
 const STDIN: u8 = 4;
 const UNOPENED: u8 = 5;
+const DELEGATED: u8 = 6;
+const DELEGATES: u8 = 7;
+
+const ANSWER: &str = "another plugin's answer";
 
 /// A call as it was made, without the network namespace's descriptor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +62,17 @@ pub struct Request {
     pub stdin: Vec<u8>,
     /// Why the network namespace that the call names could not be opened.
     pub unopened: Option<String>,
+    /// What is known of the plugin that chooses the addresses, if the caller's configuration names another one.
+    pub delegated: Option<Delegated>,
+}
+
+/// What is known of another plugin that chooses the addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delegated {
+    /// It is not executed yet: may it be?
+    ToCome,
+    /// What it has answered.
+    Answer(Vec<u8>),
 }
 
 /// What the program prints, and how it ends.
@@ -162,6 +183,14 @@ impl Request {
                     let why = String::from_utf8(bytes.to_vec()).map_err(|_| WireError::NotText)?;
                     once(&mut request.unopened, why, "a reason")?;
                 }
+                DELEGATED => {
+                    bounded(ANSWER, bytes.len(), DELEGATED_MAX)?;
+                    once(&mut request.delegated, Delegated::Answer(bytes.to_vec()), ANSWER)?;
+                }
+                DELEGATES => {
+                    bounded(ANSWER, bytes.len(), 0)?;
+                    once(&mut request.delegated, Delegated::ToCome, ANSWER)?;
+                }
                 other => return Err(WireError::UnknownTag(other)),
             }
         }
@@ -173,6 +202,11 @@ impl Request {
     /// The bytes of the request, with its head.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         bounded("standard input", self.stdin.len(), STDIN_MAX)?;
+        let delegated = self.delegated.as_ref().map(|delegated| match delegated {
+            Delegated::ToCome => (DELEGATES, &[][..]),
+            Delegated::Answer(answer) => (DELEGATED, answer.as_slice()),
+        });
+        bounded(ANSWER, delegated.map_or(0, |(_, bytes)| bytes.len()), DELEGATED_MAX)?;
         let entries: Vec<Vec<u8>> =
             self.environment.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
         let mut records: Vec<(u8, &[u8])> = vec![(NAME, &self.name)];
@@ -180,6 +214,7 @@ impl Request {
         records.extend(entries.iter().map(|entry| (VARIABLE, entry.as_slice())));
         records.push((STDIN, &self.stdin));
         records.extend(self.unopened.iter().map(|why| (UNOPENED, why.as_bytes())));
+        records.extend(delegated);
         if records.len() > RECORDS_MAX {
             return Err(WireError::TooManyRecords);
         }

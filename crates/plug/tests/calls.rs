@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use ashore_plug::wire::{REQUEST_HEAD, Reply, Request, STDIN_MAX};
+use ashore_plug::wire::{Delegated, REQUEST_HEAD, Reply, Request, STDIN_MAX};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore-plug");
@@ -112,6 +112,34 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Runs a call before a daemon that answers one connection after the other.
+    fn answered_in_turn(&self, call: Call, replies: &[Reply]) -> (Ran, Vec<Heard>) {
+        self.in_turn(call, &replies.iter().cloned().map(Some).collect::<Vec<_>>())
+    }
+
+    /// The same, where the daemon hangs up if it has no reply.
+    fn in_turn(&self, call: Call, replies: &[Option<Reply>]) -> (Ran, Vec<Heard>) {
+        let listener = self.listen();
+        std::thread::scope(|scope| {
+            let daemon = scope.spawn(move || {
+                let one = |reply: &Option<Reply>| {
+                    let mut stream = listener.accept().unwrap().0;
+                    let heard = hear(&mut stream);
+                    if let Some(reply) = reply {
+                        stream.write_all(&reply.encode().unwrap()).unwrap();
+                    }
+                    heard
+                };
+                replies.iter().map(one).collect()
+            });
+            let ran = call.env("ASHORE_PLUG_SOCKET", self.socket()).run();
+            std::fs::remove_file(self.socket()).unwrap();
+            (ran, daemon.join().unwrap())
+        })
+    }
+}
+
 fn hear(stream: &mut UnixStream) -> Heard {
     let mut head = [0; REQUEST_HEAD];
     // The descriptors come with the very first byte.
@@ -165,6 +193,7 @@ fn a_call_of_netavarks_arrives_as_it_was_made_with_its_namespace() {
             environment: vec![(b"CNI_ARGS".to_vec(), b"a=b;c=d".to_vec())],
             stdin: b"{\"a\":1}".to_vec(),
             unopened: None,
+            delegated: None,
         };
         assert_eq!(heard.request, wanted);
     }
@@ -254,7 +283,7 @@ fn a_call_that_cannot_be_passed_on_is_refused() {
     let wrong = "the call cannot be passed on: it has more than 64 records";
     let call = Call::netavark(&[&["create"], arguments.as_slice()].concat());
     assert_eq!(call.run(), Ran::new(&format!("{{\"error\":\"ashore: {wrong}\"}}\n"), "", 1));
-    let ran = Call::cni("STATUS").env("CNI_ARGS", "x".repeat(70_000)).stdin(vec![b' '; STDIN_MAX]).run();
+    let ran = Call::cni("STATUS").env("CNI_ARGS", "x".repeat(100_000)).stdin(vec![b' '; STDIN_MAX]).run();
     assert!(ran.stdout.contains("\"code\":4,") && ran.stdout.contains("the request is longer"), "{ran:?}");
 }
 
@@ -336,6 +365,146 @@ fn an_answer_to_half_a_request_counts() {
 fn texts_in_an_error_are_escaped() {
     let ran = Call::netavark(&["create"]).env("ASHORE_PLUG_SOCKET", "/no\"where\n\u{1b}[31m").run();
     assert!(ran.stdout.contains(r#"/no\"where\n\u001b[31m: No such"#), "{ran:?}");
+}
+
+/// A plugin that chooses addresses, and what it was executed for.
+struct Chooser {
+    directory: tempfile::TempDir,
+    path: String,
+}
+
+impl Chooser {
+    /// The plugin `chooser`, which ends with this script.
+    fn new(script: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("chooser");
+        let there = directory.path().display();
+        let script = format!("#!/bin/sh\necho $CNI_COMMAND >> {there}/log\ncat > {there}/stdin\n{script}\n");
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("relative:/nowhere:{there}");
+        Chooser { directory, path }
+    }
+
+    fn call(&self, command: &str) -> Call {
+        Call::cni(command).env("CNI_PATH", &self.path).stdin(CHOSEN_ELSEWHERE)
+    }
+
+    /// The commands for which it was executed, and then forgets them.
+    fn log(&self) -> String {
+        let file = self.directory.path().join("log");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let _ = std::fs::remove_file(file);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+const CHOSEN_ELSEWHERE: &str = r#"{"name":"lan","ipam":{"type":"chooser"}}"#;
+
+#[test]
+fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
+    let place = Place::new();
+    let chooser = Chooser::new("echo noted >&2; echo '{\"ips\":[]}'");
+    let may = || reply("", "", 0);
+    let replies = [may(), reply("{}", "attached\n", 0)];
+    let (ran, heard) = place.answered_in_turn(chooser.call("ADD").env("CNI_NETNS", NETNS), &replies);
+    assert_eq!(ran, Ran::new("{}", "noted\nattached\n", 0));
+    let delegated: Vec<_> = heard.iter().map(|heard| heard.request.delegated.clone()).collect();
+    assert_eq!(delegated, [Some(Delegated::ToCome), Some(Delegated::Answer(b"{\"ips\":[]}\n".to_vec()))]);
+    for heard in &heard {
+        assert_eq!(
+            (heard.request.stdin.as_slice(), &heard.inodes),
+            (CHOSEN_ELSEWHERE.as_bytes(), &vec![netns()])
+        );
+    }
+    assert_eq!(std::fs::read_to_string(chooser.directory.path().join("stdin")).unwrap(), CHOSEN_ELSEWHERE);
+    assert_eq!(chooser.log(), "ADD");
+    // What is not attached is given back.
+    let (ran, _) = place.answered_in_turn(chooser.call("ADD"), &[may(), reply("{\"code\":105}", "", 1)]);
+    assert_eq!(ran, Ran::new("{\"code\":105}", "noted\nnoted\n", 1));
+    assert_eq!(chooser.log(), "ADD DEL");
+    // What is attached already keeps its address.
+    let (ran, _) = place.answered(chooser.call("ADD"), &reply("{\"code\":103}", "", 1));
+    assert_eq!((ran, chooser.log().as_str()), (Ran::new("{\"code\":103}", "", 1), ""));
+    for command in ["DEL", "CHECK", "GC", "STATUS"] {
+        let (ran, heard) = place.answered(chooser.call(command), &reply("", "", 0));
+        assert_eq!((ran.code, heard.request.delegated), (Some(0), None), "{command}");
+        assert_eq!(chooser.log(), command);
+    }
+    let (ran, _) = place.answered(chooser.call("CHECK"), &reply("{\"code\":3}", "", 1));
+    assert_eq!((ran.stdout.as_str(), chooser.log().as_str()), ("{\"code\":3}", ""));
+    // Without a daemon an address is given back all the same.
+    let nowhere = |call: Call| call.env("ASHORE_PLUG_SOCKET", "/nowhere").run();
+    let ran = nowhere(chooser.call("DEL"));
+    assert_eq!((ran.code, chooser.log().as_str()), (Some(0), "DEL"), "{ran:?}");
+    let ran = nowhere(chooser.call("ADD"));
+    assert!(ran.stdout.contains("\"code\":11"), "{ran:?}");
+    assert_eq!(chooser.log(), "");
+}
+
+#[test]
+fn a_daemon_that_falls_silent_may_have_attached_the_container() {
+    let place = Place::new();
+    let chooser = Chooser::new("echo '{\"ips\":[]}'");
+    let done = || Some(reply("", "", 0));
+    // It is taken off before its address is given back.
+    let (ran, heard) = place.in_turn(chooser.call("ADD").env("CNI_NETNS", NETNS), &[done(), None, done()]);
+    assert!(ran.code == Some(1) && ran.stdout.contains("\"code\":11"), "{ran:?}");
+    assert_eq!(chooser.log(), "ADD DEL");
+    let commands: Vec<_> = heard.iter().map(|heard| heard.request.variable("CNI_COMMAND").unwrap()).collect();
+    assert_eq!(commands, [b"ADD", b"ADD", b"DEL"]);
+    assert_eq!((&heard[2].request.delegated, &heard[2].inodes), (&None, &vec![netns()]));
+    // It is attached elsewhere: what the plugin has kept for it may be that address.
+    let stays = || reply("stays", "", 0);
+    let failing = Chooser::new("exit 1");
+    for (call, replies) in [
+        (failing.call("ADD"), &[stays()][..]),
+        (chooser.call("ADD"), &[stays(), reply("{\"code\":105}", "", 1)]),
+    ] {
+        let (ran, _) = place.answered_in_turn(call, replies);
+        assert!(ran.code == Some(1) && ran.stderr.contains("may be in use"), "{ran:?}");
+        assert_eq!(failing.log() + &chooser.log(), "ADD");
+    }
+    // It is not known whether it is off: the runtime's DEL gives the address back.
+    let (ran, _) = place.in_turn(chooser.call("ADD"), &[done(), None, None]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("may be in use"), "{ran:?}");
+    assert_eq!(chooser.log(), "ADD");
+}
+
+#[test]
+fn errors_of_the_plugin_that_chooses_the_addresses_are_the_callers() {
+    let place = Place::new();
+    let chooser = Chooser::new("echo '{\"code\":100,\"msg\":\"full\"}'; exit 1");
+    let add = |call: Call| place.answered(call, &reply("", "", 0)).0;
+    let ran = add(chooser.call("ADD"));
+    assert_eq!((ran.stdout.trim(), ran.code), ("{\"code\":100,\"msg\":\"full\"}", Some(1)), "{ran:?}");
+    assert_eq!(chooser.log(), "ADD DEL");
+    for command in ["DEL", "CHECK", "GC", "STATUS"] {
+        let (ran, _) = place.answered(chooser.call(command), &reply("", "", 0));
+        assert_eq!((ran.stdout.trim(), ran.code), ("{\"code\":100,\"msg\":\"full\"}", Some(1)), "{command}");
+    }
+    let ran = add(Chooser::new("echo no; exit 7").call("ADD"));
+    for word in ["\"code\":999", "`chooser`", "exit status: 7 no"] {
+        assert!(ran.stdout.contains(word), "{ran:?}");
+    }
+    for silent in ["exit 0", "echo; echo noted >&2"] {
+        let chooser = Chooser::new(silent);
+        let ran = add(chooser.call("ADD"));
+        assert_eq!((ran.code, chooser.log().as_str()), (Some(1), "ADD DEL"), "{ran:?}");
+        assert!(ran.stdout.contains("`chooser` has failed: it has chosen nothing"), "{ran:?}");
+    }
+    let missing = |command| Call::cni(command).env("CNI_PATH", "/nowhere").stdin(CHOSEN_ELSEWHERE);
+    let ran = add(missing("ADD"));
+    for word in ["\"code\":7", "ipam.type", "`chooser`", "/nowhere"] {
+        assert!(ran.stdout.contains(word), "{ran:?}");
+    }
+    let (ran, _) = place.answered(missing("DEL"), &reply("", "", 0));
+    assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(0)));
+    assert!(ran.stderr.contains("`chooser`"), "{ran:?}");
+    let outside = r#"{"name":"lan","ipam":{"type":"../chooser"}}"#;
+    let ran = add(chooser.call("ADD").stdin(outside));
+    assert!(ran.stdout.contains("no name of a plugin"), "{ran:?}");
+    assert_eq!(chooser.log(), "DEL CHECK GC STATUS", "nothing is executed by a path");
 }
 
 #[test]

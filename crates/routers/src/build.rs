@@ -136,6 +136,7 @@ impl RouterPlan {
             conflict: Profile::default(),
             mtu: None,
             bc_queue_len: None,
+            bc_limit: None,
             port: BTreeSet::new(),
             tagged: false,
             allowed: Allowed::default(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::rules::attach::AttachSpec;
 use ashore_lab::{Daemon, Engines, Machine, World};
 
@@ -171,6 +172,8 @@ impl Through<'_> {
             mac: None,
             ifname: "eth0".parse()?,
             default_route: true,
+            own_routes: OwnRoutes::default(),
+            unaddressed: false,
             caller: None,
         }))
     }

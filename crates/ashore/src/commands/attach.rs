@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::option;
 use ashore_core::net::remedy::Remedy;
@@ -72,6 +73,8 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
         mac: args.mac,
         ifname: args.ifname,
         default_route: !args.no_default_route,
+        own_routes: OwnRoutes::default(),
+        unaddressed: false,
         caller: None,
     }))
 }

@@ -249,7 +249,12 @@ impl Lab {
         let [nas1, _] = &self.nas;
         let plain = self.world.container("plain").context("a container")?;
         let name = |text: &str| text.parse().expect("the lab's names are interface names");
-        let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let kind = LinkType::Macvlan {
+            parent: name("eth0"),
+            mode: MacvlanMode::Bridge,
+            bc_queue_len: None,
+            bc_limit: None,
+        };
         let place = Place::Netns(plain.namespace().identity());
         let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
         nas1.machine.apply(&[Step::AddLink { place, link }]).context("a plain macvlan")?;

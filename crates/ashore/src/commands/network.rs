@@ -59,6 +59,7 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         conflict: args.conflict,
         mtu: args.mtu,
         bc_queue_len: args.bc_queue_len,
+        bc_limit: args.bc_limit,
         port: port(&args.port),
         tagged: args.port.tagged,
         allowed: allowed(args.users, args.groups),

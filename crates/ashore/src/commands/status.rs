@@ -75,6 +75,7 @@ fn endpoint_row(report: &EndpointReport) -> Vec<String> {
         (Source::Range, _) => "range".to_owned(),
         (Source::Fixed, _) => "fixed".to_owned(),
         (Source::Engine, _) => "engine".to_owned(),
+        (Source::None, _) => "none".to_owned(),
         (Source::Lease, None) => "no lease".to_owned(),
         (Source::Lease, Some(lease)) => match lease.left(now()) {
             Some(seconds) => format!("lease, {} left", span(seconds)),

@@ -57,6 +57,7 @@ mod inventory;
 mod lasting;
 mod leases;
 mod left_links;
+mod lend;
 mod lookalikes;
 mod lost_namespaces;
 mod missing_links;
@@ -270,6 +271,7 @@ impl Controller {
             Request::SetUp { network, attach } => self.set_up(unlocked, &network, &attach),
             Request::OfUser { user, call } => self.of_user(unlocked, &user, call),
             Request::Allow { network, whom, no_longer } => self.allow(unlocked, &network, &whom, no_longer),
+            Request::Lend { network, attach } => self.lend(unlocked, &network, &attach),
             Request::TearDown(gone) => self.tear_down(unlocked, &gone),
             Request::TakeOff(gone) => Ok(self.take_attachment_off(unlocked, &gone)),
             Request::CheckSetUp(check) => self.check_set_up(unlocked, &check),

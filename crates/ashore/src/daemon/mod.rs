@@ -184,7 +184,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
 /// Reconciles when something has changed, and every period in case a notification was lost.
 fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podmans: &Path) {
     let unlocked = &mut Unlocked::of_this_thread();
-    let (mut soon, mut gone, mut looked) = (false, Gone::new(), Instant::now());
+    let (mut soon, mut gone, mut looked) = (false, Gone::default(), Instant::now());
     let mut took = Duration::ZERO;
     loop {
         let wait = if soon { SETTLE } else { period };

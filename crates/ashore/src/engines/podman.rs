@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -20,9 +20,10 @@ struct Named {
     id: String,
 }
 
-/// The ids of all networks that a directory has files of.
-pub(crate) fn networks_in(_: &Unlocked, directory: &Path) -> io::Result<BTreeSet<String>> {
+/// The ids of all networks that a directory has files of, and the directory's device and inode.
+pub(crate) fn networks_in(_: &Unlocked, directory: &Path) -> io::Result<((u64, u64), BTreeSet<String>)> {
     let mut ids = BTreeSet::new();
+    let there = std::fs::metadata(directory)?;
     for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
         if count >= MOST_FILES {
             return Err(io::Error::other("too many files"));
@@ -42,5 +43,5 @@ pub(crate) fn networks_in(_: &Unlocked, directory: &Path) -> io::Result<BTreeSet
         let named: Named = serde_json::from_slice(&text)?;
         ids.insert(named.id);
     }
-    Ok(ids)
+    Ok(((there.dev(), there.ino()), ids))
 }

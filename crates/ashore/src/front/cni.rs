@@ -9,9 +9,11 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::{Attachment, KeepSetUp, Request, SetUpCheck};
+use ashore_core::model::lease::Addressing;
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::IfName;
@@ -19,7 +21,7 @@ use ashore_core::net::remedy::Front;
 use ashore_core::net::text::Shown;
 use ashore_core::rules::attach::{self, AttachSpec};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_plug::wire;
+use ashore_plug::wire::{self, Delegated, STAYS};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Handle, Opened, check_id};
@@ -27,6 +29,8 @@ use crate::client::{UNPRIVILEGED, exit_code_of};
 
 mod config;
 mod container;
+mod ipam;
+mod nerdctl;
 mod nothing;
 mod options;
 mod result;
@@ -34,6 +38,7 @@ mod status;
 
 use config::{Asked, Config, Version};
 use container::{Arguments, Wishes};
+use ipam::{Choice, Chosen, Role};
 
 /// CNI's error codes.
 mod code {
@@ -100,17 +105,23 @@ impl From<Refusal> for Failed {
 struct Said {
     answer: Option<Value>,
     warnings: Vec<String>,
+    /// Whether a plugin that chooses addresses must give none back.
+    stays: bool,
 }
 
 /// Answers a call of a CNI runtime.
 pub(super) fn answer(call: &wire::Request, caller: &Caller, handle: Handle<'_>) -> wire::Reply {
     let asked = Call { made: call, caller, handle };
     match asked.answer() {
-        Ok(Said { answer, warnings }) => {
+        Ok(Said { answer, warnings, stays }) => {
             let lines = warnings.iter().map(|warning| format!("ashore: {}\n", Shown(warning.as_bytes())));
             wire::Reply {
                 code: 0,
-                stdout: answer.map_or_else(Vec::new, |answer| answer.to_string().into_bytes()),
+                stdout: match answer {
+                    Some(answer) => answer.to_string().into_bytes(),
+                    None if stays => STAYS.to_vec(),
+                    None => Vec::new(),
+                },
                 stderr: lines.collect::<String>().into_bytes(),
             }
         }
@@ -147,7 +158,11 @@ impl Call<'_> {
             "CHECK" => self.check(),
             "GC" => self.gc(),
             "STATUS" => self.status(),
-            "VERSION" => Ok(Said { answer: Some(Version::all(&self.made.stdin)), warnings: Vec::new() }),
+            "VERSION" => Ok(Said {
+                answer: Some(Version::all(&self.made.stdin)),
+                warnings: Vec::new(),
+                ..Said::default()
+            }),
             other => Err(Failed::new(code::ENVIRONMENT, format!("unknown CNI_COMMAND: {other}"))),
         }
     }
@@ -214,7 +229,7 @@ impl Call<'_> {
         let config = Config::parse(&self.made.stdin)?;
         let program = String::from_utf8_lossy(&self.made.name).into_owned();
         let asked = config.asked(&program)?;
-        if config.previous().is_some() {
+        if asked.role != Role::Addresses && config.previous().is_some() {
             return Err(Failed::new(
                 code::UNSUPPORTED,
                 "prevResult: another plugin of the list made a link before; Ashore has to be the first",
@@ -222,16 +237,28 @@ impl Call<'_> {
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
         let Wishes { ips, mac } = config.wishes(&arguments)?;
-        let (network, mut warnings) = self.network(&asked)?;
+        let chosen = match self.chosen(asked.role)? {
+            Choice::None => None,
+            Choice::Made(chosen) => Some(chosen),
+            Choice::ToCome => return self.may_be_chosen_for(Self::attachment(&config, &container, ifname)),
+        };
+        let (network, mut warnings) = self.network(&asked, chosen.as_ref())?;
         let (netns, sandbox) = self.netns()?;
+        let data = Path::new(nerdctl::DATA);
         let attach = AttachSpec {
             network: network.name.clone(),
-            name: container::identity(asked.identity.as_ref(), &arguments, &container),
+            name: container::identity(asked.identity.as_ref(), &arguments, &container, data),
             netns: netns.path,
-            ips,
-            mac,
+            // The other plugin was told what is wished.
+            ips: chosen.as_ref().map_or(ips, |chosen| chosen.ips.iter().map(|(net, _)| net.addr()).collect()),
+            mac: mac.filter(|_| asked.role != Role::Addresses),
             ifname: ifname.clone(),
-            default_route: asked.default_route,
+            default_route: asked.default_route && chosen.is_none(),
+            own_routes: chosen
+                .as_ref()
+                .map(|chosen| chosen.own_routes(asked.default_route))
+                .unwrap_or_default(),
+            unaddressed: false,
             caller: Some(attach::Caller {
                 engine: EngineKind::Cni,
                 container: Self::of(&config, &container),
@@ -240,25 +267,80 @@ impl Call<'_> {
                 opened: Some(netns.file),
             }),
         };
-        let network = NetworkSpec::named(network.name);
-        match self.ask(Request::SetUp { network: Box::new(network), attach: Box::new(attach) })? {
+        let network = Box::new(NetworkSpec::named(network.name));
+        let attach = Box::new(attach);
+        let request = match asked.role {
+            Role::Link | Role::LinkOnly => Request::SetUp { network, attach },
+            Role::Addresses => Request::Lend { network, attach },
+        };
+        match self.ask(request)? {
             Reply::SetUp { endpoint, mac } => {
                 warnings.extend(endpoint.warnings.iter().cloned());
-                let answer = result::of(config.version, &ifname, &sandbox, &endpoint, mac, config.dns());
-                Ok(Said { answer: Some(answer), warnings })
+                let (version, chosen, dns) = (config.version, chosen.as_ref(), config.dns());
+                let answer = result::Answer { version, endpoint: &endpoint, chosen, dns };
+                let answer = match asked.role {
+                    Role::Link | Role::LinkOnly => answer.with_link(&ifname, &sandbox, mac),
+                    Role::Addresses => answer.without_link(),
+                };
+                Ok(Said { answer: Some(answer), warnings, ..Said::default() })
             }
             other => Err(unexpected(&other)),
         }
     }
 
+    /// What the plugin has chosen that the configuration names for that.
+    fn chosen(&self, role: Role) -> Result<Choice, Failed> {
+        match (self.made.delegated.as_ref(), role) {
+            (None, Role::Link | Role::Addresses) => Ok(Choice::None),
+            // The two have read different configurations.
+            (Some(_), Role::Link | Role::Addresses) => Err(Failed::new(
+                code::CONFIG,
+                "ipam: `ashore-plug` has found another plugin than the daemon; write it once and without escapes",
+            )),
+            (Some(Delegated::ToCome), Role::LinkOnly) => Ok(Choice::ToCome),
+            (Some(Delegated::Answer(answer)), Role::LinkOnly) => Chosen::parse(answer).map(Choice::Made),
+            (None, Role::LinkOnly) => Err(Failed::new(
+                code::CONFIG,
+                "ipam.type: `ashore-plug` has not found it; write it without escapes",
+            )),
+        }
+    }
+
+    /// Whether another plugin may choose addresses for a container: its failure would make it give back those of one
+    /// that is attached.
+    fn may_be_chosen_for(&self, of: Attachment) -> Result<Said, Failed> {
+        let (netns, sandbox) = self.netns()?;
+        let ifname = of.ifname.clone();
+        match (self.handle)(Request::CheckSetUp(SetUpCheck { of, netns: netns.path, ips: Vec::new() })) {
+            Reply::Refused(refusal) if refusal.code == Code::NoEndpoint => {
+                Ok(Said { stays: refusal.about.endpoint.is_some(), ..Said::default() })
+            }
+            Reply::Refused(refusal) if refusal.code != Code::StepUndone => Err(refusal.into()),
+            // It is attached, if not as it should be.
+            _ => {
+                let there = format!("{sandbox} has a link `{ifname}` of this container already");
+                Err(Refusal::new(Code::IfnameTaken, About::default(), there, None).into())
+            }
+        }
+    }
+
     /// The network that a configuration means. It is made if it is not there, unless the configuration names one of
     /// Ashore's and says nothing else of it.
-    fn network(&self, asked: &Asked) -> Result<(Network, Vec<String>), Failed> {
+    fn network(&self, asked: &Asked, chosen: Option<&Chosen>) -> Result<(Network, Vec<String>), Failed> {
+        let there = match (self.handle)(Request::InspectNetwork { network: asked.network.name.clone() }) {
+            Reply::Network(network) => Some(network),
+            _ => None,
+        };
+        let mut spec = asked.network.clone();
+        if let Some(chosen) = chosen.filter(|_| there.is_none() && spec.subnets.is_empty()) {
+            spec.subnets.extend(chosen.ips.iter().map(|(net, _)| net.trunc()));
+            spec.gateways.extend(chosen.ips.iter().filter_map(|(_, gateway)| *gateway));
+        }
         let request = || {
             if asked.is_named_only {
                 Request::InspectNetwork { network: asked.network.name.clone() }
             } else {
-                Request::FindNetwork(asked.network.clone())
+                Request::FindNetwork(spec.clone())
             }
         };
         let reply = match (self.handle)(request()) {
@@ -267,11 +349,36 @@ impl Call<'_> {
             Reply::Refused(refusal) => return Err(refusal.into()),
             reply => reply,
         };
-        match reply {
-            Reply::Network(network) => Ok((network, Vec::new())),
-            Reply::Created { network, warnings } => Ok((network, warnings)),
-            other => Err(unexpected(&other)),
+        let (network, warnings) = match reply {
+            Reply::Network(network) => (network, Vec::new()),
+            Reply::Created { network, warnings } => (network, warnings),
+            other => return Err(unexpected(&other)),
+        };
+        if asked.role == Role::Addresses && network.addressing == Addressing::Dhcp {
+            return Err(Failed::new(
+                code::UNSUPPORTED,
+                format!(
+                    "network `{}` has leases, which are renewed by a link that Ashore makes",
+                    network.label()
+                ),
+            )
+            .try_this("`\"type\": \"ashore\"`, or a network with a range"));
         }
+        let nets = chosen.into_iter().flat_map(|chosen| &chosen.ips).map(|(net, _)| net);
+        for net in nets {
+            let subnet = network.subnet_of(net.addr()).map(|subnet| subnet.net);
+            if let Some(subnet) = subnet.filter(|subnet| *subnet != net.trunc()) {
+                return Err(Failed::new(
+                    code::CONFIG,
+                    format!(
+                        "the IPAM plugin has chosen {net}, and network `{}` has {subnet}",
+                        network.label()
+                    ),
+                )
+                .try_this("give both the same subnet"));
+            }
+        }
+        Ok((network, warnings))
     }
 
     /// Takes a container off. Everything that may be gone by now is done without.
@@ -281,9 +388,9 @@ impl Call<'_> {
         let request = Request::TakeOff(Self::attachment(&config, &container, ifname));
         // A runtime whose DEL failed could not remove the container.
         match self.ask(request) {
-            Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings }),
-            Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why] }),
-            Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why] }),
+            Ok(Reply::Done { warnings }) => Ok(Said { answer: None, warnings, ..Said::default() }),
+            Ok(other) => Ok(Said { answer: None, warnings: vec![unexpected(&other).why], ..Said::default() }),
+            Err(failed) => Ok(Said { answer: None, warnings: vec![failed.why], ..Said::default() }),
         }
     }
 
@@ -320,7 +427,7 @@ impl Call<'_> {
         let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
         let request = KeepSetUp { engine: EngineKind::Cni, of: Self::of(&config, ""), keep: keep.collect() };
         match self.ask(Request::KeepSetUp(request))? {
-            Reply::Done { warnings } => Ok(Said { answer: None, warnings }),
+            Reply::Done { warnings } => Ok(Said { answer: None, warnings, ..Said::default() }),
             other => Err(unexpected(&other)),
         }
     }

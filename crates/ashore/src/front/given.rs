@@ -44,6 +44,7 @@ impl<'a> Given<'a> {
             conflict: self.value(&option::CONFLICT)?.unwrap_or_default(),
             mtu: self.value(&option::MTU)?,
             bc_queue_len: self.value(&option::BC_QUEUE_LEN)?,
+            bc_limit: self.value(&option::BC_LIMIT)?,
             port: isolated.into_iter().chain(hairpin).collect::<BTreeSet<_>>(),
             tagged: self.switch(&option::TAGGED)?,
             ..NetworkSpec::named(name)

@@ -4,5 +4,7 @@ pub(crate) mod caller;
 mod cni;
 pub mod docker;
 mod given;
+mod name_servers;
 pub(crate) mod plug;
 mod podman;
+pub mod stand_in;

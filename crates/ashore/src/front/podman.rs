@@ -125,6 +125,8 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
         mac: choices.mac,
         ifname: choices.ifname,
         default_route: choices.default_route,
+        own_routes: choices.own_routes,
+        unaddressed: choices.unaddressed,
         caller: Some(attach::Caller {
             engine: EngineKind::Podman,
             container: attachment.container_id.clone(),

@@ -1,10 +1,11 @@
 //! A CNI runtime on the NAS, played by hand: it executes `ashore-plug` as runtimes do.
 
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use ashore_lab::Machine;
+use ashore_lab::{Engines, Machine};
 use serde_json::{Value, json};
 
 use super::{Home, PROGRAM};
@@ -59,12 +60,14 @@ pub struct Container<'a> {
     pub netns: String,
     pub ifname: &'a str,
     pub args: &'a str,
+    /// The plugin that is called. `None`: Ashore's, where no other is.
+    pub plugin: Option<PathBuf>,
 }
 
 impl<'a> Container<'a> {
     pub fn new(home: &'a Home, machine: &Machine, id: &'a str) -> Self {
         let netns = machine.namespace().path().display().to_string();
-        Container { home, id, netns, ifname: "eth0", args: "" }
+        Container { home, id, netns, ifname: "eth0", args: "", plugin: None }
     }
 
     pub fn call(&self, command: &str, config: &Value) -> Said {
@@ -78,21 +81,59 @@ impl<'a> Container<'a> {
             ("CNI_IFNAME", self.ifname),
             ("CNI_ARGS", self.args),
         ];
-        begin(self.home, command, &variables, config)
+        begin(self.home, self.plugin.as_deref(), command, &variables, config)
     }
 }
 
 /// Calls the plugin for a network.
 pub fn call_for_network(home: &Home, command: &str, config: &Value) -> Said {
-    begin(home, command, &[], config).end()
+    begin(home, None, command, &[], config).end()
+}
+
+/// The reference plugins and Ashore's in one directory, as a runtime has them.
+pub struct Plugins(PathBuf);
+
+impl Plugins {
+    /// Those of Debian's newest release, which know the newest version of CNI.
+    pub fn beside_the_reference(home: &Home, engines: &Engines) -> Self {
+        let directory = home.directory.path().join("cni-plugins");
+        std::fs::create_dir(&directory).unwrap();
+        for plugin in ["macvlan", "bridge", "host-local", "static"] {
+            symlink(engines.tree("sid").join("usr/lib/cni").join(plugin), directory.join(plugin)).unwrap();
+        }
+        symlink(plug(), directory.join("ashore")).unwrap();
+        Plugins(directory)
+    }
+
+    /// A container that a plugin of this name attaches.
+    pub fn container<'a>(
+        &self,
+        home: &'a Home,
+        plugin: &str,
+        machine: &Machine,
+        id: &'a str,
+    ) -> Container<'a> {
+        Container { plugin: Some(self.0.join(plugin)), ..Container::new(home, machine, id) }
+    }
+
+    pub fn call_for_network(&self, home: &Home, plugin: &str, command: &str, config: &Value) -> Said {
+        begin(home, Some(&self.0.join(plugin)), command, &[], config).end()
+    }
 }
 
 /// A call that has begun.
 pub struct Begun(Child);
 
-fn begin(home: &Home, command: &str, variables: &[(&str, &str)], config: &Value) -> Begun {
-    let mut plugin = home.nas.command(plug()).unwrap();
-    plugin.env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin").envs(variables.iter().copied());
+fn begin(
+    home: &Home,
+    plugin: Option<&Path>,
+    command: &str,
+    variables: &[(&str, &str)],
+    config: &Value,
+) -> Begun {
+    let path = plugin.and_then(Path::parent).unwrap_or(Path::new("/opt/cni/bin"));
+    let mut plugin = home.nas.command(plugin.unwrap_or(&plug())).unwrap();
+    plugin.env("CNI_COMMAND", command).env("CNI_PATH", path).envs(variables.iter().copied());
     plugin.env("ASHORE_PLUG_SOCKET", home.directory.path().join("ashore-plug.sock"));
     let mut child =
         plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

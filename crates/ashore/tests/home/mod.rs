@@ -330,7 +330,12 @@ impl Watched {
 pub fn sibling_made_by_hand(home: &Home, address: &str) -> Machine {
     let plain = home.world.container("plain").unwrap();
     let name = |text: &str| text.parse().unwrap();
-    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let kind = LinkType::Macvlan {
+        parent: name("eth0"),
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: None,
+        bc_limit: None,
+    };
     let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
     let place = Place::Netns(plain.namespace().identity());
     home.nas.apply(&[Step::AddLink { place, link }]).unwrap();

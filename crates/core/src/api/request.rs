@@ -53,6 +53,14 @@ pub enum Request {
         /// The attach. Its network is the one that is found.
         attach: Box<AttachSpec>,
     },
+    /// Reserves addresses for a link that another program has made in an engine's container. Answered by
+    /// `Reply::SetUp`.
+    Lend {
+        /// The network.
+        network: Box<NetworkSpec>,
+        /// The link, and what is wished for it. Its network is the one that is found.
+        attach: Box<AttachSpec>,
+    },
     /// An engine has taken a container off a network. Its link goes a moment later. Succeeds if there is nothing to
     /// take off.
     TearDown(TearDown),
@@ -133,6 +141,7 @@ impl Request {
             | Request::Detach { .. }
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
+            | Request::Lend { .. }
             | Request::TearDown(_)
             | Request::TakeOff(_)
             | Request::CheckSetUp(_)
@@ -177,6 +186,7 @@ impl Request {
             | Request::Detach { .. }
             | Request::FindNetwork(_)
             | Request::SetUp { .. }
+            | Request::Lend { .. }
             | Request::TearDown(_)
             | Request::TakeOff(_)
             // A check opens a path that the caller names.

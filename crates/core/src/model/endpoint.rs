@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::indexed::Marked;
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
+use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::Ownership;
 use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
@@ -55,6 +56,9 @@ pub struct Endpoint {
     pub lost: Vec<IpNet>,
     /// Whether it gets default routes.
     pub default_route: bool,
+    /// The routes that its user chose.
+    #[serde(default, skip_serializing_if = "OwnRoutes::is_nothing")]
+    pub own_routes: OwnRoutes,
     /// Whom its container belongs to.
     #[serde(default, skip_serializing_if = "Ownership::is_docker")]
     pub ownership: Ownership,
@@ -116,6 +120,8 @@ pub enum Source {
     Engine,
     /// The LAN's DHCP server assigned the IPv4 address. An IPv6 address is from a range.
     Lease,
+    /// Nobody: its user wants a link without an address.
+    None,
 }
 
 /// For whom an endpoint's addresses and MAC were chosen. An engine that does not say for which container it
@@ -320,6 +326,19 @@ impl Endpoint {
             Placement::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
             Placement::Engine { ifname, .. } => (Place::Host, ifname),
         }
+    }
+
+    /// The name by which its engine knows its link in the container.
+    pub fn known_inside(&self) -> Option<&IfName> {
+        match &self.placement {
+            Placement::Netns { ifname, .. } => Some(ifname),
+            Placement::Engine { inside, .. } => inside.as_ref(),
+        }
+    }
+
+    /// Whether it only has its addresses: another program makes the link, and said in whose namespace.
+    pub fn is_lent(&self) -> bool {
+        self.stage == Stage::Reserved && self.container.is_some()
     }
 
     /// The link's name in the container, if the engine's user chose one.

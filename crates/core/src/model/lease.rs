@@ -142,6 +142,15 @@ pub enum Fallback {
     Range,
 }
 
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fallback::None => "none",
+            Fallback::Range => "range",
+        })
+    }
+}
+
 impl FromStr for Fallback {
     type Err = NoSuchChoice;
 

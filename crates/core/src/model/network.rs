@@ -63,6 +63,10 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// macvlan: the length of the broadcast queue in frames. Without one it is the kernel's default (1000).
     pub bc_queue_len: Option<u32>,
+    /// macvlan: frames for groups that more links than this are in wait in the broadcast queue; none waits if it is
+    /// negative. Without one it is the kernel's default (1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bc_limit: Option<i32>,
     /// bridge: the options of the endpoints' ports.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub port: BTreeSet<PortOption>,

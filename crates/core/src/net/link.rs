@@ -127,6 +127,10 @@ pub enum LinkType {
         /// `IFLA_MACVLAN_BC_QUEUE_LEN`: the length of the broadcast queue in frames. Without one it is the
         /// kernel's default (1000).
         bc_queue_len: Option<u32>,
+        /// `IFLA_MACVLAN_BC_CUTOFF` (Linux 6.4): frames for groups that more links than this are in wait in that
+        /// queue. Without one it is the kernel's default (1).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bc_limit: Option<i32>,
     },
     /// An ipvlan child of a link on the host.
     Ipvlan {

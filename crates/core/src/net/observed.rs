@@ -245,9 +245,6 @@ pub enum Ways {
     None(&'static str),
 }
 
-/// The metric of an IPv6 route that was made without a metric (Linux 6.18, `IP6_RT_PRIO_USER`).
-pub(crate) const IPV6_METRIC: u32 = 1024;
-
 /// The kernel's kind for Open vSwitch links. All ports have one link of this kind as their master,
 /// `ovs-system`. Each Open vSwitch bridge has one such link, which belongs to the host.
 pub(crate) const OPEN_VSWITCH: &str = "openvswitch";

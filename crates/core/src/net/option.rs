@@ -107,6 +107,9 @@ options! {
     /// The broadcast queue.
     BC_QUEUE_LEN = "bc-queue-len", Value("FRAMES"), [Driver("bc_queue_len")],
         "macvlan: maximum number of broadcast frames waiting for delivery [default: the kernel's, 1000]";
+    /// The limit above which group frames wait in the broadcast queue.
+    BC_LIMIT = "bc-limit", Value("LINKS"), [Driver("bclim")],
+        "macvlan: frames for groups that more links than this are in wait in the broadcast queue; -1: none waits [default: the kernel's, 1]";
     /// Isolated ports.
     ISOLATED = "isolated", Switch("yes"), [Driver("isolated")],
         "bridge: isolate the endpoints from each other; they still reach the LAN and the host";

@@ -24,6 +24,14 @@ pub use host::{HostAddress, HostRoute, Life};
 /// number, so `ip route show proto 65` lists exactly Ashore's routes.
 pub const ROUTE_PROTOCOL: u8 = 65;
 
+/// The metric of an IPv6 route that was made without a metric (Linux 6.18, `IP6_RT_PRIO_USER`).
+pub(crate) const IPV6_METRIC: u32 = 1024;
+
+/// The metric of a route to this address that was made without a metric.
+pub fn metric_of_kernel(to: IpAddr) -> u32 {
+    if to.is_ipv4() { 0 } else { IPV6_METRIC }
+}
+
 /// An address on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address {
@@ -44,12 +52,20 @@ pub struct Route {
     pub dev: IfName,
     /// The preferred source address of the host.
     pub src: Option<IpAddr>,
+    /// Its metric. `None`: the kernel's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
 }
 
 impl Route {
     /// Whether the destination is a single address.
     pub fn is_single(&self) -> bool {
         self.to.prefix_len() == self.to.max_prefix_len()
+    }
+
+    /// The metric that the kernel gives it.
+    pub(crate) fn has_metric(&self) -> u32 {
+        self.metric.unwrap_or(metric_of_kernel(self.to.addr()))
     }
 
     /// Whether an endpoint is on the LAN without this route: it is a route beside the default route, which a
@@ -495,6 +511,7 @@ mod tests {
             via: None,
             dev: dev.parse().unwrap(),
             src: None,
+            metric: None,
         };
         let sysctl = Sysctl { family: Family::Ipv4, link: link.clone(), key: SysctlKey::ArpFilter };
         let vlan: VlanId = 20.try_into().unwrap();

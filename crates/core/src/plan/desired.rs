@@ -19,9 +19,9 @@ use crate::net::family::Family;
 use crate::net::kind::{IpvlanMode, LinkKind, PortOption};
 use crate::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use crate::net::name::{EndpointName, IfName, NetworkName};
-use crate::net::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
+use crate::net::observed::{Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::net::remedy::Remedy;
-use crate::net::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
+use crate::net::step::{Address, IPV6_METRIC, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, VlanId};
 use leased::{leased_routes, reach_next_hops};
 use shim::shims;
@@ -229,17 +229,17 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     desired
 }
 
-/// Keeps one route to each destination in a namespace. Two endpoints in one namespace need one route to the
+/// Keeps one route of each metric to each destination in a namespace. Two endpoints in one namespace need one route to the
 /// host's IPv6 address, not two that replace each other. A route that exists already is kept.
 fn one_way_to_each(links: &mut [WantedLink], view: &View) {
-    let mut ways: BTreeMap<IpNet, Route> = BTreeMap::new();
+    let mut ways: BTreeMap<(IpNet, u32), Route> = BTreeMap::new();
     let all = || links.iter().flat_map(|link| &link.routes);
     let there = all().filter(|route| view.routes.iter().any(|seen| seen.route == **route));
     for route in there.chain(all()) {
-        ways.entry(route.to).or_insert_with(|| route.clone());
+        ways.entry((route.to, route.has_metric())).or_insert_with(|| route.clone());
     }
     for link in links {
-        link.routes.retain(|route| ways.get(&route.to) == Some(route));
+        link.routes.retain(|route| ways.get(&(route.to, route.has_metric())) == Some(route));
     }
 }
 
@@ -438,7 +438,10 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
     let follows = network.follows_routers() && kernel_has_ipv6(network, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
-    link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
+    let metric = endpoint.own_routes.metric;
+    let by_gateway = |gateway| Route { metric, ..default_route(gateway, ifname) };
+    link.routes.extend(network.gateways_of(endpoint).map(by_gateway));
+    link.routes.extend(endpoint.own_routes.by(ifname));
     link.routes.extend(leased_routes(endpoint, ifname, host));
     link.routes.extend(advertised_routes(network, endpoint, ifname));
     let way = way_to_host(network, endpoint, ifname, host);
@@ -451,7 +454,10 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
 fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
     let parent = network.parent.clone();
     let kind = match network.kind {
-        LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
+        LinkKind::Macvlan(mode) => {
+            let Network { bc_queue_len, bc_limit, .. } = *network;
+            LinkType::Macvlan { parent, mode, bc_queue_len, bc_limit }
+        }
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
         LinkKind::Bridge => veth_into_bridge(endpoint.port_tag().host_name()),
     };
@@ -477,6 +483,7 @@ fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) ->
         via: Some(IpAddr::V6(*via)),
         dev: ifname.clone(),
         src: None,
+        metric: None,
     })
 }
 
@@ -510,7 +517,7 @@ fn kernel_has_ipv6(network: &Network, host: &View) -> bool {
 fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
     let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     let to = to.parse().expect("the two default routes are prefixes");
-    Route { to, via: Some(gateway), dev: ifname.clone(), src: None }
+    Route { to, via: Some(gateway), dev: ifname.clone(), src: None, metric: None }
 }
 
 /// The container's own routes and neighbour entries to the host, where the LAN does not lead there.
@@ -540,6 +547,7 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
                 via: host.shim_mac(parent).map(|mac| mac.link_local().into()),
                 dev: ifname.clone(),
                 src: None,
+                metric: None,
             }),
             LinkKind::Ipvlan(IpvlanMode::L2) => way.neighbours.push((host_ip, parent_mac)),
             _ => {}

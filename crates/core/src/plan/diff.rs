@@ -13,9 +13,7 @@ use crate::net::family::Family;
 use crate::net::kind::{MacvlanMode, PortOption};
 use crate::net::link::{LinkType, Place, Tag};
 use crate::net::name::IfName;
-use crate::net::observed::{
-    IPV6_METRIC, Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
-};
+use crate::net::observed::{Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways};
 use crate::net::remedy::Remedy;
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
@@ -539,9 +537,10 @@ impl Diff<'_> {
         let engines = |there: &ObservedRoute| {
             custody == Custody::Moved { leased: true } && there.metric == 0 && there.route.dev == route.dev
         };
-        let ours = same_destination.iter().find(|there| there.is_ours() || engines(there));
         // The kernel refuses a second route of the same metric.
-        let metric = if route.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
+        let metric = route.has_metric();
+        let is_ours = |there: &ObservedRoute| there.is_ours() && there.route.metric == route.metric;
+        let ours = same_destination.iter().find(|there| is_ours(there) || engines(there));
         let in_the_way = |there: &&&ObservedRoute| there.metric == metric && !there.is_heard_by(&route.dev);
         if let Some(foreign) = same_destination.iter().find(in_the_way).filter(|_| ours.is_none()) {
             plan.blocked.push(Blocked::Route { place, there: (**foreign).clone() });
@@ -561,7 +560,7 @@ impl Diff<'_> {
         let kind = match (&link.kind, &spec.kind) {
             (
                 ObservedKind::Macvlan { mode: there, bc_queue_len: queue },
-                LinkType::Macvlan { parent, mode, bc_queue_len },
+                LinkType::Macvlan { parent, mode, bc_queue_len, .. },
             ) => {
                 // No mode can be changed to passthru, and passthru to no other mode (Linux 6.18,
                 // `macvlan_changelink`).

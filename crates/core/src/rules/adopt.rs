@@ -8,6 +8,7 @@ use crate::model::inventory::{Inventory, ListedNetwork};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{EngineNetwork, Network, Subnet};
+use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::{EngineId, EngineKind};
 use crate::model::state::{Change, State};
 use crate::model::users::Allowed;
@@ -156,6 +157,7 @@ impl ListedNetwork {
             conflict: Profile::Off,
             mtu: None,
             bc_queue_len: None,
+            bc_limit: None,
             port: std::collections::BTreeSet::new(),
             membership: Membership::default(),
             allowed: Allowed::default(),
@@ -235,6 +237,7 @@ impl State {
                     lost: Vec::new(),
                     stand_ins: Vec::new(),
                     default_route: false,
+                    own_routes: OwnRoutes::default(),
                     ownership: inventory.kind.into(),
                     placement: Placement::Engine {
                         id: Some(endpoint.to_owned()),

@@ -14,6 +14,7 @@ use crate::model::identity::Identity;
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
 use crate::model::network::{Network, Subnet};
+use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::{EngineKind, Ownership};
 use crate::model::state::{Change, State};
 use crate::model::users::User;
@@ -237,6 +238,7 @@ impl State {
         let FromLan { leased: lease, learned } = from_lan;
         let requested = Requested { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
         let source = match (network.addressing, lease) {
+            _ if spec.unaddressed => Source::None,
             (Addressing::Dhcp, LeaseOutcome::NotYet | LeaseOutcome::Got(_)) => Source::Lease,
             _ if spec.ips.is_empty() => Source::Range,
             _ => Source::Fixed,
@@ -245,7 +247,10 @@ impl State {
             LeaseOutcome::Got(record) => Some(Box::new(record.clone())),
             LeaseOutcome::NotYet | LeaseOutcome::Instead => None,
         };
-        let addresses = self.choose_addresses(network, &requested, known)?;
+        let addresses = match source {
+            Source::None => Vec::new(),
+            _ => self.choose_addresses(network, &requested, known)?,
+        };
         let endpoint = Endpoint {
             network: network.name.clone(),
             name: spec.name.clone(),
@@ -260,6 +265,7 @@ impl State {
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
+            own_routes: spec.own_routes.clone(),
             ownership: spec.caller.as_ref().map_or(Ownership::Cli, |caller| caller.engine.into()),
             placement: Placement::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
@@ -272,7 +278,7 @@ impl State {
                 .map(|caller| Box::new(Container { id: caller.container.clone(), leaves: false })),
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
-        let endpoint = endpoint.with_learned(learned);
+        let endpoint = endpoint.with_learned(learned.filter(|_| !spec.unaddressed));
         // A link that is left from an endpoint missing in the state does not count: it will be removed.
         let is_left = |link: &Link| endpoint.has_left(network, link, (netns, inside), known.host);
         if inside.link(&spec.ifname).is_some_and(|link| !is_left(link)) {
@@ -290,15 +296,16 @@ impl State {
         }
     }
 
-    /// Another endpoint in the same namespace that has a default route of a family for which this endpoint
+    /// Another endpoint in the same namespace that has a default route of a family and metric for which this endpoint
     /// wants one too.
     fn rival_for_default_route(
         &self,
         network: &Network,
         endpoint: &Endpoint,
     ) -> Option<(&Endpoint, &Network)> {
-        let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<Family> {
-            network.gateways_of(endpoint).map(Family::of).collect()
+        let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<(Family, Option<u32>)> {
+            let metric = endpoint.own_routes.metric;
+            network.gateways_of(endpoint).map(|ip| (Family::of(ip), metric)).collect()
         };
         let wanted = families(network, endpoint);
         let here = endpoint.netns()?;
@@ -394,7 +401,8 @@ impl State {
         chosen.or_else(|_| self.choose_address(network, subnet, name, None, known))
     }
 
-    fn choose_addresses(
+    /// Chooses the addresses of an endpoint: one of each family of which the network has a subnet.
+    pub(crate) fn choose_addresses(
         &self,
         network: &Network,
         requested: &Requested<'_>,
@@ -428,7 +436,7 @@ impl State {
 
     /// Those of the chosen addresses that the user did not request, and that the name has only because a
     /// machine on the LAN answered for the name's own address.
-    fn stand_ins(
+    pub(crate) fn stand_ins(
         &self,
         network: &Network,
         requested: &Requested<'_>,
@@ -531,6 +539,12 @@ pub struct AttachSpec {
     pub ifname: IfName,
     /// Whether it gets a default route.
     pub default_route: bool,
+    /// The routes that its user chose.
+    #[serde(default, skip_serializing_if = "OwnRoutes::is_nothing")]
+    pub own_routes: OwnRoutes,
+    /// Whether it gets no address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unaddressed: bool,
     /// The engine that asks, or `None` for the user of the command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
@@ -547,9 +561,12 @@ impl AttachSpec {
         there.netns() == Some(netns) && *there.link().1 == self.ifname
     }
 
-    /// Whether an endpoint has the addresses and the MAC that are asked for.
+    /// Whether an endpoint has the addresses, the MAC and the routes that are asked for.
     pub fn is_met_by(&self, there: &Endpoint) -> bool {
-        self.ips.iter().all(|ip| there.holds(*ip)) && (self.mac.is_none() || self.mac == there.mac)
+        self.ips.iter().all(|ip| there.holds(*ip))
+            && (self.mac.is_none() || self.mac == there.mac)
+            && self.own_routes == there.own_routes
+            && self.unaddressed == (there.source == Source::None)
     }
 }
 

@@ -16,9 +16,9 @@ impl State {
         container: &'a str,
         ifname: &'a IfName,
     ) -> impl Iterator<Item = &'a Endpoint> {
-        self.endpoints
-            .values()
-            .filter(move |endpoint| endpoint.is_of(engine.into(), container) && endpoint.link().1 == ifname)
+        self.endpoints.values().filter(move |endpoint| {
+            endpoint.is_of(engine.into(), container) && endpoint.known_inside() == Some(ifname)
+        })
     }
 
     /// The attachments of an engine whose containers' ids begin with `of`, except those that the engine still has.
@@ -32,8 +32,9 @@ impl State {
             let Some(container) = endpoint.container.as_ref().filter(|there| there.id.starts_with(of)) else {
                 return false;
             };
-            let is_kept =
-                |(id, ifname): &(String, IfName)| *id == container.id && ifname == endpoint.link().1;
+            let is_kept = |(id, ifname): &(String, IfName)| {
+                *id == container.id && Some(ifname) == endpoint.known_inside()
+            };
             endpoint.ownership.engine() == Some(engine) && !keep.iter().any(is_kept)
         })
     }
@@ -52,17 +53,18 @@ impl State {
     }
 
     /// The name under which a container is attached: its own, or if it is on the network by another link already, its
-    /// own with the link's.
+    /// own with the link's and with a hash of both, which no container has by chance.
     pub fn name_beside_other_links(&self, attach: &AttachSpec, netns: &Netns) -> EndpointName {
         let there = self.endpoints.get(&(attach.network.clone(), attach.name.clone()));
+        let is_here = |there: &Endpoint| match &attach.caller {
+            Some(caller) if there.is_lent() => there.is_of(caller.engine.into(), &caller.container),
+            _ => there.netns() == Some(netns),
+        };
         let is_other_link = |there: &&Endpoint| {
-            there.netns() == Some(netns) && *there.link().1 != attach.ifname && !there.leaves()
+            is_here(there) && there.known_inside() != Some(&attach.ifname) && !there.leaves()
         };
         match there.filter(is_other_link) {
-            Some(_) => {
-                let name = EndpointName::of_container(&format!("{}-{}", attach.name.own(), attach.ifname));
-                attach.name.user().map_or(name.clone(), |uid| name.of_user(uid))
-            }
+            Some(_) => EndpointName::of_link(&attach.name, &attach.ifname),
             None => attach.name.clone(),
         }
     }
@@ -73,6 +75,7 @@ mod tests {
     use super::*;
     use crate::model::endpoint::{Container, Placement};
     use crate::model::identity::Seed;
+    use crate::model::own_routes::OwnRoutes;
     use crate::model::ownership::Ownership;
     use crate::model::state::Change;
 
@@ -134,11 +137,17 @@ mod tests {
                 mac: None,
                 ifname: ifname.parse().unwrap(),
                 default_route: true,
+                own_routes: OwnRoutes::default(),
+                unaddressed: false,
                 caller: None,
             };
             state.name_beside_other_links(&attach, &netns(place)).to_string()
         };
-        assert_eq!(named("net1", 1), "web-net1");
+        assert_eq!(
+            named("net1", 1),
+            EndpointName::of_link(&"web".parse().unwrap(), &"net1".parse().unwrap()).as_str()
+        );
+        assert!(named("net1", 1).starts_with("web-net1-"), "{}", named("net1", 1));
         assert_eq!(named("eth0", 1), "web");
         assert_eq!(named("net1", 2), "web", "the container has started again");
     }

@@ -9,7 +9,7 @@ use siphasher::sip::SipHasher24;
 use crate::model::inventory::Inventory;
 use crate::model::network::Network;
 use crate::model::state::{Change, State};
-use crate::net::name::{EndpointName, LONGEST};
+use crate::net::name::{EndpointName, IfName, LONGEST};
 
 /// How many characters of a name that does not fit are kept before its hash.
 const KEPT: usize = 54;
@@ -21,8 +21,16 @@ impl EndpointName {
         let name = own(name);
         match name.parse::<EndpointName>() {
             Ok(fits) if !is_placeholder(name) => fits,
-            _ => hashed(name),
+            _ => hashed(name, &[name.as_bytes()]),
         }
+    }
+
+    /// The name of a container's further link on a network. A container may have the names of both as its own, so a
+    /// hash of both follows them.
+    pub fn of_link(container: &EndpointName, ifname: &IfName) -> Self {
+        let beside = format!("{}-{}", container.own(), ifname.bytes().escape_ascii());
+        let name = hashed(&beside, &[container.as_str().as_bytes(), &ifname.bytes()]);
+        container.user().map_or_else(|| name.clone(), |uid| name.of_user(uid))
     }
 
     /// The name by which earlier versions knew a container with a long name: its first 63 characters, with
@@ -41,9 +49,15 @@ fn own(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
-fn hashed(name: &str) -> EndpointName {
+/// A name with a hash of these parts. Their bounds count.
+fn hashed(name: &str, parts: &[&[u8]]) -> EndpointName {
     let mut hasher = SipHasher24::new_with_key(b"ashore long name");
-    hasher.write(name.as_bytes());
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            hasher.write_u8(0);
+        }
+        hasher.write(part);
+    }
     let fits = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
     let kept: String = name.chars().map(fits).take(KEPT).collect();
     // A name begins with a letter or a digit.

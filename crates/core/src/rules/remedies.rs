@@ -9,7 +9,7 @@ use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::net::name::IfName;
-use crate::net::option::{ALL, DHCP_ALLOW, Docker, FALLBACK, PARENT, RELEASE};
+use crate::net::option::{ALL, BC_QUEUE_LEN, DHCP_ALLOW, Docker, FALLBACK, PARENT, RELEASE};
 use crate::net::remedy::{Front, Remedy};
 use crate::net::vlan::Vlan;
 use crate::rules::addresses_in_use::Claimant;
@@ -107,7 +107,7 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
         NetworkError::StrictReversePath(eth0()),
         NetworkError::ShimByHand { ip, link: eth0() },
         NetworkError::HostAddressWithoutAccess,
-        NetworkError::NoQueue(ipvlan),
+        NetworkError::NoQueue(ipvlan, &BC_QUEUE_LEN),
         NetworkError::NoPorts(PortOption::Isolated, macvlan),
         NetworkError::NoPorts(PortOption::Hairpin, ipvlan),
         LeaseError::Unheard(ipvlan).into(),

@@ -67,6 +67,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::model::endpoint::{Container, Placement};
+    use crate::model::own_routes::OwnRoutes;
     use crate::model::ownership::Ownership;
     use crate::model::state::Change;
 
@@ -102,6 +103,8 @@ mod tests {
                 mac: None,
                 ifname: "eth0".parse().unwrap(),
                 default_route: true,
+                own_routes: OwnRoutes::default(),
+                unaddressed: false,
                 caller: Some(caller.clone()),
             };
             state.left_by(&attach, &caller, &netns(1)).cloned().collect::<Vec<_>>()

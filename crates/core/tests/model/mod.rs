@@ -125,7 +125,12 @@ impl Model {
         }
         let next = (self.next_index + 1).to_be_bytes();
         let mac = Some(Mac([2, 9, 0, 0, next[2], next[3]]));
-        let kind = LinkType::Macvlan { parent: Self::nic(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let kind = LinkType::Macvlan {
+            parent: Self::nic(),
+            mode: MacvlanMode::Bridge,
+            bc_queue_len: None,
+            bc_limit: None,
+        };
         let spec = LinkSpec { name: Self::users_child(), kind, mac, mtu: None };
         // The link may exist already, or the NIC may not.
         let _ = self.add_link(&Place::Netns(netns.clone()), &spec);

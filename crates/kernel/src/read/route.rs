@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::{ObservedRoute, Ways};
-use ashore_core::net::step::Route;
+use ashore_core::net::step::{ROUTE_PROTOCOL, Route, metric_of_kernel};
 use ipnet::IpNet;
 
 use super::{AF_INET, AF_INET6, ip};
@@ -199,7 +199,11 @@ impl RawRoute {
             None => Ways::One,
         };
         let observed = |(dev, via, onlink)| {
-            let route = Route { to: self.to, via, dev, src: self.src };
+            // Of the metrics of others it is known that they have some.
+            let is_ours = self.protocol == ROUTE_PROTOCOL;
+            let chosen = is_ours && self.metric != metric_of_kernel(self.to.addr());
+            let metric = chosen.then_some(self.metric);
+            let route = Route { to: self.to, via, dev, src: self.src, metric };
             ObservedRoute { route, protocol: self.protocol, metric: self.metric, onlink, ways }
         };
         let nowhere = self.dropped.map(|_| ("lo".parse().expect("it is an interface's name"), None, false));

@@ -16,9 +16,11 @@ prop_compose! {
         environment in proptest::collection::btree_map("CNI_[A-Z]{0,6}", bytes(), 0..5),
         stdin in bytes(),
         unopened in proptest::option::of(".{0,20}"),
+        delegated in proptest::option::of(proptest::option::of(bytes())),
     ) -> Request {
         let environment = environment.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
-        Request { name, arguments, environment, stdin, unopened }
+        let delegated = delegated.map(|answer| answer.map_or(Delegated::ToCome, Delegated::Answer));
+        Request { name, arguments, environment, stdin, unopened, delegated }
     }
 }
 
@@ -82,6 +84,7 @@ fn the_bytes_are_those_of_the_protocol() {
         environment: vec![(b"CNI_IFNAME".to_vec(), b"a=b".to_vec())],
         stdin: b"{}".to_vec(),
         unopened: Some("why".to_owned()),
+        delegated: Some(Delegated::Answer(b"{}".to_vec())),
     };
     let payload = [
         record(1, b"ashore"),
@@ -90,6 +93,7 @@ fn the_bytes_are_those_of_the_protocol() {
         record(3, b"CNI_IFNAME=a=b"),
         record(4, b"{}"),
         record(5, b"why"),
+        record(6, b"{}"),
     ]
     .concat();
     let head = [b"ASHP\x01", &(payload.len() as u32).to_le_bytes()[..]].concat();
@@ -101,6 +105,15 @@ fn the_bytes_are_those_of_the_protocol() {
 }
 
 #[test]
+fn an_empty_answer_is_not_one_that_is_to_come() {
+    for (delegated, there) in
+        [(Delegated::ToCome, record(7, b"")), (Delegated::Answer(Vec::new()), record(6, b""))]
+    {
+        assert_eq!(Request::decode(&there).unwrap().delegated, Some(delegated));
+    }
+}
+
+#[test]
 fn what_is_missing_is_empty() {
     assert_eq!(Request::decode(b""), Ok(Request::default()));
 }
@@ -108,11 +121,14 @@ fn what_is_missing_is_empty() {
 #[test]
 fn bytes_of_something_else_are_an_error() {
     for (payload, error) in [
-        (record(6, b""), WireError::UnknownTag(6)),
+        (record(8, b""), WireError::UnknownTag(8)),
         (record(0, b""), WireError::UnknownTag(0)),
         ([record(1, b"a"), record(1, b"a")].concat(), WireError::Repeated("its name")),
         ([record(4, b""), record(4, b"")].concat(), WireError::Repeated("standard input")),
         ([record(5, b""), record(5, b"")].concat(), WireError::Repeated("a reason")),
+        ([record(6, b""), record(6, b"")].concat(), WireError::Repeated("another plugin's answer")),
+        ([record(7, b""), record(6, b"")].concat(), WireError::Repeated("another plugin's answer")),
+        (record(7, b"x"), WireError::TooLong { what: "another plugin's answer", most: 0 }),
         (
             [record(3, b"CNI_A=1"), record(3, b"CNI_A=2")].concat(),
             WireError::Repeated("an environment variable"),

@@ -3,6 +3,7 @@ use ashore_core::model::identity::{Bearer, Identity, Scope};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::ownership::Ownership;
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::EndpointName;
@@ -43,6 +44,7 @@ fn changes() -> Vec<Change> {
         conflict: ashore_wire::conflict::Profile::Quick,
         mtu: None,
         bc_queue_len: None,
+        bc_limit: None,
         port: std::collections::BTreeSet::new(),
         membership: Membership::default(),
         allowed: Default::default(),
@@ -62,6 +64,7 @@ fn changes() -> Vec<Change> {
         lost: Vec::new(),
         stand_ins: Vec::new(),
         default_route: true,
+        own_routes: OwnRoutes::default(),
         ownership: Ownership::Docker,
         placement: Placement::Engine {
             id: Some("abc".into()),

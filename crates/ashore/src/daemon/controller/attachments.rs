@@ -11,7 +11,7 @@ use ashore_core::model::endpoint::{Container, Endpoint};
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::Change;
 use ashore_core::rules::attach::{AttachError, AttachSpec};
-use ashore_kernel::Namespace;
+use ashore_kernel::{Holders, Namespace};
 
 use super::attach::opened;
 use super::{Controller, addresses_in, netns_by_all_paths};
@@ -51,10 +51,11 @@ impl Controller {
             let all = inner.state().attachments(gone.engine, &gone.container, &gone.ifname);
             all.map(|endpoint| (endpoint.clone(), gone.container.clone())).collect()
         };
-        self.take_all_off(unlocked, its)
+        Reply::Done { warnings: self.take_all_off(unlocked, its) }
     }
 
-    /// Takes off what its engine no longer has.
+    /// Takes off what its engine no longer has. A call does not say which engine makes it, and two may use one name for
+    /// a network, so a container in whose namespace a process is stays: it is another engine's, or is about to end.
     pub(super) fn keep_set_up(&self, unlocked: &mut Unlocked, keep: &KeepSetUp) -> Reply {
         let its = |endpoint: &Endpoint| {
             let container = endpoint.container.as_ref()?;
@@ -64,11 +65,24 @@ impl Controller {
             let inner = self.lock(unlocked);
             inner.state().attachments_beside(keep.engine, &keep.of, &keep.keep).filter_map(its).collect()
         };
-        self.take_all_off(unlocked, its)
+        let (stay, go): (Vec<_>, Vec<_>) = if its.is_empty() {
+            (Vec::new(), its)
+        } else {
+            let holders = Holders::look();
+            its.into_iter().partition(|(endpoint, _)| is_lived_in(&holders, endpoint))
+        };
+        let mut warnings = self.take_all_off(unlocked, go);
+        warnings.extend(stay.iter().map(|(endpoint, _)| {
+            format!(
+                "`{}` is not among the containers that are kept, and stays: a process is in it",
+                endpoint.name
+            )
+        }));
+        Reply::Done { warnings }
     }
 
-    /// Takes endpoints off, each with its engine's id of the container.
-    fn take_all_off(&self, unlocked: &mut Unlocked, all: Vec<(Endpoint, String)>) -> Reply {
+    /// Takes endpoints off, each with its engine's id of the container. Returns warnings.
+    fn take_all_off(&self, unlocked: &mut Unlocked, all: Vec<(Endpoint, String)>) -> Vec<String> {
         let mut warnings = Vec::new();
         for (endpoint, container) in all {
             let is_it = |there: &Endpoint| there.is_of(endpoint.ownership, &container);
@@ -93,7 +107,7 @@ impl Controller {
             }
         }
         self.schedule_deferred();
-        Reply::Done { warnings }
+        warnings
     }
 
     /// Checks that a container has its link and its addresses. Its MAC, routes and further addresses may have been
@@ -104,12 +118,16 @@ impl Controller {
         let inner = self.lock(unlocked);
         let netns = inner.kernel.identify(&namespace);
         let netns = netns.map_err(|error| refusal::unreadable(path, &error.to_string()))?;
-        let its = inner.state().attachments(*engine, container, ifname);
-        let its = its.filter(|endpoint| endpoint.netns() == Some(&netns) && !endpoint.leaves());
+        let all = || inner.state().attachments(*engine, container, ifname);
+        let its = all();
+        let is_here = |endpoint: &Endpoint| endpoint.is_lent() || endpoint.netns() == Some(&netns);
+        let its = its.filter(|endpoint| is_here(endpoint) && !endpoint.leaves());
         let Some(endpoint) = its.last().cloned() else {
+            // It may have one in another namespace.
+            let elsewhere = all().last().map(|there| About::endpoint(there, inner.state()));
             return Err(Refusal::new(
                 Code::NoEndpoint,
-                About::default(),
+                elsewhere.unwrap_or_default(),
                 format!("the container has no attachment by `{ifname}` in {}", path.display()),
                 None,
             ));
@@ -118,6 +136,15 @@ impl Controller {
             let about = About::endpoint(&endpoint, inner.state());
             Refusal::new(Code::StepUndone, about, what, Some("restart the container".into()))
         };
+        let lost =
+            |ip: &IpAddr| missing(format!("`{}` does not have the address {ip} any more", endpoint.name));
+        if endpoint.is_lent() {
+            // Its link is another plugin's to check.
+            return match ips.iter().find(|ip| !endpoint.holds(**ip)) {
+                Some(ip) => Err(lost(ip)),
+                None => Ok(Reply::Done { warnings: Vec::new() }),
+            };
+        }
         let places = netns_by_all_paths(inner.state(), &endpoint);
         let about = addresses_in(inner.state(), &places, Some(&endpoint));
         let observed = inner.observe_these_about(&places, about)?;
@@ -130,9 +157,17 @@ impl Controller {
             view.addresses.iter().any(|there| there.index == link.index && there.net.addr() == *ip)
         };
         match ips.iter().find(|ip| !has(ip) || !endpoint.holds(**ip)) {
-            Some(ip) => Err(missing(format!("`{}` does not have the address {ip} any more", endpoint.name))),
+            Some(ip) => Err(lost(ip)),
             None if !link.up => Err(missing(format!("the link `{ifname}` of `{}` is down", endpoint.name))),
             None => Ok(Reply::Done { warnings: Vec::new() }),
         }
     }
+}
+
+/// Whether a process is seen in the namespace of an engine's container.
+fn is_lived_in(holders: &Holders, endpoint: &Endpoint) -> bool {
+    let lent =
+        || endpoint.sandbox().and_then(|path| Namespace::open(path).ok()).map(|there| there.identity());
+    let netns = endpoint.netns().cloned().or_else(lent);
+    netns.is_some_and(|netns| holders.has_process_in(&netns) == Some(true))
 }

@@ -67,6 +67,7 @@ fn used(state: &State, network: &Network, name: &EndpointName) -> LastUse {
 mod tests {
     use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
     use ashore_core::model::identity::Seed;
+    use ashore_core::model::own_routes::OwnRoutes;
     use ashore_core::model::ownership::Ownership;
     use ashore_core::model::state::Change;
     use ashore_core::net::link::Netns;
@@ -90,6 +91,7 @@ mod tests {
             learned: None,
             lost: Vec::new(),
             default_route: true,
+            own_routes: OwnRoutes::default(),
             ownership: Ownership::Cli,
             placement: Placement::Netns { netns, ifname: "eth0".parse().unwrap() },
             stage: Stage::Attached,

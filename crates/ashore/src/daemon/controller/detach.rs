@@ -58,6 +58,9 @@ impl Controller {
         if !is_meant(&endpoint) {
             return Ok(Reply::Done { warnings: Vec::new() });
         }
+        if endpoint.is_lent() {
+            return inner.give_lent_back(&endpoint);
+        }
         if endpoint.netns().is_none() {
             let engine = endpoint.ownership.engine().unwrap_or_default();
             let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);

@@ -17,8 +17,25 @@ use crate::unlocked::Unlocked;
 /// How long the file of a network has to be gone. Podman replaces files when it changes networks.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Since when the files of networks are gone.
-pub(crate) type Gone = BTreeMap<NetworkName, Instant>;
+/// What was seen of the files of networks.
+#[derive(Default)]
+pub(crate) struct Gone {
+    /// Since when files are gone.
+    since: BTreeMap<NetworkName, Instant>,
+    /// The directory in which there were files, by its device and inode.
+    was_in: Option<(u64, u64)>,
+}
+
+impl Gone {
+    /// Whether the lack of all files says that their networks are removed: only in the directory that had some. What is
+    /// empty may be what another filesystem was mounted on.
+    fn believes(&mut self, directory: (u64, u64), is_empty: bool) -> bool {
+        if !is_empty {
+            self.was_in = Some(directory);
+        }
+        self.was_in == Some(directory)
+    }
+}
 
 impl Controller {
     /// Looks at the files of Podman's networks, and removes the networks that Podman has removed.
@@ -29,11 +46,15 @@ impl Controller {
         let state = self.copies.state();
         let networks: Vec<Network> = state.networks.values().filter(of_podman).cloned().collect();
         if networks.is_empty() {
-            gone.clear();
+            gone.since.clear();
             return;
         }
         // If a file cannot be read, any network may be in it.
-        let Ok(there) = networks_in(unlocked, files) else { return };
+        let Ok((directory, there)) = networks_in(unlocked, files) else { return };
+        if !gone.believes(directory, there.is_empty()) {
+            gone.since.clear();
+            return;
+        }
         let mut lacking = BTreeSet::new();
         for network in networks {
             let Some(engine) = &network.engine else { continue };
@@ -41,7 +62,7 @@ impl Controller {
                 self.note_file(unlocked, &network, engine, files);
             } else if engine.of.as_deref() == Some(&*files.to_string_lossy()) {
                 lacking.insert(network.name.clone());
-                let since = *gone.entry(network.name.clone()).or_insert_with(Instant::now);
+                let since = *gone.since.entry(network.name.clone()).or_insert_with(Instant::now);
                 // It may have been made anew under its name.
                 let is_still = self.copies.state().networks.get(&network.name) == Some(&network);
                 if since.elapsed() >= GRACE && is_still && state.endpoints_on(&network.name).next().is_none()
@@ -53,7 +74,7 @@ impl Controller {
                 }
             }
         }
-        gone.retain(|name, _| lacking.contains(name));
+        gone.since.retain(|name, _| lacking.contains(name));
     }
 
     /// Notes that a network's file was seen, and where. Only then its absence says anything.
@@ -69,5 +90,21 @@ impl Controller {
             inner.store.defer(vec![Change::PutNetwork(Network { engine, ..now })]);
             self.schedule_deferred();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_directory_says_something_only_if_it_has_had_files() {
+        let mut gone = Gone::default();
+        assert!(!gone.believes((1, 2), true), "it was empty from the start");
+        assert!(gone.believes((1, 2), false));
+        assert!(gone.believes((1, 2), true), "the last network is removed");
+        assert!(!gone.believes((9, 2), true), "the filesystem is not mounted any more");
+        assert!(gone.believes((9, 2), false), "it is elsewhere now");
+        assert!(!gone.believes((1, 2), true));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::trouble::{Code, Trouble};
-use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::endpoint::{Endpoint, Source, Stage};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::learned::Learned;
 use ashore_core::model::lease::LeaseRecord6;
@@ -179,7 +179,7 @@ impl Controller {
         };
         let is_due = |endpoint: &&Endpoint| {
             let named = !endpoint.is_unnamed() || endpoint.since + NAMED_WITHIN <= now();
-            endpoint.stage == Stage::Attached && named
+            endpoint.stage == Stage::Attached && endpoint.source != Source::None && named
         };
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
@@ -337,8 +337,9 @@ impl Learnt {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::model::endpoint::{ByUser, Chosen, Placement, Source};
+    use ashore_core::model::endpoint::{ByUser, Chosen, Placement};
     use ashore_core::model::learned::LearnedAddress;
+    use ashore_core::model::own_routes::OwnRoutes;
     use ashore_core::model::ownership::Ownership;
 
     use super::*;
@@ -358,6 +359,7 @@ mod tests {
             lost: Vec::new(),
             stand_ins: Vec::new(),
             default_route: true,
+            own_routes: OwnRoutes::default(),
             ownership: Ownership::Docker,
             placement: Placement::Engine {
                 id: None,

@@ -14,13 +14,16 @@ use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
 use ashore_core::net::link::Netns;
 use ashore_core::net::name::{EndpointKey, NetworkName};
-use ashore_core::rules::attach::{AttachError, AttachSpec, Caller};
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::attach::{AttachError, AttachSpec, Caller, FromLan};
 use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::Holders;
 
 use super::attach::opened;
 use super::engine_calls::done;
 use super::{Controller, Inner, Locked};
+use crate::clock::now;
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
@@ -68,6 +71,7 @@ impl Controller {
         if !on_it.iter().all(Endpoint::leaves) {
             return Ok(false);
         }
+        self.lock(unlocked).could_take_place(network, &on_it, spec)?;
         for endpoint in on_it {
             self.detach_if(unlocked, &endpoint.network, &endpoint.name, Endpoint::leaves)?;
         }
@@ -83,8 +87,9 @@ impl Controller {
         spec: &NetworkSpec,
         attach: &AttachSpec,
     ) -> Result<Reply, Refusal> {
+        let began = Instant::now();
         let network = self.network_to_set_up(unlocked, spec)?;
-        self.set_up_on(unlocked, &network, attach)
+        self.set_up_on(unlocked, &network, attach, began)
     }
 
     /// The same on a network that is there.
@@ -93,11 +98,15 @@ impl Controller {
         unlocked: &mut Unlocked,
         network: &Network,
         attach: &AttachSpec,
+        began: Instant,
     ) -> Result<Reply, Refusal> {
         let attach = AttachSpec { network: network.name.clone(), ..attach.clone() };
-        let attach = self.beside_other_links(unlocked, attach)?;
-        if let Some(caller) = &attach.caller {
-            self.make_way(unlocked, &attach, caller)?;
+        let mut attach = self.beside_other_links(unlocked, attach)?;
+        if let Some(caller) = attach.caller.clone() {
+            self.make_way(unlocked, &attach, &caller)?;
+            // The engine waits since it has called.
+            let patience = caller.patience.map(|patience| left_of(patience, began.elapsed()));
+            attach.caller = Some(Caller { patience, ..caller });
         }
         let Reply::Attached(endpoint) = self.attach(unlocked, &attach)? else { return Ok(done()) };
         let mac = match endpoint.mac {
@@ -109,7 +118,11 @@ impl Controller {
 
     /// The network of a set-up. A network that has got another parent or range since the engine was told of it is
     /// still the same.
-    fn network_to_set_up(&self, unlocked: &mut Unlocked, spec: &NetworkSpec) -> Result<Network, Refusal> {
+    pub(super) fn network_to_set_up(
+        &self,
+        unlocked: &mut Unlocked,
+        spec: &NetworkSpec,
+    ) -> Result<Network, Refusal> {
         let there = self.lock(unlocked).state().meant_by(spec).cloned();
         let Some(network) = there else {
             return Ok(self.make_network(unlocked, spec, &[])?.0);
@@ -132,10 +145,12 @@ impl Controller {
             let netns = netns.map_err(|error| refusal::unreadable(&attach.netns, &error.to_string()))?;
             inner.stays(attach, caller, &netns)?;
             let state = inner.state();
-            (
-                state.left_by(attach, caller, &netns).cloned().collect(),
-                state.rival_of(attach, caller, &netns).cloned(),
-            )
+            let left: Vec<Endpoint> = state.left_by(attach, caller, &netns).cloned().collect();
+            let rival = state.rival_of(attach, caller, &netns).cloned();
+            if !left.is_empty() || rival.is_some() {
+                self.could_attach(&inner, attach, &netns, left.iter().chain(&rival))?;
+            }
+            (left, rival)
         };
         if let Some(rival) = rival.filter(|rival| is_abandoned(unlocked, rival)) {
             left.push(rival);
@@ -148,6 +163,28 @@ impl Controller {
             self.detach_if(unlocked, &endpoint.network, &endpoint.name, is_it)?;
         }
         Ok(())
+    }
+
+    /// Refuses a set-up that would be refused once these endpoints are off, as far as that is known without asking the
+    /// LAN: what is refused touches nothing.
+    fn could_attach<'a>(
+        &self,
+        inner: &Inner,
+        attach: &AttachSpec,
+        netns: &Netns,
+        going: impl Iterator<Item = &'a Endpoint>,
+    ) -> Result<(), Refusal> {
+        let without: Vec<Change> = going.map(|endpoint| Change::DelEndpoint(endpoint.key())).collect();
+        let without = inner.state().with(&without);
+        let observed = inner.observe_these(std::slice::from_ref(netns))?;
+        let inside = observed.netns.get(netns).ok_or_else(|| refusal::namespace_gone(&attach.netns))?;
+        let heard = without.networks.get(&attach.network).map(|network| self.heard_on(network));
+        let (heard, answered) = (heard.unwrap_or_default(), BTreeMap::new());
+        let known =
+            AddressesInUse { host: &observed.host, heard: &heard, answered: &answered, held: &inner.held };
+        let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };
+        let draft = without.draft(attach, netns, inside, &known, from_lan, now());
+        draft.map(drop).map_err(|error| refusal::attach(&error))
     }
 
     /// Notes that an engine has taken a container off a network.
@@ -221,6 +258,25 @@ impl Controller {
 }
 
 impl Inner {
+    /// Refuses a network that could not be made if this one were removed with its endpoints, as far as that is known
+    /// without asking the LAN.
+    fn could_take_place(
+        &self,
+        network: &Network,
+        on_it: &[Endpoint],
+        spec: &NetworkSpec,
+    ) -> Result<(), Refusal> {
+        let host = self.observe_host()?.host;
+        let mut gone: Vec<Change> =
+            on_it.iter().map(|endpoint| Change::DelEndpoint(endpoint.key())).collect();
+        gone.push(Change::DelNetwork(network.name.clone()));
+        let made = spec.completed(&host).and_then(|completed| completed.network()).and_then(|made| {
+            made.check(&host)?;
+            self.state().with(&gone).check_beside_others(&made)
+        });
+        made.map_err(|error| refusal::network(&error))
+    }
+
     /// Keeps what a set-up asks for and its container still has, although its engine took it off a moment ago. Refuses
     /// a set-up whose link is another's.
     fn stays(&mut self, attach: &AttachSpec, caller: &Caller, netns: &Netns) -> Result<(), Refusal> {
@@ -261,7 +317,24 @@ fn is_abandoned(unlocked: &Unlocked, endpoint: &Endpoint) -> bool {
     false
 }
 
+/// What is left of an engine's patience, in seconds, after this time.
+fn left_of(patience: u32, spent: Duration) -> u32 {
+    patience.saturating_sub(u32::try_from(spent.as_secs()).unwrap_or(u32::MAX))
+}
+
 pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
     let container = Container { id: container.to_owned(), leaves };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_waits_since_it_has_called() {
+        for (spent, left) in [(0, 15), (900, 15), (4_200, 11), (15_000, 0), (60_000, 0)] {
+            assert_eq!(left_of(15, Duration::from_millis(spent)), left, "{spent} ms");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! What users other than root ask for, and what root allows them. Whatever a user says, his containers get names and ids
 //! here that no engine of root's and no other user has.
 
+use std::time::Instant;
+
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
@@ -55,7 +57,7 @@ impl Controller {
             UserCall::SetUp { network: asked, attach } => {
                 // Podman adds a router of its own where none is known.
                 let network = self.allowed(user, &NetworkSpec { gateways: Vec::new(), ..*asked })?;
-                self.set_up_on(unlocked, &network, &his(user, *attach)?)
+                self.set_up_on(unlocked, &network, &his(user, *attach)?, Instant::now())
             }
             // What is his goes, whatever is allowed to him by now.
             UserCall::TearDown(gone) => {

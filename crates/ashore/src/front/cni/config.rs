@@ -1,10 +1,13 @@
 //! A CNI network configuration: what is the specification's own of it, and what is asked of this plugin.
 
-use ashore_core::net::name::{EndpointName, IfName, NetworkName};
+use ashore_core::model::lease::Addressing;
+use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::rules::create::NetworkSpec;
+use ashore_plug::CNI_VERSIONS;
 use serde_json::{Map, Value, json};
 
 use super::container::{Arguments, Wishes};
+use super::ipam::Role;
 use super::nothing::is_nothing;
 use super::options::Options;
 use super::{Failed, code};
@@ -33,6 +36,10 @@ const OF_ANY: [&str; 13] = [
 
 /// The section of this plugin's own settings.
 const OWN: &str = "ashore";
+/// The reference plugin that leases addresses. Ashore leases itself: it keeps a lease by the container's name.
+const LEASES: &str = "dhcp";
+/// The bridge that the reference plugin takes if none is named.
+const BRIDGE: &str = "cni0";
 
 /// A version of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,13 +53,9 @@ pub(super) enum Version {
 impl Version {
     const ALL: [Version; 4] = [Version::V031, Version::V040, Version::V100, Version::V110];
 
+    /// As the specification writes it.
     pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Version::V031 => "0.3.1",
-            Version::V040 => "0.4.0",
-            Version::V100 => "1.0.0",
-            Version::V110 => "1.1.0",
-        }
+        CNI_VERSIONS[self as usize]
     }
 
     fn of(text: &str) -> Option<Self> {
@@ -61,8 +64,8 @@ impl Version {
 
     /// The answer to VERSION.
     pub(super) fn all(stdin: &[u8]) -> Value {
-        let supported = Version::ALL.map(Version::as_str);
-        json!({ "cniVersion": Config::version_of_answer(stdin).as_str(), "supportedVersions": supported })
+        let version = Config::version_of_answer(stdin).as_str();
+        json!({ "cniVersion": version, "supportedVersions": CNI_VERSIONS })
     }
 }
 
@@ -78,6 +81,7 @@ pub(super) struct Config {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) network: NetworkSpec,
+    pub(super) role: Role,
     /// Whether it names one of Ashore's networks, and says nothing else of it.
     pub(super) is_named_only: bool,
     /// The name of its containers.
@@ -95,7 +99,7 @@ impl Config {
         };
         let version = Version::of(version).ok_or_else(|| {
             Failed::new(code::VERSION, format!("the version {version} of CNI is not supported"))
-                .try_this(format!("one of {}", Version::ALL.map(Version::as_str).join(", ")))
+                .try_this(format!("one of {}", CNI_VERSIONS.join(", ")))
         })?;
         Config::named(all, version)
     }
@@ -158,79 +162,126 @@ impl Config {
         }
     }
 
-    /// The name of the network of Ashore's.
-    fn network_name(&self) -> Result<NetworkName, Failed> {
-        let own = self.own()?;
-        let named = own.get("network").and_then(Value::as_str).unwrap_or(&self.name);
-        named.parse().map_err(|error| Failed::new(code::CONFIG, format!("the network `{named}`: {error}")))
-    }
-
     /// What it asks the plugin of this name for.
     pub(super) fn asked(&self, program: &str) -> Result<Asked, Failed> {
-        self.check_type(program)?;
+        let role = self.role(program)?;
         let mut own = self.own()?;
-        let identity = match own.remove("identity") {
-            None | Some(Value::Null) => None,
-            Some(value) => Some(value.as_str().unwrap_or_default().parse().map_err(|error| {
-                Failed::new(code::CONFIG, format!("`\"identity\": {value}` under `\"{OWN}\"`: {error}"))
+        let mut chooser = self.ipam(role)?;
+        let mut options = Options::default();
+        let mut take = |key: &str| {
+            let (of_ipam, of_own) = (chooser.remove(key), own.remove(key));
+            of_ipam.map(|value| (value, "ipam")).or(of_own.map(|value| (value, OWN)))
+        };
+        let identity = match take("identity") {
+            None | Some((Value::Null, _)) => None,
+            Some((value, section)) => Some(value.as_str().unwrap_or_default().parse().map_err(|error| {
+                Failed::new(code::CONFIG, format!("`\"identity\": {value}` under `\"{section}\"`: {error}"))
             })?),
         };
-        let network = own.remove("network");
-        if let Some(other) = network.as_ref().filter(|network| !network.is_string()) {
+        let network = take("network");
+        if let Some((other, section)) = network.as_ref().filter(|(network, _)| !network.is_string()) {
             return Err(Failed::new(
                 code::CONFIG,
-                format!("`\"network\": {other}` under `\"{OWN}\"`: it must be a name"),
+                format!("`\"network\": {other}` under `\"{section}\"`: it must be a name"),
             ));
         }
-        let mut options = Options::default();
-        let default_route = options.take_own(own)?;
-        let unknown = options.take_reference(&self.all, |key| key == OWN || OF_ANY.contains(&key))?;
-        if let Some((key, value)) = unknown {
-            let known = Options::reference().chain(OF_ANY).chain([OWN]).collect::<Vec<_>>();
-            return Err(Failed::new(code::UNSUPPORTED, format!("`\"{key}\": {value}` is not supported"))
-                .try_this(format!("`\"{}\"`, if you mean that; or leave it out", nearest(key, &known))));
+        let default_route = options.take_own(own, OWN)? & options.take_own(chooser, "ipam")?;
+        if role == Role::Addresses {
+            options.take_place(&self.of_other_plugin())?;
+        } else {
+            let unknown = options.take_reference(&self.all, |key| key == OWN || OF_ANY.contains(&key))?;
+            if let Some((key, value)) = unknown {
+                let known = Options::reference().chain(OF_ANY).chain([OWN]).collect::<Vec<_>>();
+                return Err(Failed::new(code::UNSUPPORTED, format!("`\"{key}\": {value}` is not supported"))
+                    .try_this(format!("`\"{}\"`, if you mean that; or leave it out", nearest(key, &known))));
+            }
+        }
+        let named = network.as_ref().and_then(|(network, _)| network.as_str()).unwrap_or(&self.name);
+        let name = named
+            .parse()
+            .map_err(|error| Failed::new(code::CONFIG, format!("the network `{named}`: {error}")))?;
+        let mut spec = options.spec(name)?;
+        if self.ipam_type() == LEASES {
+            spec.addressing = Addressing::Dhcp;
+        }
+        let leases = spec.addressing == Addressing::Dhcp;
+        if leases && role != Role::Link {
+            return Err(Failed::new(
+                code::UNSUPPORTED,
+                format!("leases under `type: \"{}\"` with `ipam.type: \"{}\"`", self.main_type(), self.ipam_type()),
+            )
+            .try_this("`\"type\": \"ashore\"` with `\"ipam\": {\"type\": \"dhcp\"}`: a lease is renewed by the link that Ashore makes"));
         }
         Ok(Asked {
-            is_named_only: network.is_some() && options.is_empty(),
-            network: options.spec(self.network_name()?)?,
+            is_named_only: network.is_some() && options.is_empty() && !leases,
+            network: spec,
+            role,
             identity,
             default_route,
         })
     }
 
-    /// Checks that this plugin is the one that makes the links, and that it chooses the addresses.
-    fn check_type(&self, program: &str) -> Result<(), Failed> {
+    fn main_type(&self) -> &str {
+        self.all.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn ipam_type(&self) -> &str {
+        let ipam = self.all.get("ipam").and_then(|ipam| ipam.get("type"));
+        ipam.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What the plugin of this name is asked for.
+    fn role(&self, program: &str) -> Result<Role, Failed> {
         let is_own = |kind: &str| kind == program || OWN_TYPES.contains(&kind);
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        let own = text(self.all.get("type"));
-        let ipam = self.all.get("ipam").and_then(Value::as_object);
-        let chooser = text(ipam.and_then(|ipam| ipam.get("type")));
-        let unsupported = |what: String, remedy: String| {
-            Err(Failed::new(code::UNSUPPORTED, format!("{what} is not supported")).try_this(remedy))
-        };
-        if !own.is_empty() && !is_own(&own) && is_own(&chooser) {
-            return unsupported(
-                format!("`ipam.type: \"{chooser}\"` under `type: \"{own}\"`"),
-                format!(
-                    "`\"type\": \"ashore\"`, which takes the options of {own} and chooses the addresses too"
-                ),
-            );
+        let (main, ipam) = (self.main_type(), self.ipam_type());
+        if main.is_empty() || is_own(main) {
+            let chosen_here = ipam.is_empty() || is_own(ipam) || ipam == LEASES;
+            return Ok(if chosen_here { Role::Link } else { Role::LinkOnly });
         }
-        if !chooser.is_empty() && !is_own(&chooser) {
-            return unsupported(
-                format!("`ipam.type: \"{chooser}\"`"),
-                "leave `\"ipam\"` out: Ashore chooses the addresses, of `\"subnet\"` and `\"ip_range\"` under \
-                 `\"ashore\"`, or of the LAN's DHCP server with `\"dhcp\": true` there"
-                    .to_owned(),
-            );
+        match main {
+            // It was called by a name that its configuration does not have.
+            _ if ipam.is_empty() || ipam == LEASES => Ok(Role::Link),
+            _ if !is_own(ipam) => Ok(Role::LinkOnly),
+            "macvlan" | "bridge" => Ok(Role::Addresses),
+            other => Err(Failed::new(
+                code::UNSUPPORTED,
+                format!("`ipam.type: \"{ipam}\"` under `type: \"{other}\"` is not supported"),
+            )
+            .try_this(format!(
+                "`\"type\": \"ashore\"`, which takes the options of {other} and chooses the addresses too"
+            ))),
         }
-        match ipam.into_iter().flatten().find(|(key, value)| *key != "type" && !is_nothing(value)) {
-            None => Ok(()),
-            Some((key, value)) => unsupported(
-                format!("`ipam.{key}: {value}`"),
-                "`\"subnet\"`, `\"ip_range\"` and `\"gateway\"` under `\"ashore\"`".to_owned(),
-            ),
+    }
+
+    /// Ashore's own settings under `ipam`. Those of another plugin are read by that one.
+    fn ipam(&self, role: Role) -> Result<Map<String, Value>, Failed> {
+        let mut ipam = self.all.get("ipam").and_then(Value::as_object).cloned().unwrap_or_default();
+        if role == Role::LinkOnly {
+            return Ok(Map::new());
         }
+        let is_leases = self.ipam_type() == LEASES;
+        ipam.retain(|key, value| key != "type" && !is_nothing(value));
+        match ipam.iter().next().filter(|_| is_leases) {
+            None => Ok(ipam),
+            Some((key, value)) => {
+                Err(Failed::new(code::UNSUPPORTED, format!("`ipam.{key}: {value}` is not supported"))
+                    .try_this(
+                        "leave it out: Ashore leases itself, with the container's name as the host name",
+                    ))
+            }
+        }
+    }
+
+    /// The configuration of the plugin that makes the link, with the bridge that it takes if none is named.
+    fn of_other_plugin(&self) -> Map<String, Value> {
+        let mut all = self.all.clone();
+        if self.main_type() == "bridge" {
+            let bridge = all.entry("bridge").or_insert_with(|| json!(BRIDGE));
+            if is_nothing(bridge) {
+                *bridge = json!(BRIDGE);
+            }
+        }
+        all
     }
 
     /// What the runtime asks for, for one container.

@@ -1,6 +1,7 @@
 //! What a runtime says of one container: its names, and what is wished for it.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::text::Shown;
@@ -8,6 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::nerdctl;
 use super::nothing::is_nothing;
 use super::{Failed, code};
 use crate::front::given::nearest;
@@ -53,10 +55,18 @@ impl Arguments {
     }
 }
 
-/// The name of a container, from which its identity follows.
-pub(super) fn identity(chosen: Option<&EndpointName>, arguments: &Arguments, id: &str) -> EndpointName {
+/// The name of a container, from which its identity follows. `nerdctl` is where nerdctl has its data.
+pub(super) fn identity(
+    chosen: Option<&EndpointName>,
+    arguments: &Arguments,
+    id: &str,
+    nerdctl: &Path,
+) -> EndpointName {
     if let Some(chosen) = chosen {
         return chosen.clone();
+    }
+    if let Some(name) = nerdctl::name_of(nerdctl, id) {
+        return EndpointName::of_container(&name);
     }
     let pod = arguments.get("K8S_POD_NAME").map(|pod| match arguments.get("K8S_POD_NAMESPACE") {
         Some(namespace) => format!("{namespace}.{pod}"),

@@ -30,6 +30,9 @@ const REFERENCE: [(&str, &NetworkOption); 9] = [
     ("portIsolation", &option::ISOLATED),
 ];
 
+/// Those of them that say on which LAN a link is.
+const OF_PLACE: [&str; 4] = ["master", "bridge", "vlan", "vlanId"];
+
 /// Keys of the reference plugins that Ashore cannot follow, each with what there is instead.
 const UNSUPPORTED: [(&str, &str); 9] = [
     ("isGateway", "leave it out: the LAN's router is the gateway"),
@@ -47,10 +50,13 @@ const UNSUPPORTED: [(&str, &str); 9] = [
 /// each address before it is used, and a port is in its own VLAN alone.
 const ANYWAY: [&str; 3] = ["enabledad", "preserveDefaultVlan", "mac"];
 
+/// Keys of the reference plugin `bridge` with which it would take the address of the LAN's router for the host, or
+/// translate the containers' addresses. Ashore cannot lend addresses for that.
+const OF_ROUTERS: [&str; 3] = ["isGateway", "isDefaultGateway", "ipMasq"];
+
 /// Further names of options under `"ashore"`: netavark's, and the plurals of what may be a list.
-const ALSO: [(&str, &NetworkOption); 6] = [
+const ALSO: [(&str, &NetworkOption); 5] = [
     ("mode", &option::KIND),
-    ("bclim", &option::BC_QUEUE_LEN),
     ("aux_address", &option::AUX_ADDRESS),
     ("subnets", &option::SUBNET),
     ("ranges", &option::IP_RANGE),
@@ -96,11 +102,12 @@ impl Options {
         own.chain(UNSUPPORTED.iter().map(|(key, _)| *key)).chain(ANYWAY)
     }
 
-    /// Takes the section `"ashore"`. Returns whether its containers get a default route.
-    pub(super) fn take_own(&mut self, own: Map<String, Value>) -> Result<bool, Failed> {
+    /// Takes a section of Ashore's own options, `"ashore"` or `"ipam"`. Returns whether its containers get a default
+    /// route.
+    pub(super) fn take_own(&mut self, own: Map<String, Value>, section: &str) -> Result<bool, Failed> {
         let mut default_route = true;
         for (key, value) in own {
-            let shown = format!("`\"{key}\": {value}` under `\"ashore\"`");
+            let shown = format!("`\"{key}\": {value}` under `\"{section}\"`");
             if key.replace('-', "_") == "default_route" {
                 default_route = value.is_null() || yes_no(&shown, &value)?;
                 continue;
@@ -114,6 +121,25 @@ impl Options {
             self.add(option, key, shown, value);
         }
         Ok(default_route)
+    }
+
+    /// Takes of the configuration of another plugin, which makes the link, what says on which LAN the link is.
+    pub(super) fn take_place(&mut self, all: &Map<String, Value>) -> Result<(), Failed> {
+        let of_router =
+            all.iter().find(|(key, value)| OF_ROUTERS.contains(&key.as_str()) && !is_nothing(value));
+        if let Some((key, value)) = of_router {
+            let instead = UNSUPPORTED
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or("leave it out", |(_, instead)| *instead);
+            let shown = format!("`\"{key}\": {value}` with addresses of the LAN is not supported");
+            return Err(Failed::new(code::UNSUPPORTED, shown).try_this(instead));
+        }
+        for (key, option) in REFERENCE.iter().filter(|(key, _)| OF_PLACE.contains(key)) {
+            let Some(value) = all.get(*key) else { continue };
+            self.add(option, (*key).to_owned(), format!("`\"{key}\": {value}`"), value.clone());
+        }
+        Ok(())
     }
 
     /// Takes the keys of the reference plugins. Returns the first key that is neither theirs nor known.
@@ -183,6 +209,7 @@ impl Options {
             conflict: self.one(&option::CONFLICT)?.unwrap_or_default(),
             mtu: self.one(&option::MTU)?,
             bc_queue_len: self.one(&option::BC_QUEUE_LEN)?,
+            bc_limit: self.one(&option::BC_LIMIT)?,
             port: isolated.into_iter().chain(hairpin).collect::<BTreeSet<_>>(),
             tagged: self.yes(&option::TAGGED)?.unwrap_or_default(),
             ..NetworkSpec::named(name)

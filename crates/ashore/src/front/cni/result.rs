@@ -5,53 +5,93 @@ use std::net::IpAddr;
 use ashore_core::api::reply::EndpointReport;
 use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::config::Version;
 use super::container::address;
+use super::ipam::Chosen;
 use super::{Failed, code};
+use crate::front::name_servers;
 
-/// The result for an endpoint that is on the LAN.
-pub(super) fn of(
-    version: Version,
-    ifname: &IfName,
-    sandbox: &str,
-    endpoint: &EndpointReport,
-    mac: Option<Mac>,
-    dns: Option<&Map<String, Value>>,
-) -> Value {
-    let is_old = version < Version::V100;
-    let mut interface = Map::new();
-    interface.insert("name".into(), json!(ifname));
-    interface.extend(mac.map(|mac| ("mac".into(), json!(mac))));
-    interface.insert("sandbox".into(), json!(sandbox));
-    let ips = endpoint.addresses.iter().map(|net| {
-        let is_v6 = net.addr().is_ipv6();
-        let mut ip = Map::new();
-        if is_old {
-            ip.insert("version".into(), json!(if is_v6 { "6" } else { "4" }));
+/// The result for an endpoint that is on the LAN, or that has been lent addresses.
+pub(super) struct Answer<'a> {
+    pub(super) version: Version,
+    pub(super) endpoint: &'a EndpointReport,
+    /// What another plugin has chosen.
+    pub(super) chosen: Option<&'a Chosen>,
+    /// The name servers that the configuration gives.
+    pub(super) dns: Option<&'a Map<String, Value>>,
+}
+
+impl Answer<'_> {
+    /// With the link that Ashore has made.
+    pub(super) fn with_link(&self, ifname: &IfName, sandbox: &str, mac: Option<Mac>) -> Value {
+        let mut interface = Map::new();
+        interface.insert("name".into(), json!(ifname));
+        interface.extend(mac.map(|mac| ("mac".into(), json!(mac))));
+        interface.insert("sandbox".into(), json!(sandbox));
+        self.whole(Some(interface))
+    }
+
+    /// With addresses alone.
+    pub(super) fn without_link(&self) -> Value {
+        self.whole(None)
+    }
+
+    fn whole(&self, interface: Option<Map<String, Value>>) -> Value {
+        let is_old = self.version < Version::V100;
+        let dns = self.dns.cloned().unwrap_or_else(|| match self.chosen {
+            Some(chosen) => chosen.dns.clone(),
+            None => dns_told(self.endpoint),
+        });
+        let mut result = Map::new();
+        result.insert("cniVersion".into(), json!(self.version.as_str()));
+        result.insert("ips".into(), self.ips(is_old, interface.is_some()));
+        result.extend(interface.map(|interface| ("interfaces".into(), json!([interface]))));
+        let routes = self.routes();
+        if !routes.is_empty() {
+            result.insert("routes".into(), routes.into());
         }
-        ip.insert("interface".into(), json!(0));
-        ip.insert("address".into(), json!(net));
-        let gateway = endpoint.gateways.iter().find(|gateway| gateway.is_ipv6() == is_v6);
-        ip.extend(gateway.map(|gateway| ("gateway".into(), json!(gateway))));
-        Value::Object(ip)
-    });
-    let mut routes: Vec<&str> = endpoint.gateways.iter().map(everywhere).collect();
-    routes.dedup();
-    let routes: Vec<Value> = routes.iter().map(|to| json!({ "dst": to })).collect();
-    let dns = dns.cloned().unwrap_or_else(|| name_servers(endpoint));
-    let mut result = Map::new();
-    result.insert("cniVersion".into(), json!(version.as_str()));
-    result.insert("interfaces".into(), json!([interface]));
-    result.insert("ips".into(), ips.collect());
-    if !routes.is_empty() {
-        result.insert("routes".into(), routes.into());
+        if is_old || !dns.is_empty() {
+            result.insert("dns".into(), dns.into());
+        }
+        Value::Object(result)
     }
-    if is_old || !dns.is_empty() {
-        result.insert("dns".into(), dns.into());
+
+    fn ips(&self, is_old: bool, has_link: bool) -> Value {
+        let gateway_of = |net: &IpNet| {
+            let chosen = self.chosen.map(|chosen| &chosen.ips);
+            match chosen {
+                Some(ips) => ips.iter().find(|(there, _)| there.addr() == net.addr())?.1,
+                None => {
+                    self.endpoint.gateways.iter().copied().find(|ip| ip.is_ipv6() == net.addr().is_ipv6())
+                }
+            }
+        };
+        let ips = self.endpoint.addresses.iter().map(|net| {
+            let mut ip = Map::new();
+            if is_old {
+                ip.insert("version".into(), json!(if net.addr().is_ipv6() { "6" } else { "4" }));
+            }
+            if has_link {
+                ip.insert("interface".into(), json!(0));
+            }
+            ip.insert("address".into(), json!(net));
+            ip.extend(gateway_of(net).map(|gateway| ("gateway".into(), json!(gateway))));
+            Value::Object(ip)
+        });
+        ips.collect()
     }
-    Value::Object(result)
+
+    fn routes(&self) -> Vec<Value> {
+        if let Some(chosen) = self.chosen {
+            return chosen.routes.iter().map(|(_, told)| told.clone()).collect();
+        }
+        let mut routes: Vec<&str> = self.endpoint.gateways.iter().map(everywhere).collect();
+        routes.dedup();
+        routes.iter().map(|to| json!({ "dst": to })).collect()
+    }
 }
 
 fn everywhere(gateway: &IpAddr) -> &'static str {
@@ -59,22 +99,8 @@ fn everywhere(gateway: &IpAddr) -> &'static str {
 }
 
 /// The name servers and search domains of the lease and of advertisements.
-fn name_servers(endpoint: &EndpointReport) -> Map<String, Value> {
-    let lease = endpoint.lease.as_ref().map(|record| &record.lease);
-    let told = endpoint.lease6.iter().map(|record| &record.lease.dns);
-    let told: Vec<_> = told.chain(endpoint.learned.iter().map(|learned| &learned.dns)).collect();
-    let leased = lease.into_iter().flat_map(|lease| lease.dns.iter().map(|ip| IpAddr::from(*ip)));
-    // A link-local server has a zone in the container, for which CNI has no place.
-    let v6 = told.iter().flat_map(|dns| &dns.servers).filter(|ip| !ip.is_unicast_link_local());
-    let servers: Vec<IpAddr> = leased.chain(v6.map(|ip| IpAddr::from(*ip))).collect();
-    let domains = lease.into_iter().flat_map(|lease| &lease.search);
-    let domains = domains.chain(told.iter().flat_map(|dns| &dns.search));
-    let mut search: Vec<String> = Vec::new();
-    for domain in domains.map(ToString::to_string) {
-        if !search.contains(&domain) {
-            search.push(domain);
-        }
-    }
+fn dns_told(endpoint: &EndpointReport) -> Map<String, Value> {
+    let (servers, search) = name_servers::told(endpoint);
     let mut dns = Map::new();
     if !servers.is_empty() {
         dns.insert("nameservers".into(), json!(servers));

@@ -20,7 +20,7 @@ fn asked(more: &str) -> Result<Asked, Failed> {
 
 /// A network as the user of the command line would ask for it.
 fn asks(more: &str) -> String {
-    let Asked { network: spec, is_named_only, identity, default_route } = asked(more).unwrap();
+    let Asked { network: spec, is_named_only, role, identity, default_route } = asked(more).unwrap();
     let mut words = vec![spec.name.to_string()];
     words.extend(spec.parent.iter().map(|parent| format!("parent {parent}")));
     words.extend(spec.vlan.iter().map(|vlan| format!("vlan {vlan}")));
@@ -39,6 +39,8 @@ fn asks(more: &str) -> String {
     words.extend(is_named_only.then(|| "of Ashore".to_owned()));
     words.extend(identity.iter().map(|name| format!("as {name}")));
     words.extend((!default_route).then(|| "no route".to_owned()));
+    words.extend((role == Role::LinkOnly).then(|| "chosen elsewhere".to_owned()));
+    words.extend((role == Role::Addresses).then(|| "addresses".to_owned()));
     words.join(", ")
 }
 
@@ -70,7 +72,7 @@ fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
             "lan, range 192.168.88.192-192.168.88.200, aux host=192.168.88.9, host access false",
         ),
         (
-            r#","ashore":{"aux-address":"host=192.168.88.9","bclim":50}"#,
+            r#","ashore":{"aux-address":"host=192.168.88.9","bc-queue-len":50}"#,
             "lan, aux host=192.168.88.9, queue 50",
         ),
         (r#","ashore":{"dhcp":true,"dhcp_allow":["192.168.88.1"]}"#, "lan, dhcp, from 192.168.88.1"),
@@ -84,6 +86,29 @@ fn a_network_is_what_its_configuration_asks_for_in_whose_words_ever() {
         (r#","ashore":{"network":"home","default_route":false}"#, "home, of Ashore, no route"),
         (r#","master":"eth0","ashore":{"network":"home"}"#, "home, parent eth0"),
         (r#","example.com/more":{"a":1},"enabledad":true"#, "lan"),
+        // Who chooses the addresses.
+        (r#","ipam":{"type":"ashore","subnet":"10.0.0.0/8","network":"home"}"#, "home, subnet 10.0.0.0/8"),
+        (r#","ipam":{"type":"dhcp"}"#, "lan, dhcp"),
+        (
+            r#","master":"eth0","ipam":{"type":"host-local","subnet":"10.0.0.0/8"}"#,
+            "lan, parent eth0, chosen elsewhere",
+        ),
+        (r#","ipam":{"type":"static"},"ashore":{"network":"home"}"#, "home, of Ashore, chosen elsewhere"),
+        // Ashore was called by a name that the configuration does not have.
+        (r#","type":"other","ipam":{"type":"host-local"}"#, "lan, chosen elsewhere"),
+        (r#","type":"other","ipam":{"type":"dhcp"}"#, "lan, dhcp"),
+        (
+            r#","type":"macvlan","master":"eth0","mode":"bridge","promisc":true,"ipam":{"type":"ashore","ip_range":"192.168.88.192/27"}"#,
+            "lan, parent eth0, range 192.168.88.192/27, addresses",
+        ),
+        (
+            r#","type":"bridge","ipMasq":false,"isGateway":false,"ipam":{"type":"ashore","identity":"shop"}"#,
+            "lan, parent cni0, kind bridge, as shop, addresses",
+        ),
+        (
+            r#","type":"bridge","bridge":"br0","ipam":{"type":"ashore"}"#,
+            "lan, parent br0, kind bridge, addresses",
+        ),
     ] {
         assert_eq!(asks(given), asked, "{given}");
     }
@@ -101,9 +126,23 @@ fn what_cannot_be_followed_is_named() {
         (r#","ashore":"lan""#, 7, &["an object"]),
         (r#","ashore":{"network":7}"#, 7, &["\"network\": 7"]),
         (r#","ashore":{"identity":"a/b"}"#, 7, &["identity", "a/b"]),
-        (r#","ipam":{"type":"dhcp"}"#, 2, &["ipam.type", "dhcp", "`\"dhcp\": true`"]),
-        (r#","ipam":{"type":"ashore","subnet":"10.0.0.0/8"}"#, 2, &["ipam.subnet", "10.0.0.0/8"]),
-        (r#","type":"macvlan","ipam":{"type":"ashore"}"#, 2, &["ipam.type", "macvlan"]),
+        (r#","ipam":{"type":"dhcp","daemonSocketPath":"/run/x"}"#, 2, &["ipam.daemonSocketPath", "/run/x"]),
+        (
+            r#","ipam":{"type":"ashore","subnte":"10.0.0.0/8"}"#,
+            2,
+            &["subnte", "under `\"ipam\"`", "`\"subnet\"`"],
+        ),
+        (r#","type":"ipvlan","ipam":{"type":"ashore"}"#, 2, &["ipam.type", "ipvlan"]),
+        (r#","type":"macvlan","ipam":{"type":"ashore","dhcp":true}"#, 2, &["leases", "macvlan", "renewed"]),
+        (r#","ipam":{"type":"host-local"},"ashore":{"dhcp":true}"#, 2, &["leases", "host-local"]),
+        // The host would have the router's address.
+        (
+            r#","type":"bridge","isGateway":true,"ipam":{"type":"ashore"}"#,
+            2,
+            &["`\"isGateway\": true`", "router"],
+        ),
+        (r#","type":"bridge","isDefaultGateway":true,"ipam":{"type":"ashore"}"#, 2, &["isDefaultGateway"]),
+        (r#","type":"bridge","ipMasq":true,"ipam":{"type":"ashore"}"#, 2, &["ipMasq", "translated"]),
         (r#","mtu":-1"#, 7, &["`\"mtu\": -1`"]),
         (r#","vlan":5000"#, 7, &["`\"vlan\": 5000`"]),
         (r#","vlan":20,"vlanId":30"#, 7, &["\"vlan\": 20", "\"vlanId\": 30", "there can be one"]),
@@ -149,9 +188,13 @@ fn a_configuration_that_is_none_is_refused_by_its_code() {
 #[test]
 fn a_container_has_the_best_name_that_is_known_of_it() {
     let hex = "0123456789abcdef".repeat(4);
+    let data = tempfile::tempdir().unwrap();
+    let names = data.path().join("1935db59/names/nerdctls");
+    std::fs::create_dir_all(&names).unwrap();
+    std::fs::write(names.join("blog"), &hex).unwrap();
     let named = |args: &str, id: &str| {
         let arguments = Arguments::parse(args.as_bytes()).unwrap();
-        container::identity(None, &arguments, id).to_string()
+        container::identity(None, &arguments, id, data.path()).to_string()
     };
     for (args, id, name) in [
         ("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;FOO=", hex.as_str(), "shop.web-0"),
@@ -159,13 +202,14 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
         ("NERDCTL_CNI_DHCP_HOSTNAME=web", &hex, "web"),
         ("", &hex, "0123456789ab"),
         ("", &format!("default-{hex}"), "default-0123456789ab"),
+        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &format!("nerdctls-{hex}"), "blog"),
         // What a user has chosen is not cut.
         ("", "default-my-web-frontend", "default-my-web-frontend"),
     ] {
         assert_eq!(named(args, id), name);
     }
     let chosen = "shop".parse().unwrap();
-    assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1"), chosen);
+    assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1", data.path()), chosen);
     for args in ["FOO=bar", "IgnoreUnknown=0;FOO=bar", "nonsense", "IP"] {
         assert_eq!(Arguments::parse(args.as_bytes()).unwrap_err().code, 4, "{args}");
     }
@@ -233,7 +277,8 @@ fn a_result_has_the_shape_of_its_version() {
     let both = endpoint(&["192.168.88.192/24", "fd88::c0/64"], &["192.168.88.1", "fd88::1"]);
     let said = |version, endpoint: &EndpointReport, dns: &str| {
         let dns: Option<serde_json::Map<String, Value>> = serde_json::from_str(dns).ok();
-        result::of(version, &ifname, "/run/netns/web", endpoint, endpoint.mac, dns.as_ref()).to_string()
+        let answer = result::Answer { version, endpoint, chosen: None, dns: dns.as_ref() };
+        answer.with_link(&ifname, "/run/netns/web", endpoint.mac).to_string()
     };
     assert_eq!(
         said(Version::V040, &both, ""),
@@ -253,6 +298,76 @@ fn a_result_has_the_shape_of_its_version() {
         let addresses = result::addresses_of(&said, &ifname, "/run/netns/web").unwrap();
         assert_eq!(addresses, both.addresses.iter().map(ipnet::IpNet::addr).collect::<Vec<_>>());
         assert_eq!(result::addresses_of(&said, &ifname, "/run/netns/db").unwrap_err().code, 7);
+    }
+}
+
+#[test]
+fn what_another_plugin_has_chosen_is_read_and_told() {
+    let answer = br#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"192.168.88.100/24","gateway":"192.168.88.1"}],
+        "routes":[{"dst":"0.0.0.0/0"},{"dst":"10.0.0.0/8","gw":"192.168.88.2","priority":7}],"dns":{"nameservers":["192.168.88.1"]}}"#;
+    let chosen = Chosen::parse(answer).unwrap();
+    let both = endpoint(&["192.168.88.100/24"], &[]);
+    let answer = result::Answer { version: Version::V110, endpoint: &both, chosen: Some(&chosen), dns: None };
+    assert_eq!(
+        answer.without_link(),
+        json!({
+            "cniVersion": "1.1.0",
+            "ips": [{ "address": "192.168.88.100/24", "gateway": "192.168.88.1" }],
+            "routes": [
+                { "dst": "0.0.0.0/0" },
+                { "dst": "10.0.0.0/8", "gw": "192.168.88.2", "priority": 7 },
+            ],
+            "dns": { "nameservers": ["192.168.88.1"] },
+        })
+    );
+    assert_eq!((chosen.own_routes(true).routes.len(), chosen.own_routes(false).routes.len()), (2, 1));
+    for (answer, code, words) in [
+        ("", 6, "decoded"),
+        ("{}", 7, "no address"),
+        (r#"{"ips":[{"address":"192.168.88.100"}]}"#, 7, "192.168.88.100"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"x"}]}"#, 7, "`x`"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","priority":-1}]}"#, 7, "priority"),
+        (
+            r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","table":100}]}"#,
+            2,
+            "\"table\": 100",
+        ),
+    ] {
+        let failed = Chosen::parse(answer.as_bytes()).unwrap_err();
+        assert!(failed.code == code && failed.why.contains(words), "{answer}: {failed:?}");
+    }
+}
+
+#[test]
+fn a_question_whether_another_plugin_may_choose_attaches_nothing() {
+    let text = |more: &str| format!(r#"{{"cniVersion":"1.1.0","name":"lan","master":"eth0"{more}}}"#);
+    for (more, code) in [
+        (r#","type":"ashore","ipam":{"type":"host-local"}"#, 0),
+        (r#","type":"other","ipam":{"type":"host-local"}"#, 0),
+        // What the program takes for another plugin's is Ashore's to the daemon.
+        (r#","type":"ashore""#, 7),
+        (r#","type":"ashore","ipam":{"type":"host-local"},"ip\u0061m":{"type":"ashore"}"#, 7),
+        (r#","type":"macvlan","ipam":{"type":"host-local"},"ip\u0061m":{"type":"ashore"}"#, 7),
+    ] {
+        let variables = [
+            ("CNI_COMMAND", "ADD"),
+            ("CNI_CONTAINERID", "c1"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_NETNS", crate::front::stand_in::NETNS),
+        ];
+        let request = wire::Request {
+            name: b"ashore".to_vec(),
+            environment: variables.map(|(key, value)| (key.into(), value.into())).to_vec(),
+            stdin: text(more).into_bytes(),
+            delegated: Some(Delegated::ToCome),
+            ..wire::Request::default()
+        };
+        let (said, asked) = crate::front::stand_in::answer(&request);
+        let shown = String::from_utf8_lossy(&said.stdout);
+        assert!(asked.iter().all(|request| matches!(request, Request::CheckSetUp(_))), "{more}: {asked:?}");
+        let failed = serde_json::from_slice::<Value>(&said.stdout)
+            .map_or(0, |failed| failed["code"].as_u64().unwrap());
+        assert_eq!(failed, code, "{more}: {shown}");
     }
 }
 

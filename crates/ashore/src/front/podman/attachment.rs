@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::api::reply::EndpointReport;
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Failed;
-use super::network::Described;
+use super::network::{Described, metric};
 use crate::front::given::nearest;
+use crate::front::name_servers;
 
 /// Options of one attachment: `podman run --network lan:no_default_route=true`.
-const KNOWN: [&str; 2] = ["no_default_route", "dns"];
+const KNOWN: [&str; 3] = ["no_default_route", "dns", "metric"];
 
 /// The input of `setup` and `teardown`.
 #[derive(Debug, Deserialize)]
@@ -44,6 +46,8 @@ pub(super) struct Choices {
     pub(super) mac: Option<Mac>,
     pub(super) ifname: IfName,
     pub(super) default_route: bool,
+    pub(super) own_routes: OwnRoutes,
+    pub(super) unaddressed: bool,
 }
 
 impl Attachment {
@@ -71,7 +75,21 @@ impl Attachment {
                 .map_err(|error| Failed(format!("no_default_route={text}: {error}")))?,
             None => false,
         };
-        Ok(Choices { ips, mac: mac.transpose()?, ifname: self.ifname()?, default_route: !no_route })
+        let metric = self.option("metric").map(|text| metric(&text)).transpose()?;
+        let unaddressed = self.network.is_without_addresses();
+        if let (true, Some(ip)) = (unaddressed, ips.first()) {
+            return Err(Failed(format!(
+                "--ip {ip}: the network has --ipam-driver none; leave one of both out"
+            )));
+        }
+        Ok(Choices {
+            ips,
+            mac: mac.transpose()?,
+            ifname: self.ifname()?,
+            default_route: !no_route && !unaddressed,
+            own_routes: OwnRoutes { metric, routes: self.network.routes() },
+            unaddressed,
+        })
     }
 
     /// An option of this attachment, or else of its network.
@@ -106,14 +124,6 @@ impl Attachment {
         if !given.is_empty() {
             return (given.to_vec(), Vec::new());
         }
-        let leased = endpoint.lease.iter().flat_map(|record| &record.lease.dns);
-        let told = endpoint.lease6.iter().map(|record| &record.lease.dns);
-        let told: Vec<_> = told.chain(endpoint.learned.iter().map(|learned| &learned.dns)).collect();
-        // A link-local server has a zone in the container, for which Podman has no place.
-        let v6 = told.iter().flat_map(|dns| &dns.servers).filter(|ip| !ip.is_unicast_link_local());
-        let servers = leased.map(|ip| IpAddr::from(*ip)).chain(v6.map(|ip| IpAddr::from(*ip))).collect();
-        let v4 = endpoint.lease.iter().flat_map(|record| &record.lease.search);
-        let domains = v4.chain(told.iter().flat_map(|dns| &dns.search));
-        (servers, domains.map(ToString::to_string).collect())
+        name_servers::told(endpoint)
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::{EngineNetwork, Network};
+use ashore_core::model::own_routes::OwnRoute;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::NetworkName;
 use ashore_core::net::option;
@@ -34,6 +36,11 @@ pub(super) struct Described {
     all: Map<String, Value>,
 }
 
+/// The metric of default routes.
+pub(super) fn metric(text: &str) -> Result<u32, Failed> {
+    text.parse().map_err(|_| Failed(format!("-o metric={text}: it is no number from 0 to {}", u32::MAX)))
+}
+
 /// What is read of it.
 #[derive(Debug, Deserialize)]
 struct Read {
@@ -46,7 +53,7 @@ struct Read {
     #[serde(default)]
     internal: bool,
     #[serde(default)]
-    routes: Option<Vec<Value>>,
+    routes: Option<Vec<StaticRoute>>,
     #[serde(default)]
     network_dns_servers: Option<Vec<IpAddr>>,
     #[serde(default)]
@@ -55,6 +62,16 @@ struct Read {
     options: Option<BTreeMap<String, String>>,
     #[serde(default)]
     ipam_options: Option<BTreeMap<String, String>>,
+}
+
+/// A route of `--route`. Another netavark may have kinds of routes that are not known here.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StaticRoute {
+    destination: IpNet,
+    gateway: IpAddr,
+    #[serde(default)]
+    metric: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,9 +152,8 @@ impl Described {
     /// The network that Podman's user asks for.
     pub(super) fn spec(&self) -> Result<NetworkSpec, Failed> {
         let read = &self.read;
-        if read.routes.as_ref().is_some_and(|routes| !routes.is_empty()) {
-            return Err(Failed("--route is not supported; leave it out".to_owned()));
-        }
+        self.check_routes()?;
+        self.option("metric").map(|text| metric(&text)).transpose()?;
         let options = self.options();
         let of_network = options.iter().filter(|(key, _)| !OF_CONTAINERS.contains(&key.as_str()));
         let of_network = of_network.map(|(key, value)| (key.as_str(), value.clone())).collect();
@@ -163,7 +179,7 @@ impl Described {
             }
         }
         spec.internal |= read.internal;
-        let ipam = read.ipam_options.as_ref().and_then(|options| options.get("driver")).map(String::as_str);
+        let ipam = self.ipam();
         for subnet in read.subnets.iter().flatten() {
             spec.subnets.push(subnet.net.trunc());
             spec.gateways.extend(subnet.gateway);
@@ -188,14 +204,54 @@ impl Described {
         spec.addressing = given.value(&option::DHCP)?.unwrap_or_default();
         match ipam {
             Some("dhcp") => spec.addressing = Addressing::Dhcp,
-            Some("none") => {
+            Some("none") if spec.addressing != Addressing::default() || spec.ipv6 != Ipv6Mode::default() => {
                 return Err(Failed(
-                    "--ipam-driver none: a link without an address is not supported; leave it out".to_owned(),
+                    "--ipam-driver none: a link without an address has none of DHCP or of routers either; leave one \
+                     of both out"
+                        .to_owned(),
                 ));
             }
             _ => {}
         }
         Ok(spec)
+    }
+
+    fn ipam(&self) -> Option<&str> {
+        self.read.ipam_options.as_ref().and_then(|options| options.get("driver")).map(String::as_str)
+    }
+
+    /// Whether its containers get no address.
+    pub(super) fn is_without_addresses(&self) -> bool {
+        self.ipam() == Some("none")
+    }
+
+    /// The routes that its user gave its containers.
+    pub(super) fn routes(&self) -> Vec<OwnRoute> {
+        let routes = self.read.routes.iter().flatten();
+        let own = |route: &StaticRoute| OwnRoute {
+            to: route.destination.trunc(),
+            via: Some(route.gateway),
+            metric: route.metric,
+        };
+        routes.map(own).collect()
+    }
+
+    /// Checks that the next hop of each route is in one of the subnets, if there are some.
+    fn check_routes(&self) -> Result<(), Failed> {
+        let nets: Vec<IpNet> = self.read.subnets.iter().flatten().map(|subnet| subnet.net.trunc()).collect();
+        for StaticRoute { destination: to, gateway, .. } in self.read.routes.iter().flatten() {
+            if gateway.is_ipv6() != to.addr().is_ipv6() {
+                return Err(Failed(format!("--route {to},{gateway}: both must be of one family")));
+            }
+            if !nets.is_empty() && !nets.iter().any(|net| net.contains(gateway)) {
+                let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
+                return Err(Failed(format!(
+                    "--route {to},{gateway}: {gateway} is not in {}",
+                    nets.join(" or ")
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What Podman is told of the network: what it said, with what was left open filled in. Podman shows it, and
@@ -226,11 +282,16 @@ impl Described {
             options.insert("addressing".into(), json!("dhcp"));
         }
         all.insert("network_interface".into(), json!(parent));
+        if self.is_without_addresses() {
+            // Podman takes no subnets with that.
+            all.insert("options".into(), Value::Object(options));
+            all.insert("dns_enabled".into(), json!(false));
+            return Value::Object(all);
+        }
         all.insert("subnets".into(), subnets.collect());
         all.insert("ipv6_enabled".into(), json!(network.has_ipv6()));
         all.insert("options".into(), Value::Object(options));
-        let own = self.read.ipam_options.as_ref().and_then(|options| options.get("driver"));
-        if own.is_none_or(|driver| driver != "host-local" || self.read.subnets.is_none()) {
+        if self.ipam().is_none_or(|driver| driver != "host-local" || self.read.subnets.is_none()) {
             all.insert("ipam_options".into(), json!({ "driver": IPAM }));
         }
         // aardvark does not serve a plugin's networks. Podman warns at each start if it is not installed, and takes
@@ -243,7 +304,7 @@ impl Described {
 }
 
 /// Options of a network that concern its containers alone.
-const OF_CONTAINERS: [&str; 2] = ["no_default_route", "dns"];
+const OF_CONTAINERS: [&str; 3] = ["no_default_route", "dns", "metric"];
 
 fn listed<T: std::str::FromStr<Err: std::fmt::Display>>(
     given: &Given<'_>,

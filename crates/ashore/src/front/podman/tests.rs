@@ -50,15 +50,19 @@ fn a_network_is_what_its_user_asked_podman_for() {
         ("create_with_range_from_to.json", "subnet 192.168.88.0/24, range 192.168.88.192-192.168.88.200"),
         ("create_internal.json", "internal"),
         ("create_ipam_dhcp.json", "dhcp"),
+        ("create_ipam_none.json", ""),
+        ("create_with_routes.json", "subnet 192.168.88.0/24"),
     ] {
         assert_eq!(asks(&spec(call)), asked, "{call}");
     }
-    for (call, word) in
-        [("create_ipam_none.json", "--ipam-driver none"), ("create_with_routes.json", "--route")]
-    {
-        let refused = parse::<Described>(&recorded(call)).unwrap().spec().unwrap_err();
-        assert!(refused.0.contains(word), "{refused:?}");
-    }
+    let read = |call: &str| parse::<Described>(&recorded(call)).unwrap();
+    assert!(
+        read("create_ipam_none.json").is_without_addresses()
+            && !read("create_bare.json").is_without_addresses()
+    );
+    let routes = read("create_with_routes.json").routes();
+    let shown: Vec<_> = routes.iter().map(|route| (route.to.to_string(), route.metric)).collect();
+    assert_eq!(shown, [("10.1.0.0/16".to_owned(), None), ("10.2.0.0/16".to_owned(), Some(7))]);
 }
 
 #[test]
@@ -74,13 +78,14 @@ fn options_may_be_labels_and_several_may_be_one() {
             r#","options":{"aux_address":"host=192.168.88.9"},"subnets":[{"subnet":"192.168.88.0/24"}]"#,
             "subnet 192.168.88.0/24, aux host=192.168.88.9",
         ),
-        (r#","options":{"no_default_route":"true","dns":"none"}"#, ""),
+        (r#","options":{"no_default_route":"true","dns":"none","metric":"200"}"#, ""),
     ] {
         assert_eq!(asks(&described(given).unwrap()), asked, "{given}");
     }
     for (given, words) in [
         (r#","options":{"parnt":"eth0"}"#, &["`parnt`", "did you mean `parent`"][..]),
         (r#","options":{"vlan":"5000"}"#, &["-o vlan=5000"]),
+        (r#","options":{"metric":"far"}"#, &["-o metric=far"]),
         (r#","options":{"mode":"sideways"}"#, &["-o mode=sideways"]),
         (r#","options":{"mode":"bridge","kind":"bridge"}"#, &["twice"]),
         (
@@ -88,6 +93,18 @@ fn options_may_be_labels_and_several_may_be_one() {
             &["-o parent=eth1", "--interface-name eth0"],
         ),
         (r#","network_interface":"a/b""#, &["--interface-name a/b"]),
+        (
+            r#","subnets":[{"subnet":"192.168.88.0/24"}],"routes":[{"destination":"10.0.0.0/8","gateway":"192.168.89.2"}]"#,
+            &["--route 10.0.0.0/8,192.168.89.2", "192.168.88.0/24"],
+        ),
+        (
+            r#","routes":[{"destination":"10.0.0.0/8","gateway":"fd88::2"}]"#,
+            &["--route 10.0.0.0/8,fd88::2", "family"],
+        ),
+        (
+            r#","ipam_options":{"driver":"none"},"options":{"ipv6":"slaac"}"#,
+            &["--ipam-driver none", "leave one"],
+        ),
         (
             r#","subnets":[{"subnet":"192.168.88.0/24","lease_range":{"start_ip":"192.168.88.9","end_ip":"192.168.88.2"}}]"#,
             &["192.168.88.9-192.168.88.2"],

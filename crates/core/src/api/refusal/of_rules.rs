@@ -98,7 +98,7 @@ fn of_network(error: &NetworkError) -> Code {
         | NetworkError::GvrpOnForeign(_)
         | NetworkError::TaggedWithoutVlan
         | NetworkError::HostAddressWithoutAccess
-        | NetworkError::NoQueue(_)
+        | NetworkError::NoQueue(..)
         | NetworkError::NoPorts(..) => Code::OptionsConflict,
         NetworkError::NoVlan { .. } => Code::VlanIdUnfit,
         NetworkError::VlanNameTaken { .. } => Code::VlanNameTaken,
@@ -194,7 +194,7 @@ fn about_network(error: &NetworkError) -> About {
         | NetworkError::TwoRanges(..)
         | NetworkError::TwoGateways(..)
         | NetworkError::TwoAux(..)
-        | NetworkError::NoQueue(_)
+        | NetworkError::NoQueue(..)
         | NetworkError::NoPorts(..)
         | NetworkError::Leases(_)
         | NetworkError::Ipv6(_) => About::default(),

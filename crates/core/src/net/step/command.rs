@@ -121,14 +121,17 @@ struct Way<'a>(&'a Route);
 
 impl fmt::Display for Way<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Route { to, via, dev, src } = self.0;
+        let Route { to, via, dev, src, metric } = self.0;
         f.write_str(&self.0.destination())?;
         if let Some(via) = via {
             let family = if via.is_ipv6() && to.addr().is_ipv4() { "inet6 " } else { "" };
             write!(f, " via {family}{via}")?;
         }
         write!(f, " dev {}", dev.word())?;
-        src.map_or(Ok(()), |src| write!(f, " src {src}"))
+        if let Some(src) = src {
+            write!(f, " src {src}")?;
+        }
+        metric.map_or(Ok(()), |metric| write!(f, " metric {metric}"))
     }
 }
 
@@ -213,9 +216,10 @@ impl fmt::Display for AddLinkCommand<'_> {
             write!(f, " mtu {mtu}")?;
         }
         match kind {
-            LinkType::Macvlan { mode, bc_queue_len, .. } => {
+            LinkType::Macvlan { mode, bc_queue_len, bc_limit, .. } => {
                 write!(f, " type {}", with_mode(LinkKind::Macvlan(*mode)))?;
-                bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
+                bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))?;
+                bc_limit.map_or(Ok(()), |limit| write!(f, " bclim {limit}"))
             }
             LinkType::Ipvlan { mode, .. } => write!(f, " type {}", with_mode(LinkKind::Ipvlan(*mode))),
             LinkType::Veth { peer, peer_place, peer_mac } => {
@@ -275,7 +279,8 @@ mod tests {
         );
 
         let dev = IfName::seen(b"`id`").unwrap();
-        let route = Route { to: "0.0.0.0/0".parse().unwrap(), via: None, dev: dev.clone(), src: None };
+        let route =
+            Route { to: "0.0.0.0/0".parse().unwrap(), via: None, dev: dev.clone(), src: None, metric: None };
         let removed = Step::DelRoute { place: Place::Host, route }.to_string();
         assert_eq!(removed, "ip route del default dev '`id`' proto 65");
         let sysctl = Sysctl { family: Family::Ipv6, link: dev, key: crate::net::step::SysctlKey::Mtu };

@@ -38,6 +38,7 @@ pub(super) fn leased_routes<'a>(
         via: route.via.map(IpAddr::V4),
         dev: ifname.clone(),
         src: None,
+        metric: None,
     })
 }
 
@@ -52,13 +53,13 @@ pub(super) fn reach_next_hops(link: &mut WantedLink) {
         if !nets.iter().any(|net| net.contains(&hop)) {
             let to = single(hop);
             nets.push(to);
-            link.routes.push(Route { to, via: None, dev: link.spec.name.clone(), src: None });
+            link.routes.push(Route { to, via: None, dev: link.spec.name.clone(), src: None, metric: None });
         }
     }
     link.routes.sort_by_key(|route| route.via.is_some());
-    // A server may send a route twice, and the kernel has one route per destination.
+    // A server may send a route twice, and the kernel has one route per destination and metric.
     let mut there = BTreeSet::new();
-    link.routes.retain(|route| there.insert(route.to));
+    link.routes.retain(|route| there.insert((route.to, route.has_metric())));
 }
 
 /// The routers of an endpoint's default routes that are outside its prefixes, as routes on the link. An
@@ -88,6 +89,7 @@ mod tests {
             via: via.map(|via| via.parse().unwrap()),
             dev: eth0.clone(),
             src: None,
+            metric: None,
         };
         let (far, near) = (route("0.0.0.0/0", Some("10.9.9.1")), route("10.1.0.0/16", Some("192.168.88.1")));
         let (beside, on_link) = (route("10.2.0.0/16", Some("10.8.0.1")), route("10.8.0.0/24", None));

@@ -42,7 +42,7 @@ fn shim(state: &State, observed: &Observed, parent: &IfName, networks: &[&Networ
         (LinkType::Ipvlan { parent: parent.clone(), mode }, None)
     } else {
         let mode = MacvlanMode::Bridge;
-        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
+        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None, bc_limit: None }, Some(mac))
     };
     let mtu = host.link(&name).map(|_| parent_link.mtu);
     let mut link = WantedLink {
@@ -121,7 +121,7 @@ pub(super) fn host_side(
     for (net, subnet) in nets {
         let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
         let Some(src) = numbered.or_else(|| own(&net)) else { continue };
-        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
+        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src), metric: None };
         let mut ranges = Vec::new();
         if let Some(ip) = numbered {
             let address = Address { net: single(ip), nodad: ip.is_ipv6() };

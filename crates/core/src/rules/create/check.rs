@@ -14,6 +14,7 @@ use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::Place;
 use crate::net::name::IfName;
 use crate::net::observed::{Link, OPEN_VSWITCH, ObservedKind, View};
+use crate::net::option::{BC_LIMIT, BC_QUEUE_LEN};
 use crate::net::text::{Shown, list};
 use crate::net::vlan::Vlan;
 
@@ -276,8 +277,10 @@ impl Network {
     fn check_options(&self) -> Result<(), NetworkError> {
         self.check_addressing()?;
         self.check_ipv6()?;
-        if self.bc_queue_len.is_some() && !matches!(self.kind, LinkKind::Macvlan(_)) {
-            return Err(NetworkError::NoQueue(self.kind));
+        let given = [(&BC_QUEUE_LEN, self.bc_queue_len.is_some()), (&BC_LIMIT, self.bc_limit.is_some())];
+        let given = given.into_iter().find(|(_, is_given)| *is_given);
+        if let Some((option, _)) = given.filter(|_| !matches!(self.kind, LinkKind::Macvlan(_))) {
+            return Err(NetworkError::NoQueue(self.kind, option));
         }
         if let Some(option) = self.port.first().filter(|_| self.kind != LinkKind::Bridge) {
             return Err(NetworkError::NoPorts(*option, self.kind));

@@ -77,7 +77,9 @@ impl NetworkSpec {
     fn kind_by(&self, parent: &Link) -> LinkKind {
         match parent.kind {
             _ if parent.wireless => LinkKind::Ipvlan(IpvlanMode::L2),
-            ObservedKind::Bridge if self.bc_queue_len.is_none() => LinkKind::Bridge,
+            ObservedKind::Bridge if self.bc_queue_len.is_none() && self.bc_limit.is_none() => {
+                LinkKind::Bridge
+            }
             _ => LinkKind::default(),
         }
     }

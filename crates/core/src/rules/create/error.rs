@@ -375,7 +375,7 @@ pub enum NetworkError {
     TwoAux(String, IpAddr, IpAddr),
     /// A macvlan option was given for another link kind.
     #[error("the broadcast queue is macvlan's, and {0} has no such queue")]
-    NoQueue(LinkKind),
+    NoQueue(LinkKind, &'static NetworkOption),
     /// An option of bridge ports was given for another link kind.
     #[error("`{0}` is for ports of a bridge, and {1} has none")]
     NoPorts(PortOption, LinkKind),

@@ -10,13 +10,37 @@ use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{Network, Subnet};
 use crate::net::kind::PortOption;
 use crate::net::option::{
-    AUX_ADDRESS, BC_QUEUE_LEN, CONFLICT, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6,
-    ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE, SUBNET, TAGGED, VLAN,
+    AUX_ADDRESS, BC_LIMIT, BC_QUEUE_LEN, CONFLICT, DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, GATEWAY, GVRP,
+    HAIRPIN, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE,
+    SUBNET, TAGGED, VLAN,
 };
 use crate::net::text::list;
 use crate::net::vlan::Membership;
 
+/// The error about an option that differs: what was asked for, and what there is.
+type Differs<'a> = dyn Fn(&'static NetworkOption, String, String) -> Result<(), NetworkError> + 'a;
+
 impl Network {
+    /// Checks that the network's leases are those that a request asks for.
+    fn leases_as(&self, spec: &NetworkSpec, differs: &Differs<'_>) -> Result<(), NetworkError> {
+        let (asked, has, usual) = (&spec.leasing, &self.leasing, LeaseOptions::default());
+        if asked.release != usual.release && asked.release != has.release {
+            return differs(&RELEASE, asked.release.to_string(), has.release.to_string());
+        }
+        if asked.fallback != usual.fallback && asked.fallback != has.fallback {
+            return differs(&FALLBACK, asked.fallback.to_string(), has.fallback.to_string());
+        }
+        for (option, asked, has) in [
+            (&DHCP_ALLOW, &asked.servers.allow, &has.servers.allow),
+            (&DHCP_DENY, &asked.servers.deny, &has.servers.deny),
+        ] {
+            if !asked.is_empty() && asked != has {
+                return differs(option, list(asked.iter()), list(has.iter()));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that this network has all that a request asks for. What the request leaves open is as the network has
     /// it.
     pub fn has_all_of(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
@@ -62,9 +86,7 @@ impl Network {
         if spec.addressing == Addressing::Dhcp && self.addressing != Addressing::Dhcp {
             return differs(&DHCP, "dhcp".to_owned(), "a range".to_owned());
         }
-        if spec.leasing != LeaseOptions::default() && spec.leasing != self.leasing {
-            return differs(&RELEASE, "other options for leases".to_owned(), "its own".to_owned());
-        }
+        self.leases_as(spec, &differs)?;
         if spec.ipv6 != Ipv6Mode::default() && spec.ipv6 != self.ipv6 {
             return differs(&IPV6, spec.ipv6.to_string(), self.ipv6.to_string());
         }
@@ -89,10 +111,12 @@ impl Network {
                 return differs(option, yes(true), yes(false));
             }
         }
-        let number = |number: Option<u32>| number.map_or("the default".to_owned(), |n| n.to_string());
-        for (option, asked, has) in
-            [(&MTU, spec.mtu, self.mtu), (&BC_QUEUE_LEN, spec.bc_queue_len, self.bc_queue_len)]
-        {
+        let number = |number: Option<i64>| number.map_or("the default".to_owned(), |n| n.to_string());
+        for (option, asked, has) in [
+            (&MTU, spec.mtu.map(i64::from), self.mtu.map(i64::from)),
+            (&BC_QUEUE_LEN, spec.bc_queue_len.map(i64::from), self.bc_queue_len.map(i64::from)),
+            (&BC_LIMIT, spec.bc_limit.map(i64::from), self.bc_limit.map(i64::from)),
+        ] {
             if asked.is_some() && asked != has {
                 return differs(option, number(asked), number(has));
             }
@@ -124,9 +148,14 @@ mod tests {
             (r#","gateways":["192.168.88.254"]"#, &GATEWAY),
             (r#","aux":[["host","192.168.88.8"]]"#, &AUX_ADDRESS),
             (r#","addressing":"dhcp""#, &DHCP),
+            (r#","leasing":{"release":"on_stop"}"#, &RELEASE),
+            (r#","leasing":{"fallback":"range"}"#, &FALLBACK),
+            (r#","leasing":{"servers":{"allow":["192.168.88.1"],"deny":[]}}"#, &DHCP_ALLOW),
+            (r#","leasing":{"servers":{"allow":[],"deny":["192.168.88.1"]}}"#, &DHCP_DENY),
             (r#","host_access":false"#, &HOST_ACCESS),
             (r#","internal":true"#, &INTERNAL),
             (r#","mtu":1400"#, &MTU),
+            (r#","bc_limit":-1"#, &BC_LIMIT),
             (r#","tagged":true"#, &TAGGED),
             (r#","port":["isolated"]"#, &ISOLATED),
         ] {

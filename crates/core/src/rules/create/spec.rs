@@ -74,6 +74,9 @@ pub struct NetworkSpec {
     /// macvlan: the length of the broadcast queue in frames.
     #[serde(default)]
     pub bc_queue_len: Option<u32>,
+    /// macvlan: frames for groups that more links than this are in wait in the broadcast queue.
+    #[serde(default)]
+    pub bc_limit: Option<i32>,
     /// bridge: the options of the endpoints' ports.
     #[serde(default)]
     pub port: BTreeSet<PortOption>,
@@ -120,6 +123,7 @@ impl NetworkSpec {
             conflict: Profile::default(),
             mtu: None,
             bc_queue_len: None,
+            bc_limit: None,
             port: BTreeSet::new(),
             tagged: false,
             allowed: Allowed::default(),
@@ -188,6 +192,7 @@ impl NetworkSpec {
             conflict: self.conflict,
             mtu: self.mtu,
             bc_queue_len: self.bc_queue_len,
+            bc_limit: self.bc_limit,
             port: self.port.clone(),
             membership: if self.tagged { Membership::TAGGED } else { Membership::UNTAGGED },
             allowed: self.allowed.clone(),

@@ -9,6 +9,7 @@ use super::*;
 use crate::model::endpoint::{ByUser, Chosen, Placement, Source, Stage};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::LeaseRecord6;
+use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::Ownership;
 use crate::model::state::Change;
 use crate::net::kind::{IpvlanMode, LinkKind};
@@ -35,6 +36,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         lost: Vec::new(),
         stand_ins: Vec::new(),
         default_route: true,
+        own_routes: OwnRoutes::default(),
         ownership: Ownership::Docker,
         placement: Placement::Engine {
             id: None,

@@ -10,6 +10,7 @@ use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::pool::{Pool, PoolKey};
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
@@ -116,7 +117,8 @@ impl Controller {
             free && endpoint.lost.iter().any(|net| net.addr() == ip)
         };
         let holder = inner.state().holder(ip).or_else(|| inner.state().endpoints.values().find(had));
-        let holder = holder.filter(|holder| holder.netns().is_none()).cloned();
+        // What was lent to another engine's container is not this engine's to give back.
+        let holder = holder.filter(|holder| holder.netns().is_none() && !holder.is_lent()).cloned();
         let Some(holder) = holder else { return Ok(done()) };
         if holder.stage != Stage::Reserved {
             tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and is kept");
@@ -421,6 +423,7 @@ impl Inner {
             lost: Vec::new(),
             stand_ins: Vec::new(),
             default_route: true,
+            own_routes: OwnRoutes::default(),
             ownership: network.ownership(),
             placement: Placement::Engine { id: None, ifname, sandbox: None, inside: None },
             stage: Stage::Reserved,

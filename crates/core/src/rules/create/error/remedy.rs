@@ -7,8 +7,8 @@ use crate::model::ownership::EngineKind;
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::IfName;
 use crate::net::option::{
-    AUX_ADDRESS, BC_QUEUE_LEN, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, IP_RANGE, IPAM_DRIVER, ISOLATED,
-    KIND, PARENT, SUBNET, TAGGED, VLAN,
+    AUX_ADDRESS, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, IP_RANGE, IPAM_DRIVER, ISOLATED, KIND, PARENT,
+    SUBNET, TAGGED, VLAN,
 };
 use crate::net::range::Range;
 use crate::net::remedy::Remedy;
@@ -96,7 +96,7 @@ impl NetworkError {
                 .and_set(&KIND, "bridge")
                 .and(" on a bridge that holds the NIC, or ")
                 .and_unset(if *port == PortOption::Hairpin { &HAIRPIN } else { &ISOLATED }),
-            NetworkError::NoQueue(_) => Remedy::unset(&BC_QUEUE_LEN),
+            NetworkError::NoQueue(_, option) => Remedy::unset(option),
             NetworkError::NoVlan { .. }
             | NetworkError::SubnetTooSmall(_)
             | NetworkError::SubnetUnfit(..)
