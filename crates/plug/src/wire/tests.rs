@@ -15,10 +15,11 @@ prop_compose! {
         arguments in vec(bytes(), 0..4),
         environment in proptest::collection::btree_map("CNI_[A-Z]{0,6}", bytes(), 0..5),
         stdin in bytes(),
+        opened in any::<Option<(u64, u64)>>(),
         unopened in proptest::option::of(".{0,20}"),
     ) -> Request {
         let environment = environment.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
-        Request { name, arguments, environment, stdin, unopened }
+        Request { name, arguments, environment, stdin, opened, unopened }
     }
 }
 
@@ -81,6 +82,7 @@ fn the_bytes_are_those_of_the_protocol() {
         arguments: vec![b"setup".to_vec(), b"/run/netns/x".to_vec()],
         environment: vec![(b"CNI_IFNAME".to_vec(), b"a=b".to_vec())],
         stdin: b"{}".to_vec(),
+        opened: Some((0x0102, 0xa1b2)),
         unopened: Some("why".to_owned()),
     };
     let payload = [
@@ -89,6 +91,7 @@ fn the_bytes_are_those_of_the_protocol() {
         record(2, b"/run/netns/x"),
         record(3, b"CNI_IFNAME=a=b"),
         record(4, b"{}"),
+        record(6, b"\x02\x01\0\0\0\0\0\0\xb2\xa1\0\0\0\0\0\0"),
         record(5, b"why"),
     ]
     .concat();
