@@ -221,3 +221,61 @@ impl Drop for Client<'_> {
         self.clients.left.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSlice, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use ashore_kernel::read_bare;
+    use nix::libc;
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
+
+    use super::*;
+
+    /// A socket that keeps whoever closes it last waiting for an hour, because its peer reads nothing.
+    fn lingering() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
+        [stream, peer]
+    }
+
+    /// As on a kernel that cannot keep descriptors out, and as with those that came before the daemon.
+    #[test]
+    fn what_was_passed_keeps_nobody_waiting_who_closes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("sock");
+        let listener = UnixListener::bind(&at).unwrap();
+        let is_welcome = AtomicBool::new(true);
+        let share_of = move |_: &UnixStream| match is_welcome.fetch_xor(true, Ordering::SeqCst) {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(Share { whose: Some(1000), most: 8 }),
+        };
+        let clients = Clients::of(listener, Box::new(share_of));
+        let mut peers = Vec::new();
+        let began = Instant::now();
+        for _ in 0..10 {
+            // One that is refused, and one that is not.
+            for _ in 0..2 {
+                let [passed, peer] = lingering();
+                let stream = UnixStream::connect(&at).unwrap();
+                let descriptors = [passed.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&descriptors)];
+                let bytes = [IoSlice::new(b"ASHP")];
+                sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+                peers.push(peer);
+            }
+            let client = clients.accept();
+            let read = read_bare(client.stream(), &mut [0; 8]);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(clients.present().all.is_empty());
+    }
+}
