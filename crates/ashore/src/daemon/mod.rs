@@ -134,13 +134,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     controller.hear_of_routers(tell);
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
-    let plug = Plug::at(plug_path, &mut handed)?;
-    // Root's containers do not wait for what other users need.
-    let users = users_path.and_then(|path| {
-        Plug::for_users(path, &mut handed, &controller)
-            .inspect_err(|why| tracing::warn!("no socket for users other than root: {why:#}"))
-            .ok()
-    });
+    let plugs = Plug::all(plug_path, users_path, &mut handed, &controller)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
@@ -172,9 +166,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
     control.serve(&controller).context("the control socket")?;
-    plug.serve(&controller).context("the socket of ashore-plug")?;
-    if let Some(users) = &users {
-        users.serve(&controller).context("the socket of ashore-plug for users")?;
+    for plug in &plugs {
+        plug.serve(&controller).context("a socket of ashore-plug")?;
     }
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;

@@ -42,14 +42,32 @@ enum Whose {
 }
 
 impl Plug {
+    /// Takes the sockets, or creates them: root's, and the one for users other than root, if there is to be one. What
+    /// those need does not keep root's containers waiting.
+    pub(super) fn all(
+        root: PathBuf,
+        users: Option<PathBuf>,
+        handed: &mut ListenFds,
+        controller: &Arc<Controller>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let mut all = vec![Plug::at(root, handed)?];
+        if let Some(users) = users {
+            match Plug::for_users(users, handed, controller) {
+                Ok(plug) => all.push(plug),
+                Err(why) => tracing::warn!("no socket for users other than root: {why:#}"),
+            }
+        }
+        Ok(all)
+    }
+
     /// Takes the socket at a path, or creates it. It is for root.
-    pub(super) fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
+    fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&path, Access::Owner)?;
         Ok(Plug { door: Door::of(path, socket, "plug")?, whose: Whose::Root })
     }
 
     /// The same for every user but root.
-    pub(super) fn for_users(
+    fn for_users(
         path: PathBuf,
         handed: &mut ListenFds,
         controller: &Arc<Controller>,

@@ -83,7 +83,7 @@ fn said(code: i32, answer: Option<&Value>, warnings: &[String]) -> wire::Reply {
 fn ask(handle: Handle<'_>, caller: &Caller, call: UserCall) -> Result<Reply, Failed> {
     let (request, front) = match (&caller.user, call) {
         (Some(user), call) => (Request::OfUser { user: user.clone(), call }, Front::Rootless),
-        (None, UserCall::FindNetwork(network)) => (Request::FindNetwork(network), Front::Podman),
+        (None, UserCall::FindNetwork(network)) => (Request::FindNetwork(*network), Front::Podman),
         (None, UserCall::SetUp { network, attach }) => (Request::SetUp { network, attach }, Front::Podman),
         (None, UserCall::TearDown(gone)) => (Request::TearDown(gone), Front::Podman),
     };
@@ -104,7 +104,7 @@ fn unexpected(reply: &Reply) -> Failed {
 
 fn create(stdin: &[u8], caller: &Caller, handle: Handle<'_>) -> Result<Said, Failed> {
     let described: Described = parse(stdin)?;
-    match ask(handle, caller, UserCall::FindNetwork(described.spec_for(caller)?))? {
+    match ask(handle, caller, UserCall::FindNetwork(Box::new(described.spec_for(caller)?)))? {
         Reply::Created { network, warnings } => Ok(Said { answer: described.filled(&network), warnings }),
         other => Err(unexpected(&other)),
     }

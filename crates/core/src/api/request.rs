@@ -216,7 +216,7 @@ impl Request {
 #[serde(rename_all = "kebab-case")]
 pub enum UserCall {
     /// Finds a network that is allowed to him. Answered by `Reply::Created`.
-    FindNetwork(NetworkSpec),
+    FindNetwork(Box<NetworkSpec>),
     /// Attaches a container of his to it, by the engine that runs it. Answered by `Reply::SetUp`.
     SetUp {
         /// The network.

@@ -165,8 +165,7 @@ impl Remedy {
         let is_of_container = |option: &NetworkOption| [&NAME, &MAC, &IP].contains(&option);
         let option = |option: &NetworkOption, value: Option<&str>| match front {
             Front::Rootless if is_of_container(option) => option.in_podman(value),
-            Front::Rootless => option.on_command_line(value),
-            Front::CommandLine => option.on_command_line(value),
+            Front::CommandLine | Front::Rootless => option.on_command_line(value),
             Front::Docker => option.in_docker(value),
             Front::Compose => option.in_compose(value),
             Front::Podman => option.in_podman(value),

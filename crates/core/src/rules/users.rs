@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 
 use crate::model::identity::Scope;
-use crate::model::network::Network;
+use crate::model::network::{Network, Subnet};
 use crate::model::state::{Change, State};
 use crate::model::users::{MOST_ENDPOINTS, MOST_NAMES_OF_USER, User};
 use crate::net::name::{EndpointName, NetworkName};
@@ -139,7 +139,7 @@ impl State {
     ) -> Result<(), UserError> {
         let refused = |ranges| UserError::Address { uid, ip, network: network.label().to_owned(), ranges };
         if !network.handed_out().any(|subnet| subnet.pool().contains(ip)) {
-            return Err(refused(Some(list(network.handed_out().map(|subnet| subnet.pool())))));
+            return Err(refused(Some(list(network.handed_out().map(Subnet::pool)))));
         }
         let is_others =
             self.holder(ip).is_some_and(|holder| holder.key() != (network.name.clone(), name.clone()));
@@ -258,7 +258,9 @@ mod tests {
         put(&mut state, "1000/c47", 47);
         put(&mut state, "1000/c32", 32);
         let all: Vec<_> = state.endpoints.keys().cloned().collect();
-        all.into_iter().for_each(|key| state.apply(Change::DelEndpoint(key)));
+        for key in all {
+            state.apply(Change::DelEndpoint(key));
+        }
         let network = state.networks.values().next().unwrap();
         let (host, heard, answered, held) = Default::default();
         let known = AddressesInUse { host: &host, heard: &heard, answered: &answered, held: &held };

@@ -34,8 +34,7 @@ impl Controller {
         }
         let network = match call {
             UserCall::TearDown(_) => return Some(done()),
-            UserCall::FindNetwork(network) => network,
-            UserCall::SetUp { network, .. } => network,
+            UserCall::FindNetwork(network) | UserCall::SetUp { network, .. } => network,
         };
         let refused = state.allowed_network(user, &network.name).err()?;
         Some(Reply::Refused(refusal::attach(&refused.into())))
