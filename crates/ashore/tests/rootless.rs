@@ -3,7 +3,9 @@
 
 mod home;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 use ashore_kernel::Namespace;
 use home::users::{ALICE, BOB, Container, Inside, Site, described};
 use home::{eventually, ip, is_root, reaches};
+use nix::libc;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
 use serde_json::{Value, json};
 
 /// A site, if this is root: nobody else has other users' ids.
@@ -128,13 +132,95 @@ fn no_namespace_but_his_own_is_attached() {
     // No network namespace, and nothing.
     let own = site.namespaces_of(ALICE);
     let user = own.netns().replace("/net", "/user");
-    site.refuses(ALICE, &user, &web, &["what was passed is not a network namespace"]);
-    site.refuses(ALICE, "/dev/null", &web, &["what was passed is not a network namespace"]);
+    for none in [&user, "/dev/null", "/etc/passwd", "/proc/self/fd"] {
+        site.refuses(ALICE, none, &web, &["the daemon does not reach the network namespace"]);
+    }
     assert_eq!(site.endpoints(), ["1001/web"]);
     // Root is not held to this.
     let said =
         site.call(0, "setup", &roots.namespace().path().display().to_string(), &web.input().to_string());
     assert_eq!(said.code, Some(0), "{}", said.answer);
+}
+
+#[test]
+fn what_is_no_namespace_is_asked_nothing_at_either_socket() {
+    let Some(site) = site("--allow-user 1000") else { return };
+    let web = Container::on_lan("c1", "web");
+    for none in ["/dev/null", "/dev/tty", "/etc/passwd", "/proc/self/fd", "/proc/self/ns/user"] {
+        for uid in [0, ALICE] {
+            let said = site.set_up(uid, none, &web);
+            let error = said.answer["error"].as_str().unwrap_or_default();
+            assert_eq!(said.code, Some(1), "{uid} {none} {} {}", said.answer, said.stderr);
+            assert!(error.contains("network namespace"), "{uid} {none} {error}");
+        }
+    }
+}
+
+#[test]
+fn root_has_no_business_at_the_users_socket() {
+    let Some(site) = site("--allow-user 1000") else { return };
+    drop(does(&site, 0, "is hung up on"));
+    let own = site.namespaces_of(ALICE);
+    site.sets_up(ALICE, &own.netns(), &Container::on_lan("c1", "web"));
+}
+
+/// Whoever closes a socket that lingers waits for an hour, and nobody else does.
+#[test]
+fn what_a_user_passes_keeps_nobody_waiting() {
+    let Some(site) = site("--allow-user 1000 --allow-user 1001") else { return };
+    let bobs = site.namespaces_of(BOB);
+    let soon = |what: &str, call: &dyn Fn()| {
+        let began = Instant::now();
+        call();
+        assert!(began.elapsed() < Duration::from_secs(6), "{what} took {:?}", began.elapsed());
+    };
+    let passing: Vec<Ended> = [ALICE, 100_000].into_iter().map(|uid| does(&site, uid, "passes")).collect();
+    for number in 0..5 {
+        let id = format!("c{number}");
+        soon("bob", &|| _ = site.sets_up(BOB, &bobs.netns(), &Container::on_lan(&id, "web")));
+        soon("root", &|| _ = site.home.ok("status"));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    drop(passing);
+    std::thread::sleep(Duration::from_millis(1500));
+    let alices = site.namespaces_of(ALICE);
+    soon("alice", &|| _ = site.sets_up(ALICE, &alices.netns(), &Container::on_lan("c1", "web")));
+}
+
+/// Passes sockets that linger over connections of all kinds, until it is ended.
+fn passes(at: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peers = Vec::new();
+    let mut lingering = || {
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peers.push(listener.accept().unwrap().0);
+        stream.set_nonblocking(true).unwrap();
+        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
+        stream
+    };
+    for number in 0..300 {
+        let passed: Vec<TcpStream> = (0..=number % 2).map(|_| lingering()).collect();
+        let descriptors: Vec<_> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+        let Ok(mut stream) = UnixStream::connect(at) else { continue };
+        // With the first bytes, and with later ones.
+        if number % 3 == 0 {
+            let _ = stream.write_all(b"ASHP");
+        }
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let sent = sendmsg::<()>(
+            stream.as_raw_fd(),
+            &[IoSlice::new(b"ASHP\x01")],
+            &rights,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        );
+        if number == 0 {
+            eprintln!("passed: {sent:?}");
+            println!("ready");
+        }
+    }
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 /// A path of a namespace that leads elsewhere by the time that it is opened again.
@@ -286,7 +372,7 @@ const DOES: &str = "ASHORE_TEST_DOES";
 #[ignore = "a test starts it"]
 fn does_as_a_user() {
     let Ok(does) = std::env::var(DOES) else { return };
-    let (what, at) = does.split_once(' ').unwrap();
+    let (what, at) = does.rsplit_once(' ').unwrap();
     match what {
         "holds" => {
             let mut held = Vec::new();
@@ -300,6 +386,17 @@ fn does_as_a_user() {
             }
             println!("ready");
             std::thread::sleep(Duration::from_secs(600));
+        }
+        "passes" => passes(at),
+        "is hung up on" => {
+            let request =
+                ashore_plug::wire::Request { arguments: vec![b"create".to_vec()], ..Default::default() };
+            let mut stream = UnixStream::connect(at).unwrap();
+            let _ = stream.write_all(&request.encode().unwrap());
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.is_empty(), "{answer:?}");
+            println!("ready");
         }
         "floods" => {
             println!("ready");

@@ -51,7 +51,7 @@ pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use numbered::Lives;
 pub use packet::{PacketSocket, Waker, wait_readable};
-pub use passed::{peer_groups, peer_uid, receive};
+pub use passed::{end, peer_groups, peer_uid, read_bare, receive, take_no_descriptors};
 pub use ports::has_dhcp_server;
 pub use process::{
     EndSignals, InNamespace, in_own_session, is_in_users_namespace, kill_with_parent, raise_descriptor_limit,

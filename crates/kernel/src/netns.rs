@@ -93,13 +93,16 @@ impl Namespace {
     }
 
     pub(crate) fn of_file(file: File, path: PathBuf) -> Result<Self, NamespaceError> {
-        // SAFETY: the ioctl takes no argument and returns a number. On another kind of file it fails with
-        // ENOTTY.
+        let system = |source| NamespaceError::System { path: path.clone(), source };
+        if !nsfs::is_namespace(&file).map_err(system)? {
+            return Err(NamespaceError::Other(path));
+        }
+        // SAFETY: the ioctl takes no argument and returns a number, as this is a namespace.
         let kind = unsafe { nix::libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
         if kind != CloneFlags::CLONE_NEWNET.bits() {
             return Err(NamespaceError::Other(path));
         }
-        let meta = file.metadata().map_err(|source| NamespaceError::System { path: path.clone(), source })?;
+        let meta = file.metadata().map_err(system)?;
         let netns = Netns::new(path, meta.dev(), meta.ino());
         Ok(Namespace { file: Arc::new(file), netns })
     }

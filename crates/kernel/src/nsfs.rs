@@ -2,18 +2,25 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::held::Held;
 use crate::walk;
 
 /// The device that holds all namespace files.
 pub(crate) fn device() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.dev())
+}
+
+/// Whether an open file is a namespace. On any other file, whose filesystem may be a user's, no ioctl is to be believed:
+/// a number that it answers would be taken for a descriptor, and close another one.
+pub(crate) fn is_namespace(file: &impl AsFd) -> io::Result<bool> {
+    Ok(Held::from(file.as_fd().try_clone_to_owned()?).namespace(device()?).is_some())
 }
 
 /// The inode number of the user namespace that owns the given namespace.
@@ -29,6 +36,9 @@ pub(crate) fn owner_of(namespace: &Path) -> io::Result<u64> {
 pub(crate) fn user_namespace_of(namespace: &File) -> io::Result<File> {
     /// `ioctl(NS_GET_USERNS)` (Linux 4.9): `_IO(0xb7, 0x1)`.
     const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    if !is_namespace(namespace)? {
+        return Err(Errno::ENOTTY.into());
+    }
     // SAFETY: the ioctl takes no argument and returns a new descriptor.
     let owner = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
     // SAFETY: the descriptor was just opened, and nothing else owns it.

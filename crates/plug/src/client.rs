@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub(crate) fn ask(
 ) -> Result<Reply, Fault> {
     let deadline = Deadline { at: Instant::now() + patience, patience };
     let (stream, at) = connect_to_any(places, &deadline)?;
+    // No descriptor can be passed there.
+    let netns = netns.filter(|_| !is_for_everybody(at));
     let mut connection = Connection { stream, deadline };
     // A daemon that does not read the whole request may have said why.
     let sent = connection.send(request, netns);
@@ -43,6 +46,11 @@ fn connect_to_any<'a>(places: &'a [PathBuf], deadline: &Deadline) -> Result<(Uni
     }
     let (at, why) = failed.expect("there is a place to ask at");
     Err(Fault::Unanswered { at: at.to_owned(), why })
+}
+
+/// Whether a socket is for everybody, as its mode says.
+fn is_for_everybody(place: &Path) -> bool {
+    std::fs::metadata(place).is_ok_and(|socket| socket.mode() & 0o002 != 0)
 }
 
 fn is_missing(why: &Unanswered) -> bool {

@@ -1,5 +1,6 @@
-//! `ashore-plug`: what Podman's netavark, and CNI runtimes, execute for each container. It carries the call, with
-//! the network namespace's descriptor, to Ashore's daemon, and prints the answer. The kernel tells the daemon who
+//! `ashore-plug`: what Podman's netavark, and CNI runtimes, execute for each container. It carries the call to
+//! Ashore's daemon, and prints the answer: with the network namespace's descriptor to root's socket, and with the numbers of
+//! its file to the socket for everybody. The kernel tells the daemon who
 //! calls. Nothing is decided here, except what is to be said if no daemon answers.
 
 use std::ffi::{OsStr, OsString};
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,6 +69,7 @@ fn carry_out(call: Call, arguments: &[OsString]) -> Reply {
             arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
             environment,
             stdin: stdin.clone(),
+            opened: None,
             unopened: None,
             delegated,
         };
@@ -90,14 +93,21 @@ fn pass_on(call: Call, request: Request) -> Result<Reply, Fault> {
         Call::Netavark(_) => None,
     };
     let netns = netns.filter(|path| !path.is_empty()).map(File::open);
-    let (netns, unopened) = match netns {
-        Some(Ok(netns)) => (Some(netns), None),
+    let (netns, opened, unopened) = match netns.map(|netns| netns.and_then(with_numbers)) {
+        Some(Ok((netns, numbers))) => (Some(netns), Some(numbers), None),
         // The daemon decides whether that matters.
-        Some(Err(error)) => (None, Some(error.to_string())),
-        None => (None, None),
+        Some(Err(error)) => (None, None, Some(error.to_string())),
+        None => (None, None, None),
     };
-    let request = Request { unopened, ..request }.encode().map_err(Fault::Request)?;
+    let request = Request { opened, unopened, ..request }.encode().map_err(Fault::Request)?;
+    // The namespace stays open until the answer, so that no other one gets its numbers meanwhile.
     client::ask(&places(), &request, netns.as_ref().map(AsFd::as_fd), PATIENCE)
+}
+
+/// A file, with its device and inode numbers.
+fn with_numbers(file: File) -> io::Result<(File, (u64, u64))> {
+    let metadata = file.metadata()?;
+    Ok((file, (metadata.dev(), metadata.ino())))
 }
 
 /// The file name by which the program was called: the driver's name, for netavark.

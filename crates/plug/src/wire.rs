@@ -2,8 +2,9 @@
 //! whoever reads first takes a head of fixed length, which says how much follows.
 //!
 //! A request is `ASHP`, the version as one byte, and the length of the payload as a `u32`; the payload is records of
-//! a tag, a length as a `u32`, and bytes. The network namespace's descriptor, if there is one, comes with the first
-//! byte. A reply is `ASHP`, the version, the exit code as an `i32`, the lengths of standard output and standard
+//! a tag, a length as a `u32`, and bytes. At root's socket, the network namespace's descriptor, if there is one, comes with
+//! the first byte. At the socket for everybody nothing but bytes may come: there the namespace is known by the numbers of
+//! its file. A reply is `ASHP`, the version, the exit code as an `i32`, the lengths of standard output and standard
 //! error as `u32`s, and both. All numbers are little-endian.
 
 use std::fmt;
@@ -46,6 +47,7 @@ const STDIN: u8 = 4;
 const UNOPENED: u8 = 5;
 const DELEGATED: u8 = 6;
 const DELEGATES: u8 = 7;
+const OPENED: u8 = 8;
 
 const ANSWER: &str = "another plugin's answer";
 
@@ -60,6 +62,8 @@ pub struct Request {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The standard input.
     pub stdin: Vec<u8>,
+    /// The device and inode numbers of the file that was opened as the network namespace that the call names.
+    pub opened: Option<(u64, u64)>,
     /// Why the network namespace that the call names could not be opened.
     pub unopened: Option<String>,
     /// What is known of the plugin that chooses the addresses, if the caller's configuration names another one.
@@ -179,6 +183,14 @@ impl Request {
                     bounded("standard input", bytes.len(), STDIN_MAX)?;
                     once(&mut stdin, bytes.to_vec(), "standard input")?;
                 }
+                OPENED => {
+                    let mut numbers = Rest(bytes);
+                    let opened = (u64::from_le_bytes(numbers.array()?), u64::from_le_bytes(numbers.array()?));
+                    if !numbers.0.is_empty() {
+                        return Err(WireError::Trailing);
+                    }
+                    once(&mut request.opened, opened, "a file")?;
+                }
                 UNOPENED => {
                     let why = String::from_utf8(bytes.to_vec()).map_err(|_| WireError::NotText)?;
                     once(&mut request.unopened, why, "a reason")?;
@@ -213,6 +225,8 @@ impl Request {
         records.extend(self.arguments.iter().map(|argument| (ARGUMENT, argument.as_slice())));
         records.extend(entries.iter().map(|entry| (VARIABLE, entry.as_slice())));
         records.push((STDIN, &self.stdin));
+        let opened = self.opened.map(|(dev, ino)| [dev.to_le_bytes(), ino.to_le_bytes()].concat());
+        records.extend(opened.iter().map(|numbers| (OPENED, numbers.as_slice())));
         records.extend(self.unopened.iter().map(|why| (UNOPENED, why.as_bytes())));
         records.extend(delegated);
         if records.len() > RECORDS_MAX {

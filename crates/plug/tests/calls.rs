@@ -170,7 +170,12 @@ fn reply(stdout: &str, stderr: &str, code: i32) -> Reply {
 const NETNS: &str = "/proc/self/ns/net";
 
 fn netns() -> u64 {
-    File::open(NETNS).unwrap().metadata().unwrap().ino()
+    numbers().1
+}
+
+fn numbers() -> (u64, u64) {
+    let netns = File::open(NETNS).unwrap().metadata().unwrap();
+    (netns.dev(), netns.ino())
 }
 
 #[test]
@@ -192,6 +197,7 @@ fn a_call_of_netavarks_arrives_as_it_was_made_with_its_namespace() {
             arguments: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
             environment: vec![(b"CNI_ARGS".to_vec(), b"a=b;c=d".to_vec())],
             stdin: b"{\"a\":1}".to_vec(),
+            opened: (!inodes.is_empty()).then(numbers),
             unopened: None,
             delegated: None,
         };

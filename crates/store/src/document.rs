@@ -19,7 +19,7 @@ use serde_json::Value;
 
 /// The schema that this version writes. It increases by one with every change that an older reader would
 /// misinterpret.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// The migrations. Entry `n`, counted from 0, converts schema `n + 1` to the next. A migration is frozen once
 /// it is released. It works only on the document, never on today's types.
@@ -27,8 +27,10 @@ pub const SCHEMA: u32 = 4;
 /// Schema 2 adds leases. Nothing needs converting, but a daemon that does not know leases would assign their
 /// addresses freely. Schema 3 adds addresses from advertised prefixes, which a daemon without lifetimes would
 /// keep for ever. In schema 3, a pool's key also says that its addresses are leased. Schema 4 adds networks
-/// in VLANs of bridges. A daemon that does not know these would put their endpoints on another LAN.
-const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}];
+/// in VLANs of bridges. A daemon that does not know these would put their endpoints on another LAN. Schema 5
+/// adds containers of users other than root, whose names an earlier daemon cannot read, and containers of Podman and CNI
+/// runtimes, which it would keep for ever.
+const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}, |_| {}];
 
 type Rows = BTreeMap<String, Value>;
 

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ashore_kernel::wait_readable;
+use ashore_kernel::{end, wait_readable};
 
 /// The maximum number of connected clients. Each has a thread and a descriptor.
 pub(super) const MOST: usize = 64;
@@ -30,11 +30,11 @@ const MANY: usize = 256;
 pub(super) struct Share {
     /// Who it is.
     pub(super) whose: Option<u32>,
-    /// How many places he has at most.
+    /// How many places he has at most. While some of his connections end, he has as many more.
     pub(super) most: usize,
 }
 
-/// Tells whose connection a stream is.
+/// Tells whose connection a stream is. Who has no business here is hung up on.
 pub(super) type ShareOf = Box<dyn Fn(&UnixStream) -> io::Result<Share> + Send + Sync>;
 
 /// The listening socket and the connected clients.
@@ -55,7 +55,8 @@ struct Present {
 }
 
 struct Connection {
-    stream: Arc<UnixStream>,
+    /// `None` while it is closed.
+    stream: Option<Arc<UnixStream>>,
     share: Share,
     /// Since when the daemon waits for the client. `None` while the daemon works on its request.
     waits: Option<Instant>,
@@ -67,12 +68,17 @@ struct Connection {
 pub(super) struct Client<'a> {
     clients: &'a Clients,
     number: u64,
-    stream: Arc<UnixStream>,
+    /// `None` only when it is closed.
+    stream: Option<Arc<UnixStream>>,
 }
 
 impl Clients {
     pub(super) fn of(listener: UnixListener, share_of: ShareOf) -> Self {
         Clients { listener, share_of, present: Mutex::default(), left: Condvar::new() }
+    }
+
+    pub(super) fn listener(&self) -> &UnixListener {
+        &self.listener
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -89,11 +95,11 @@ impl Clients {
                 self.make_room();
             }
             match self.listener.accept() {
-                Ok((stream, _)) => {
-                    if let Some(client) = self.enter(stream) {
-                        return client;
-                    }
-                }
+                Ok((stream, _)) => match self.enter(stream) {
+                    Ok(client) => return client,
+                    // What was passed over it must not keep others waiting.
+                    Err(refused) => end(refused),
+                },
                 // The process is out of descriptors for a moment.
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
@@ -115,25 +121,27 @@ impl Clients {
     }
 
     /// Lets a client in. One who has all of his places already gives up his own idlest connection for it, and is hung up
-    /// on if none of them is idle.
-    fn enter(&self, stream: UnixStream) -> Option<Client<'_>> {
-        let share = (self.share_of)(&stream).ok()?;
+    /// on if none of them is idle. Fails with the stream of whom it does not let in.
+    fn enter(&self, stream: UnixStream) -> Result<Client<'_>, UnixStream> {
+        let Ok(share) = (self.share_of)(&stream) else { return Err(stream) };
         let mut present = self.present();
         if present.is_too_fast(share) {
-            return None;
+            return Err(stream);
         }
-        let is_his = |there: &Connection| there.share.whose == share.whose && !there.leaves;
-        let has_all = present.all.values().filter(|there| is_his(there)).count() >= share.most;
-        if has_all && !present.send_idle_away(is_his) {
+        let is_his = |there: &Connection| there.share.whose == share.whose;
+        let stays = |there: &Connection| is_his(there) && !there.leaves;
+        let has = present.all.values().filter(|there| is_his(there)).count();
+        let has_all = present.all.values().filter(|there| stays(there)).count() >= share.most;
+        if has >= 2 * share.most || has_all && !present.send_idle_away(stays) {
             tracing::debug!(whose = share.whose, "a client with too many connections is hung up on");
-            return None;
+            return Err(stream);
         }
-        let stream = Arc::new(stream);
+        let stream = Some(Arc::new(stream));
         present.next += 1;
         let number = present.next;
         let waits = Some(Instant::now());
         present.all.insert(number, Connection { stream: stream.clone(), share, waits, leaves: false });
-        Some(Client { clients: self, number, stream })
+        Ok(Client { clients: self, number, stream })
     }
 }
 
@@ -167,14 +175,16 @@ impl Present {
         tracing::debug!("an idle client gives way to another");
         // The client is on its way out and must not be chosen again.
         (connection.waits, connection.leaves) = (None, true);
-        let _ = connection.stream.shutdown(Shutdown::Both);
+        if let Some(stream) = &connection.stream {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
         true
     }
 }
 
 impl Client<'_> {
     pub(super) fn stream(&self) -> &UnixStream {
-        &self.stream
+        self.stream.as_ref().expect("it is open until the client is dropped")
     }
 
     /// Notes that the daemon works on the client's request.
@@ -197,8 +207,75 @@ impl Client<'_> {
 }
 
 impl Drop for Client<'_> {
+    /// The place is free when the stream is closed.
     fn drop(&mut self) {
+        let before = self.clients.present().all.get_mut(&self.number).and_then(|connection| {
+            (connection.waits, connection.leaves) = (None, true);
+            connection.stream.take()
+        });
+        drop(before);
+        if let Some(stream) = self.stream.take().and_then(Arc::into_inner) {
+            end(stream);
+        }
         self.clients.present().all.remove(&self.number);
         self.clients.left.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSlice, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use ashore_kernel::read_bare;
+    use nix::libc;
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
+
+    use super::*;
+
+    /// A socket that keeps whoever closes it last waiting for an hour, because its peer reads nothing.
+    fn lingering() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
+        [stream, peer]
+    }
+
+    /// As on a kernel that cannot keep descriptors out, and as with those that came before the daemon.
+    #[test]
+    fn what_was_passed_keeps_nobody_waiting_who_closes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("sock");
+        let listener = UnixListener::bind(&at).unwrap();
+        let is_welcome = AtomicBool::new(true);
+        let share_of = move |_: &UnixStream| match is_welcome.fetch_xor(true, Ordering::SeqCst) {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(Share { whose: Some(1000), most: 8 }),
+        };
+        let clients = Clients::of(listener, Box::new(share_of));
+        let mut peers = Vec::new();
+        let began = Instant::now();
+        for _ in 0..10 {
+            // One that is refused, and one that is not.
+            for _ in 0..2 {
+                let [passed, peer] = lingering();
+                let stream = UnixStream::connect(&at).unwrap();
+                let descriptors = [passed.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&descriptors)];
+                let bytes = [IoSlice::new(b"ASHP")];
+                sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+                peers.push(peer);
+            }
+            let client = clients.accept();
+            let read = read_bare(client.stream(), &mut [0; 8]);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(clients.present().all.is_empty());
     }
 }

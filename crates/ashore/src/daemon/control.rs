@@ -42,7 +42,7 @@ impl Control {
     pub(super) fn for_reading(path: PathBuf, control: &Path, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&path, Access::Group)?;
         let passes = Passes::Reading { control: control.to_owned(), turn: Mutex::new(()) };
-        Ok(Control { door: Door::of(path, socket, "read")?, passes: Arc::new(passes) })
+        Ok(Control { door: Door::of(path, socket, "read")?.without_descriptors(), passes: Arc::new(passes) })
     }
 
     /// Begins to answer clients.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ashore_kernel::{read_bare, take_no_descriptors};
+
 use super::clients::{Client, Clients, MOST, Share, ShareOf};
 use crate::sockets::Socket;
 use crate::supervise::{contained, needed};
@@ -34,6 +36,12 @@ impl Door {
     /// A door for root, or for those who are trusted with it: all places are anybody's.
     pub(super) fn of(path: PathBuf, socket: Socket, name: &'static str) -> anyhow::Result<Self> {
         Self::shared(path, socket, name, Box::new(|_| Ok(Share { whose: None, most: MOST })))
+    }
+
+    /// A door through which no descriptor comes, of those that the kernel can keep out.
+    pub(super) fn without_descriptors(self) -> Self {
+        take_no_descriptors(self.clients.listener());
+        self
     }
 
     /// A door at which everybody has a share of the places.
@@ -109,7 +117,8 @@ impl<'a> Until<'a> {
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buffer)
+        // A descriptor that comes with the bytes would be closed by this thread.
+        read_bare(self.stream, buffer)
     }
 }
 

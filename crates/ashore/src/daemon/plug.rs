@@ -1,5 +1,6 @@
 //! The socket of `ashore-plug`, the program that Podman's netavark and CNI runtimes execute: one call for each connection
-//! (see [`ashore_plug::wire`]), with the network namespace's descriptor.
+//! (see [`ashore_plug::wire`]). Root's calls come with the network namespace's descriptor. At the socket for other users
+//! no descriptor is taken: whoever passes one decides what becomes of those who ask it something or close it.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -10,22 +11,35 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use ashore_core::model::users::User;
-use ashore_kernel::{Namespace, is_in_users_namespace, peer_groups, peer_uid, receive};
-use ashore_plug::wire::{REQUEST_HEAD, Reply, Request};
+use ashore_kernel::{Namespace, NamespaceError, is_in_users_namespace, peer_groups, peer_uid, receive};
+use ashore_plug::wire::{REQUEST_HEAD, Reply, Request, WireError};
 
-use super::clients::{Client, MOST, Share};
+use super::clients::{Client, Share};
 use super::controller::Controller;
 use super::door::{Door, Until};
-use crate::front::caller::Caller;
+use crate::front::caller::{Caller, Named};
 use crate::front::plug;
 use crate::sockets::{Access, ListenFds};
 
 /// How many connections a user other than root has at a time, and how many all of those together have to whom nothing
 /// is allowed: one user may have as many of these ids as root gave him for his containers.
 const MOST_OF_USER: usize = 8;
+/// The maximum length of a user's request without its head, in bytes. What netavark says takes a few kilobytes.
+const PAYLOAD_MAX_OF_USER: usize = 64 << 10;
 
 /// The socket of `ashore-plug`.
-pub(super) struct Plug(Door);
+pub(super) struct Plug {
+    door: Door,
+    whose: Whose,
+}
+
+/// Whose calls come at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Root,
+    /// Those of all users other than root, who has his own socket.
+    Users,
+}
 
 impl Plug {
     /// Takes the sockets, or creates them: root's, and the one for users other than root, if there is to be one. What
@@ -49,10 +63,10 @@ impl Plug {
     /// Takes the socket at a path, or creates it. It is for root.
     fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&path, Access::Owner)?;
-        Door::of(path, socket, "plug").map(Plug)
+        Ok(Plug { door: Door::of(path, socket, "plug")?, whose: Whose::Root })
     }
 
-    /// The same for every user.
+    /// The same for every user but root.
     fn for_users(
         path: PathBuf,
         handed: &mut ListenFds,
@@ -71,18 +85,20 @@ impl Plug {
         let controller = controller.clone();
         let share_of = move |stream: &UnixStream| {
             Ok(match caller_of(stream)? {
-                None => Share { whose: Some(0), most: MOST },
+                // Any program in a container that runs as root could reach this one.
+                None => return Err(io::ErrorKind::PermissionDenied.into()),
                 Some(user) if controller.knows(&user) => Share { whose: Some(user.uid), most: MOST_OF_USER },
                 Some(_) => Share { whose: None, most: MOST_OF_USER },
             })
         };
-        Door::shared(path, socket, "plug users", Box::new(share_of)).map(Plug)
+        let door = Door::shared(path, socket, "plug users", Box::new(share_of))?;
+        Ok(Plug { door: door.without_descriptors(), whose: Whose::Users })
     }
 
     /// Begins to answer calls.
     pub(super) fn serve(&self, controller: &Arc<Controller>) -> io::Result<()> {
-        let controller = controller.clone();
-        self.0.serve(Box::new(move |client| answer(&controller, client)))
+        let (controller, whose) = (controller.clone(), self.whose);
+        self.door.serve(Box::new(move |client| answer(&controller, whose, client)))
     }
 }
 
@@ -129,11 +145,18 @@ fn is_in(ranges: &str, uid: u32) -> bool {
 }
 
 /// Answers the call of a connection.
-fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
+fn answer(controller: &Controller, whose: Whose, client: &Client<'_>) -> io::Result<()> {
     let user = caller_of(client.stream())?;
-    let (request, passed) = read(client)?;
+    let is_welcome = user.is_some() == (whose == Whose::Users);
+    if !is_welcome {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let (request, passed) = read(whose, client)?;
     client.is_served();
-    let netns = passed.map(|passed| opened(passed, user.as_ref())).transpose();
+    let netns = match (&user, passed) {
+        (None, passed) => passed.map(opened).transpose().map_err(|error| error.to_string()),
+        (Some(_), _) => Ok(request.opened.map(|(dev, ino)| Named::Numbers(dev, ino))),
+    };
     // The descriptor stays open until the answer, so that no other namespace gets its numbers meanwhile.
     let caller = Caller { user, netns };
     let said = plug::answer(&request, &caller, &|request| controller.handle(request));
@@ -145,35 +168,32 @@ fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
     Until::soon(client.stream()).write_all(&bytes.map_err(io::Error::other)?)
 }
 
-/// The namespace that came with a call, or why it does not count.
-fn opened(passed: OwnedFd, user: Option<&User>) -> Result<Namespace, String> {
-    // The path is what later observations open, and is found later. It has to lead to what the caller has opened.
-    let netns = Namespace::passed(passed, PathBuf::new()).map_err(|error| match user {
-        None => error.to_string(),
-        Some(_) => "what was passed is not a network namespace".to_owned(),
-    })?;
-    let Some(user) = user else { return Ok(netns) };
-    match netns.is_of_user(user.uid) {
-        Ok(true) => Ok(netns),
-        Ok(false) => Err(format!(
-            "the network namespace is not of a user namespace that {user} has made; only such a one may be attached"
-        )),
-        Err(error) => Err(format!("whose the network namespace is cannot be told: {error}")),
-    }
+/// The namespace that came with a call of root's. The path is what later observations open, and is found later. It has to
+/// lead to what the caller has opened.
+fn opened(passed: OwnedFd) -> Result<Named, NamespaceError> {
+    Namespace::passed(passed, PathBuf::new()).map(Named::Passed)
 }
 
-fn read(client: &Client<'_>) -> io::Result<(Request, Option<OwnedFd>)> {
+fn read(whose: Whose, client: &Client<'_>) -> io::Result<(Request, Option<OwnedFd>)> {
     let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut reader = Until::soon(client.stream());
     let mut head = [0; REQUEST_HEAD];
-    reader.stream.set_read_timeout(reader.left()?)?;
-    // The descriptor comes with the first bytes.
-    let (read, passed) = receive(reader.stream, &mut head)?;
-    if read == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut passed = None;
+    let mut read = 0;
+    if whose == Whose::Root {
+        reader.stream.set_read_timeout(reader.left()?)?;
+        // The descriptor comes with the first bytes.
+        (read, passed) = receive(reader.stream, &mut head)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     reader.read_exact(&mut head[read..])?;
-    let mut payload = vec![0; Request::payload_length(&head).map_err(malformed)?];
+    let length = Request::payload_length(&head).map_err(malformed)?;
+    if whose == Whose::Users && length > PAYLOAD_MAX_OF_USER {
+        return Err(malformed(WireError::TooLong { what: "the request", most: PAYLOAD_MAX_OF_USER }));
+    }
+    let mut payload = vec![0; length];
     reader.read_exact(&mut payload)?;
     Ok((Request::decode(&payload).map_err(malformed)?, passed))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::users::User;
+use ashore_core::net::link::Netns;
 use ashore_core::net::text::Shown;
 use ashore_kernel::{Holders, Namespace};
 
@@ -14,7 +15,15 @@ pub(crate) struct Caller {
     /// The user, if it is one other than root.
     pub(crate) user: Option<User>,
     /// The network namespace that the caller has opened, or why what it passed is none.
-    pub(crate) netns: Result<Option<Namespace>, String>,
+    pub(crate) netns: Result<Option<Named>, String>,
+}
+
+/// The network namespace that a caller has opened, as the call says.
+pub(crate) enum Named {
+    /// Root has passed it.
+    Passed(Namespace),
+    /// A user says that its file has these numbers of device and inode.
+    Numbers(u64, u64),
 }
 
 /// The network namespace that a caller has opened.
@@ -22,8 +31,10 @@ pub(crate) struct Caller {
 pub(crate) struct Opened {
     /// A path by which this process reaches it.
     pub(crate) path: PathBuf,
-    /// The numbers of its file, which stay its own as long as the caller's descriptor is open.
+    /// The numbers of its file, which stay its own as long as this is here.
     pub(crate) file: (u64, u64),
+    /// It stays open until the call is answered.
+    held: Namespace,
 }
 
 /// How long an engine's id of a container or network may be, in bytes. Engines have 64 digits, or add a word.
@@ -57,22 +68,47 @@ impl Caller {
         let passed = self.netns.as_ref().map_err(Clone::clone)?;
         let passed =
             passed.as_ref().ok_or_else(|| format!("the network namespace {shown} was not passed"))?;
-        let leads = |path: &&Path| Namespace::open(path).is_ok_and(|found| found == *passed);
-        let by = |path: &Path| Opened { path: path.to_owned(), file: passed.file() };
-        if self.user.is_none() && leads(&path) {
-            return Ok(by(path));
+        let numbers = match passed {
+            Named::Passed(passed) => passed.file(),
+            Named::Numbers(dev, ino) => (*dev, *ino),
+        };
+        let leads = |path: &Path| {
+            let held = Namespace::open(path).ok().filter(|found| found.file() == numbers)?;
+            Some(Opened { path: path.to_owned(), file: numbers, held })
+        };
+        if self.user.is_none()
+            && let Some(opened) = leads(path)
+        {
+            return Ok(opened);
         }
         let holders = Holders::look();
-        let netns = passed.identity();
+        let netns = Netns::new(path.to_owned(), numbers.0, numbers.1);
         // The caller's own descriptors end with it.
         let lasts = |path: &&Path| path.parent().is_none_or(|parent| !parent.ends_with("fd"));
         let mut lasting = holders.paths_of(&netns).filter(lasts);
-        let found = lasting.find(leads).or_else(|| holders.paths_of(&netns).find(leads));
-        found.map(by).ok_or_else(|| {
+        let found = lasting.find_map(leads).or_else(|| holders.paths_of(&netns).find_map(leads));
+        let opened = found.ok_or_else(|| {
             let unseen = holders.unseen().filter(|_| self.user.is_none());
             let unseen = unseen.map_or_else(String::new, |why| format!(": {why}"));
             format!("the daemon does not reach the network namespace {shown} of its caller{unseen}")
-        })
+        })?;
+        match &self.user {
+            None => Ok(opened),
+            Some(user) => opened.of_user(user),
+        }
+    }
+}
+
+impl Opened {
+    /// This, if a user has made it. What the user said counts for nothing: this is what the daemon has opened itself.
+    fn of_user(self, user: &User) -> Result<Self, String> {
+        match self.held.is_of_user(user.uid) {
+            Ok(true) => Ok(self),
+            Ok(false) => Err(format!(
+                "the network namespace is not of a user namespace that {user} has made; only such a one may be attached"
+            )),
+            Err(error) => Err(format!("whose the network namespace is cannot be told: {error}")),
+        }
     }
 }
 

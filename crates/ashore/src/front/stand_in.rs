@@ -14,7 +14,7 @@ use ashore_core::rules::create::NetworkSpec;
 use ashore_kernel::Namespace;
 use ashore_plug::wire;
 
-use super::caller::Caller;
+use super::caller::{Caller, Named};
 use super::plug;
 
 /// The namespace that each call brings.
@@ -22,7 +22,9 @@ pub const NETNS: &str = "/proc/self/ns/net";
 
 /// The answer to a call of root's, and all that was asked of the daemon for it.
 pub fn answer(call: &wire::Request) -> (wire::Reply, Vec<Request>) {
-    let netns = Namespace::open(Path::new(NETNS)).map(Some).map_err(|error| error.to_string());
+    let netns = Namespace::open(Path::new(NETNS))
+        .map(|netns| Some(Named::Passed(netns)))
+        .map_err(|error| error.to_string());
     let asked = RefCell::new(Vec::new());
     let handle = |request: Request| {
         asked.borrow_mut().push(request.clone());

@@ -85,7 +85,9 @@ impl Site {
         if command != "create" {
             call.arg("/proc/self/fd/9");
         }
-        call.env("ASHORE_PLUG_SOCKET", self.socket());
+        // Root has his own.
+        let roots = self.home.directory.path().join("ashore-plug.sock");
+        call.env("ASHORE_PLUG_SOCKET", if uid == "0" { roots } else { self.socket() });
         let mut child =
             call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();

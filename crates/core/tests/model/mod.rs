@@ -358,7 +358,7 @@ impl Model {
         }
         let index = self.index();
         let (kind, parent) = match &spec.kind {
-            LinkType::Macvlan { parent, mode, bc_queue_len } => {
+            LinkType::Macvlan { parent, mode, bc_queue_len, .. } => {
                 let bc_queue_len = Some(bc_queue_len.unwrap_or(1000));
                 (ObservedKind::Macvlan { mode: Some(*mode), bc_queue_len }, parent)
             }

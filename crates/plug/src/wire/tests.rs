@@ -15,12 +15,13 @@ prop_compose! {
         arguments in vec(bytes(), 0..4),
         environment in proptest::collection::btree_map("CNI_[A-Z]{0,6}", bytes(), 0..5),
         stdin in bytes(),
+        opened in any::<Option<(u64, u64)>>(),
         unopened in proptest::option::of(".{0,20}"),
         delegated in proptest::option::of(proptest::option::of(bytes())),
     ) -> Request {
         let environment = environment.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
         let delegated = delegated.map(|answer| answer.map_or(Delegated::ToCome, Delegated::Answer));
-        Request { name, arguments, environment, stdin, unopened, delegated }
+        Request { name, arguments, environment, stdin, opened, unopened, delegated }
     }
 }
 
@@ -83,6 +84,7 @@ fn the_bytes_are_those_of_the_protocol() {
         arguments: vec![b"setup".to_vec(), b"/run/netns/x".to_vec()],
         environment: vec![(b"CNI_IFNAME".to_vec(), b"a=b".to_vec())],
         stdin: b"{}".to_vec(),
+        opened: Some((0x0102, 0xa1b2)),
         unopened: Some("why".to_owned()),
         delegated: Some(Delegated::Answer(b"{}".to_vec())),
     };
@@ -92,6 +94,7 @@ fn the_bytes_are_those_of_the_protocol() {
         record(2, b"/run/netns/x"),
         record(3, b"CNI_IFNAME=a=b"),
         record(4, b"{}"),
+        record(8, b"\x02\x01\0\0\0\0\0\0\xb2\xa1\0\0\0\0\0\0"),
         record(5, b"why"),
         record(6, b"{}"),
     ]

@@ -297,6 +297,18 @@ const STORED: [(&str, &str); 5] = [
     ("schema-3", include_str!("../../tests/stored/schema-3.json")),
 ];
 
+#[test]
+fn what_schema_4_has_is_kept_as_it_is() {
+    let (_, text) = STORED[STORED.len() - 1];
+    let today = document::migrated(serde_json::from_str(text).unwrap()).unwrap();
+    let before = Document { schema: 4, rows: today.rows.clone() };
+    assert_eq!(document::migrated(before).unwrap(), today);
+    // It may have nothing that its schema does not know.
+    let reads_4 = |document: Document| document::migrated_by(document, &[|_| {}, |_| {}, |_| {}]);
+    let refused = reads_4(today).unwrap_err().to_string();
+    assert!(refused.contains("it has schema 5"), "{refused}");
+}
+
 /// Returns whether everything in `old` is still in `new`. `new` may contain more.
 fn keeps(old: &serde_json::Value, new: Option<&serde_json::Value>) -> bool {
     match (old, new) {
