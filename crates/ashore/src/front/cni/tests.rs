@@ -201,7 +201,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
         ("NERDCTL_CNI_DHCP_HOSTNAME=web", &hex, "web"),
         ("", &hex, "0123456789ab"),
         ("", &format!("default-{hex}"), "default-0123456789ab"),
-        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &format!("nerdctls-{hex}"), "blog"),
+        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &format!("nerdctls-{hex}"), "nerdctls.blog"),
         // What a user has chosen is not cut.
         ("", "default-my-web-frontend", "default-my-web-frontend"),
     ] {
