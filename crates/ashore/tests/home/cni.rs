@@ -90,6 +90,11 @@ pub fn call_for_network(home: &Home, command: &str, config: &Value) -> Said {
     begin(home, None, command, &[], config).end()
 }
 
+/// Calls the plugin at this path for a network.
+pub fn call_of_network(home: &Home, plugin: &Path, command: &str, config: &Value) -> Said {
+    begin(home, Some(plugin), command, &[], config).end()
+}
+
 /// The reference plugins and Ashore's in one directory, as a runtime has them.
 pub struct Plugins(PathBuf);
 
@@ -117,7 +122,7 @@ impl Plugins {
     }
 
     pub fn call_for_network(&self, home: &Home, plugin: &str, command: &str, config: &Value) -> Said {
-        begin(home, Some(&self.0.join(plugin)), command, &[], config).end()
+        call_of_network(home, &self.0.join(plugin), command, config)
     }
 }
 
