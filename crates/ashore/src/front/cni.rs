@@ -235,7 +235,7 @@ impl Call<'_> {
             ));
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
-        let Wishes { ips, mac } = config.wishes(&arguments)?;
+        let Wishes { ips, mac } = config.wishes(&arguments, asked.role)?;
         let chosen = match self.chosen(asked.role)? {
             Choice::None => None,
             Choice::Made(chosen) => Some(chosen),

@@ -217,7 +217,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
 #[test]
 fn wishes_have_their_order() {
     let wishes = |args: &str, more: &str| {
-        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?)?;
+        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?, Role::Link)?;
         let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
         Ok::<_, Failed>((ips.join(" "), mac.map_or_else(String::new, |mac| mac.to_string())))
     };
@@ -245,6 +245,17 @@ fn wishes_have_their_order() {
         ("", r#","runtimeConfig":{"portMappings":[{"hostPort":80}]}"#, 2),
     ] {
         assert_eq!(wishes(args, more).unwrap_err().code, code, "{args} {more}");
+    }
+}
+
+#[test]
+fn wishes_that_another_plugin_follows_are_not_refused() {
+    let config =
+        config(r#","runtimeConfig":{"ipRanges":[[{"subnet":"10.0.0.0/8"}]],"mac":"02:00:00:00:00:03"}"#);
+    let wishes = |role| config.wishes(&Arguments::default(), role);
+    assert_eq!(wishes(Role::LinkOnly).unwrap().mac, Some(Mac([2, 0, 0, 0, 0, 3])));
+    for role in [Role::Link, Role::Addresses] {
+        assert_eq!(wishes(role).unwrap_err().code, 2, "{role:?}");
     }
 }
 
