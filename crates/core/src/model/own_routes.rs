@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::net::name::IfName;
-use crate::net::step::Route;
+use crate::net::step::{Route, chosen_metric};
 
 /// The routes that the user of one endpoint chose.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,29 @@ impl OwnRoutes {
             via: route.via,
             dev: ifname.clone(),
             src: None,
-            metric: route.metric,
+            metric: chosen_metric(route.metric, route.to.addr()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_that_the_kernel_chooses_is_not_one_of_a_users_choice() {
+        let ifname = "eth0".parse().unwrap();
+        for (to, metric, chosen) in [
+            ("0.0.0.0/0", Some(0), None),
+            ("0.0.0.0/0", Some(1024), Some(1024)),
+            ("::/0", Some(0), None),
+            ("::/0", Some(1024), None),
+            ("::/0", Some(7), Some(7)),
+            ("::/0", None, None),
+        ] {
+            let routes = vec![OwnRoute { to: to.parse().unwrap(), via: None, metric }];
+            let own = OwnRoutes { metric: None, routes };
+            assert_eq!(own.by(&ifname).next().unwrap().metric, chosen, "{to} {metric:?}");
+        }
     }
 }

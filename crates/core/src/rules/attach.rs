@@ -24,6 +24,7 @@ use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, View};
 use crate::net::option::{KIND, MAC, NAME};
 use crate::net::remedy::Remedy;
+use crate::net::step::chosen_metric;
 use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
@@ -289,7 +290,7 @@ impl State {
     ) -> Option<(&Endpoint, &Network)> {
         let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<(Family, Option<u32>)> {
             let metric = endpoint.own_routes.metric;
-            network.gateways_of(endpoint).map(|ip| (Family::of(ip), metric)).collect()
+            network.gateways_of(endpoint).map(|ip| (Family::of(ip), chosen_metric(metric, ip))).collect()
         };
         let wanted = families(network, endpoint);
         let here = endpoint.netns()?;
