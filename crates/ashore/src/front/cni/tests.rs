@@ -274,6 +274,7 @@ fn endpoint(addresses: &[&str], gateways: &[&str]) -> EndpointReport {
         learned: None,
         lease: None,
         lease6: None,
+        own_routes: Vec::new(),
         stage: Stage::Attached,
         since: 0,
         conflicts: BTreeMap::new(),
@@ -316,7 +317,8 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
     let answer = br#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"192.168.88.100/24","gateway":"192.168.88.1"}],
         "routes":[{"dst":"0.0.0.0/0"},{"dst":"10.0.0.0/8","gw":"192.168.88.2","priority":7}],"dns":{"nameservers":["192.168.88.1"]}}"#;
     let chosen = Chosen::parse(answer).unwrap();
-    let both = endpoint(&["192.168.88.100/24"], &[]);
+    let mut both = endpoint(&["192.168.88.100/24"], &[]);
+    both.own_routes = chosen.own_routes(true).routes;
     let answer = result::Answer { version: Version::V110, endpoint: &both, chosen: Some(&chosen), dns: None };
     assert_eq!(
         answer.without_link(),
@@ -329,6 +331,13 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
             ],
             "dns": { "nameservers": ["192.168.88.1"] },
         })
+    );
+    // The default route is left out where the container has another.
+    both.own_routes = chosen.own_routes(false).routes;
+    let answer = result::Answer { version: Version::V110, endpoint: &both, chosen: Some(&chosen), dns: None };
+    assert_eq!(
+        answer.without_link()["routes"],
+        json!([{ "dst": "10.0.0.0/8", "gw": "192.168.88.2", "priority": 7 }])
     );
     assert_eq!((chosen.own_routes(true).routes.len(), chosen.own_routes(false).routes.len()), (2, 1));
     for (answer, code, words) in [
