@@ -424,7 +424,11 @@ impl Call<'_> {
         let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
         let request = KeepSetUp { engine: EngineKind::Cni, of: Self::of(&config, ""), keep: keep.collect() };
         match self.ask(Request::KeepSetUp(request))? {
-            Reply::Done { warnings } => Ok(Said { answer: None, warnings, ..Said::default() }),
+            // Each warning is of a container that is there yet.
+            Reply::Done { warnings } => {
+                let stays = !warnings.is_empty() && self.made.delegated.is_some();
+                Ok(Said { answer: None, warnings, stays })
+            }
             other => Err(unexpected(&other)),
         }
     }
