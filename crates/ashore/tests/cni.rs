@@ -300,6 +300,20 @@ fn the_status_says_whether_a_container_could_be_attached() {
         Container::new(&home, machine, id).call("ADD", &small("1.1.0")).ok();
     }
     status(&small("1.1.0")).failed(50, &["IPv4", "taken"]);
+    // Where another plugin chooses, its range counts.
+    let elsewhere = home.directory.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("chooser"), "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(elsewhere.join("chooser"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    std::os::unix::fs::symlink(home::cni::plug(), elsewhere.join("ashore")).unwrap();
+    home::cni::call_of_network(
+        &home,
+        &elsewhere.join("ashore"),
+        "STATUS",
+        &with(small("1.1.0"), "ipam", &json!({ "type": "chooser" })),
+    )
+    .ok();
     Container::new(&home, &machines[0], "a").call("DEL", &small("1.1.0")).ok();
     status(&small("1.1.0")).ok();
     home.nas.set_up("eth0", false).unwrap();

@@ -258,6 +258,12 @@ fn addresses_may_be_chosen_by_another_plugin() {
         // host-local misses an address of its own.
         std::fs::remove_file(home.directory.path().join("chosen/lan/192.168.88.100")).unwrap();
         assert_eq!(container.call("CHECK", &checked).code, Some(1));
+        // A second link gets no second default route, and its result tells of none.
+        let second = Container { ifname: "net1", ..plugins.container(home, "ashore", &web, "c1") };
+        let told = second.call("ADD", &conf_of(120, 130)).ok();
+        assert_eq!(told["routes"], json!([{ "dst": "10.9.0.0/16", "gw": "192.168.88.2" }]));
+        assert_eq!(home::shown_on(&web, "ip route show default").lines().count(), 1);
+        second.call("DEL", &conf_of(120, 130)).ok();
         container.call("DEL", &checked).ok();
         does_not_reach(&home.laptop, ip("192.168.88.100"));
 

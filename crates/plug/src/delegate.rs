@@ -67,7 +67,12 @@ impl<'a> Delegate<'a> {
             return self.add(ask);
         }
         // A container is taken off the LAN before its address is given back.
-        let reply = ask(call, None).unwrap_or_else(|fault| Call::Cni(call).without_answer(&fault));
+        let told = (call == Cni::Gc).then_some(Delegated::ToCome);
+        let reply = ask(call, told).unwrap_or_else(|fault| Call::Cni(call).without_answer(&fault));
+        // The plugin would give back the address of a container that Ashore has kept.
+        if call == Cni::Gc && reply.stdout == STAYS {
+            return Reply { stdout: Vec::new(), ..reply };
+        }
         if reply.code != 0 && !matches!(call, Cni::Del | Cni::Gc) {
             return reply;
         }

@@ -434,11 +434,15 @@ fn the_plugin_that_chooses_the_addresses_is_executed_beside_the_daemon() {
     assert_eq!((ran, chooser.log().as_str()), (Ran::new("{\"code\":103}", "", 1), ""));
     for command in ["DEL", "CHECK", "GC", "STATUS"] {
         let (ran, heard) = place.answered(chooser.call(command), &reply("", "", 0));
-        assert_eq!((ran.code, heard.request.delegated), (Some(0), None), "{command}");
+        let told = (command == "GC").then_some(Delegated::ToCome);
+        assert_eq!((ran.code, heard.request.delegated), (Some(0), told), "{command}");
         assert_eq!(chooser.log(), command);
     }
     let (ran, _) = place.answered(chooser.call("CHECK"), &reply("{\"code\":3}", "", 1));
     assert_eq!((ran.stdout.as_str(), chooser.log().as_str()), ("{\"code\":3}", ""));
+    // What Ashore has kept keeps its address.
+    let (ran, _) = place.answered(chooser.call("GC"), &reply("stays", "`web` stays\n", 0));
+    assert_eq!((ran, chooser.log().as_str()), (Ran::new("", "`web` stays\n", 0), ""));
     // Without a daemon an address is given back all the same.
     let nowhere = |call: Call| call.env("ASHORE_PLUG_SOCKET", "/nowhere").run();
     let ran = nowhere(chooser.call("DEL"));

@@ -236,7 +236,7 @@ impl Call<'_> {
             ));
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
-        let Wishes { ips, mac } = config.wishes(&arguments)?;
+        let Wishes { ips, mac } = config.wishes(&arguments, asked.role)?;
         let chosen = match self.chosen(asked.role)? {
             Choice::None => None,
             Choice::Made(chosen) => Some(chosen),
@@ -427,7 +427,11 @@ impl Call<'_> {
         let keep = keep.into_iter().map(|(container, ifname)| (Self::of(&config, &container), ifname));
         let request = KeepSetUp { engine: EngineKind::Cni, of: Self::of(&config, ""), keep: keep.collect() };
         match self.ask(Request::KeepSetUp(request))? {
-            Reply::Done { warnings } => Ok(Said { answer: None, warnings, ..Said::default() }),
+            // Each warning is of a container that is there yet.
+            Reply::Done { warnings } => {
+                let stays = !warnings.is_empty() && self.made.delegated.is_some();
+                Ok(Said { answer: None, warnings, stays })
+            }
             other => Err(unexpected(&other)),
         }
     }

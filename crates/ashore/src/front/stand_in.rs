@@ -86,6 +86,7 @@ fn report(network: &NetworkSpec, attach: AttachSpec) -> EndpointReport {
         learned: None,
         lease: None,
         lease6: None,
+        own_routes: attach.own_routes.routes,
         stage: Stage::Attached,
         since: 0,
         conflicts: BTreeMap::new(),

@@ -90,6 +90,11 @@ pub fn call_for_network(home: &Home, command: &str, config: &Value) -> Said {
     begin(home, None, command, &[], config).end()
 }
 
+/// Calls the plugin at this path for a network.
+pub fn call_of_network(home: &Home, plugin: &Path, command: &str, config: &Value) -> Said {
+    begin(home, Some(plugin), command, &[], config).end()
+}
+
 /// The reference plugins and Ashore's in one directory, as a runtime has them.
 pub struct Plugins(PathBuf);
 
@@ -117,7 +122,7 @@ impl Plugins {
     }
 
     pub fn call_for_network(&self, home: &Home, plugin: &str, command: &str, config: &Value) -> Said {
-        begin(home, Some(&self.0.join(plugin)), command, &[], config).end()
+        call_of_network(home, &self.0.join(plugin), command, config)
     }
 }
 
@@ -137,7 +142,8 @@ fn begin(
     plugin.env("ASHORE_PLUG_SOCKET", home.directory.path().join("ashore-plug.sock"));
     let mut child =
         plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    // A plugin that misses a variable ends before it has read anything.
+    let _ = child.stdin.take().unwrap().write_all(config.to_string().as_bytes());
     Begun(child)
 }
 

@@ -15,6 +15,7 @@ use crate::model::endpoint::{Source, Stage};
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::{EngineNetwork, Network};
+use crate::model::own_routes::OwnRoute;
 use crate::model::ownership::Ownership;
 use crate::model::pool::PoolKey;
 use crate::model::survey::PoolReport;
@@ -181,6 +182,9 @@ pub struct EndpointReport {
     /// Its DHCPv6 lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
+    /// The routes that its user chose, as far as it has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_routes: Vec<OwnRoute>,
     /// Its stage.
     pub stage: Stage,
     /// When it was attached, in seconds since 1970.

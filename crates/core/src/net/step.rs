@@ -32,6 +32,12 @@ pub fn metric_of_kernel(to: IpAddr) -> u32 {
     if to.is_ipv4() { 0 } else { IPV6_METRIC }
 }
 
+/// A metric that a user chose for a route to this address. `None` if it is the one that the kernel chooses, which is not
+/// seen as chosen: the kernel takes 0 for its own.
+pub fn chosen_metric(metric: Option<u32>, to: IpAddr) -> Option<u32> {
+    metric.filter(|metric| ![0, metric_of_kernel(to)].contains(metric))
+}
+
 /// An address on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address {

@@ -21,7 +21,7 @@ use crate::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::net::remedy::Remedy;
-use crate::net::step::{Address, IPV6_METRIC, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
+use crate::net::step::{Address, IPV6_METRIC, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey, chosen_metric};
 use crate::net::vlan::{Membership, VlanId};
 use leased::{leased_routes, reach_next_hops};
 use shim::shims;
@@ -439,7 +439,8 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let follows = network.follows_routers() && kernel_has_ipv6(network, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
     let metric = endpoint.own_routes.metric;
-    let by_gateway = |gateway| Route { metric, ..default_route(gateway, ifname) };
+    let by_gateway =
+        |gateway| Route { metric: chosen_metric(metric, gateway), ..default_route(gateway, ifname) };
     link.routes.extend(network.gateways_of(endpoint).map(by_gateway));
     link.routes.extend(endpoint.own_routes.by(ifname));
     link.routes.extend(leased_routes(endpoint, ifname, host));

@@ -25,6 +25,7 @@ use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, View};
 use crate::net::option::{KIND, MAC, NAME};
 use crate::net::remedy::Remedy;
+use crate::net::step::chosen_metric;
 use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
@@ -284,9 +285,16 @@ impl State {
         if inside.link(&spec.ifname).is_some_and(|link| !is_left(link)) {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
+        let mut endpoint = endpoint;
+        if network.internal {
+            endpoint.own_routes.routes.retain(|route| route.to.prefix_len() > 0);
+        }
         match self.rival_for_default_route(network, &endpoint) {
             // Whoever puts a container on several networks does not choose one of them for the default route.
-            Some(_) if spec.caller.is_some() => Ok(Endpoint { default_route: false, ..endpoint }),
+            Some(_) if spec.caller.is_some() => {
+                endpoint.own_routes.routes.retain(|route| route.to.prefix_len() > 0);
+                Ok(Endpoint { default_route: false, ..endpoint })
+            }
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
                 netns: netns.path.clone(),
                 name: other.name.clone(),
@@ -305,7 +313,11 @@ impl State {
     ) -> Option<(&Endpoint, &Network)> {
         let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<(Family, Option<u32>)> {
             let metric = endpoint.own_routes.metric;
-            network.gateways_of(endpoint).map(|ip| (Family::of(ip), metric)).collect()
+            network
+                .gateways_of(endpoint)
+                .map(|ip| (Family::of(ip), chosen_metric(metric, ip)))
+                .chain(endpoint.own_routes.defaults())
+                .collect()
         };
         let wanted = families(network, endpoint);
         let here = endpoint.netns()?;
@@ -565,7 +577,7 @@ impl AttachSpec {
     pub fn is_met_by(&self, there: &Endpoint) -> bool {
         self.ips.iter().all(|ip| there.holds(*ip))
             && (self.mac.is_none() || self.mac == there.mac)
-            && self.own_routes == there.own_routes
+            && self.own_routes.are_met_by(&there.own_routes)
             && self.unaddressed == (there.source == Source::None)
     }
 }

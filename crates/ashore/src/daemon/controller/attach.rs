@@ -250,11 +250,12 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
             return Ok((inner, true));
         }
         // Without a router the attach goes on. The endpoint gets its IPv6 addresses when a router speaks.
-        if network.follows_routers() && !self.awaited {
+        if network.follows_routers() && !self.awaited && !self.spec.unaddressed {
             self.awaited = true;
             return Ok((on.await_router(inner, network), true));
         }
-        if network.addressing != Addressing::Dhcp || !matches!(self.lease, Asked::Not) {
+        let leases = network.addressing == Addressing::Dhcp && !self.spec.unaddressed;
+        if !leases || !matches!(self.lease, Asked::Not) {
             return Ok((inner, false));
         }
         let requested = self.spec.ips.iter().copied().find_map(as_v4);

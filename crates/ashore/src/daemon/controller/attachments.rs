@@ -15,8 +15,13 @@ use ashore_kernel::{Holders, Namespace};
 
 use super::attach::opened;
 use super::{Controller, addresses_in, netns_by_all_paths};
+use crate::clock::now;
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
+
+/// How many seconds after its set-up a container without a process is not taken for one that has ended: its runtime may
+/// have made its list before.
+const STARTS_WITHIN: u64 = 60;
 
 impl Controller {
     /// Names a container that is on the network by another link already. Refuses a link that is there already, where
@@ -169,5 +174,11 @@ fn is_lived_in(holders: &Holders, endpoint: &Endpoint) -> bool {
     let lent =
         || endpoint.sandbox().and_then(|path| Namespace::open(path).ok()).map(|there| there.identity());
     let netns = endpoint.netns().cloned().or_else(lent);
-    netns.is_some_and(|netns| holders.has_process_in(&netns) == Some(true))
+    // A process that cannot be looked at may be in it. One of a container that was just set up is not there yet. A
+    // daemon that does not see the host's processes goes by the list alone.
+    let is_seen = |netns| match holders.has_process_in(&netns) {
+        Some(is_in) => is_in || now() < endpoint.since.saturating_add(STARTS_WITHIN),
+        None => !holders.may_be_hidden(),
+    };
+    netns.is_some_and(is_seen)
 }

@@ -230,6 +230,7 @@ impl Controller {
             lease: endpoint.lease.clone(),
             lease6: endpoint.lease6.clone(),
             learned: endpoint.learned.clone(),
+            own_routes: endpoint.own_routes.routes.clone(),
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(inner.state(), endpoint),

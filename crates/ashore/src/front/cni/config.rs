@@ -285,12 +285,14 @@ impl Config {
     }
 
     /// What the runtime asks for, for one container.
-    pub(super) fn wishes(&self, arguments: &Arguments) -> Result<Wishes, Failed> {
+    pub(super) fn wishes(&self, arguments: &Arguments, role: Role) -> Result<Wishes, Failed> {
         let empty = Map::new();
         let runtime = self.all.get("runtimeConfig").and_then(Value::as_object).unwrap_or(&empty);
         let unknown =
             |(key, value): &(&String, &Value)| !["ips", "mac"].contains(&key.as_str()) && !is_nothing(value);
-        if let Some((key, value)) = runtime.iter().find(unknown) {
+        // Another plugin that chooses the addresses has the same configuration, and follows what it knows of it.
+        let mut unknown = runtime.iter().filter(|_| role != Role::LinkOnly).filter(unknown);
+        if let Some((key, value)) = unknown.next() {
             return Err(Failed::new(
                 code::UNSUPPORTED,
                 format!("`runtimeConfig.{key}: {value}` is not supported"),

@@ -18,14 +18,20 @@ const LONGEST: u64 = 256;
 /// How many digits an id has.
 const ID: usize = 64;
 
-/// The name of a container, by the id that the runtime gives: nerdctl's are `NAMESPACE-ID`.
+/// nerdctl's namespace if its user names none.
+const USUAL: &str = "default";
+
+/// The name of a container, by the id that the runtime gives: nerdctl's are `NAMESPACE-ID`. Each namespace has names of
+/// its own, so those of others than the usual one have it before the name.
 pub(super) fn name_of(data: &Path, container: &str) -> Option<String> {
     let (namespace, id) = container.rsplit_once('-')?;
     if id.len() != ID || !id.bytes().all(|c| c.is_ascii_hexdigit()) || namespace.contains('/') {
         return None;
     }
     let sockets = fs::read_dir(data).ok()?.take(MOST_SOCKETS).flatten();
-    sockets.into_iter().find_map(|socket| name_in(&socket.path().join("names").join(namespace), id))
+    let name =
+        sockets.into_iter().find_map(|socket| name_in(&socket.path().join("names").join(namespace), id))?;
+    Some(if namespace == USUAL { name } else { format!("{namespace}.{name}") })
 }
 
 fn name_in(names: &Path, id: &str) -> Option<String> {
@@ -62,9 +68,13 @@ mod tests {
         fs::write(names.join("bytes"), b"\xff\xfe").unwrap();
         fs::create_dir(names.join("directory")).unwrap();
         std::os::unix::fs::symlink("web", names.join("link")).unwrap();
+        let others = data.path().join("1935db59/names/k8s.io");
+        fs::create_dir_all(&others).unwrap();
+        fs::write(others.join("web"), "d4".repeat(32)).unwrap();
         let name = |container: &str| name_of(data.path(), container);
         assert_eq!(name(&format!("default-{web}")).as_deref(), Some("web"));
         assert_eq!(name(&format!("default-{db}")).as_deref(), Some("db"));
+        assert_eq!(name(&format!("k8s.io-{}", "d4".repeat(32))).as_deref(), Some("k8s.io.web"));
         assert_eq!(name(&format!("other-{web}")), None);
         assert_eq!(name(&format!("default-{}", "c3".repeat(32))), None);
         assert_eq!(name(&format!("../default-{web}")), None);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ashore_core::api::reply::EndpointReport;
+use ashore_core::model::own_routes::OwnRoute;
 use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -86,7 +87,13 @@ impl Answer<'_> {
 
     fn routes(&self) -> Vec<Value> {
         if let Some(chosen) = self.chosen {
-            return chosen.routes.iter().map(|(_, told)| told.clone()).collect();
+            let is_set = |route: &OwnRoute| self.endpoint.own_routes.contains(route);
+            return chosen
+                .routes
+                .iter()
+                .filter(|(route, _)| is_set(route))
+                .map(|(_, told)| told.clone())
+                .collect();
         }
         let mut routes: Vec<&str> = self.endpoint.gateways.iter().map(everywhere).collect();
         routes.dedup();

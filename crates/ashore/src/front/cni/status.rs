@@ -8,6 +8,7 @@ use ashore_core::model::lease::Addressing;
 use ashore_core::net::remedy::Front;
 
 use super::config::Asked;
+use super::ipam::Role;
 use super::{Failed, code, unexpected};
 
 /// Checks that the network is there or could be made, that its parent is up and that it has a free address.
@@ -44,7 +45,8 @@ fn check_network(asked: &Asked, report: &NetworkReport, status: &Status) -> Resu
             None => failed,
         });
     }
-    if network.addressing == Addressing::Dhcp {
+    // Another plugin says whether it has an address.
+    if network.addressing == Addressing::Dhcp || asked.role == Role::LinkOnly {
         return Ok(());
     }
     for is_v6 in [false, true] {

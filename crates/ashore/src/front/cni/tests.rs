@@ -202,7 +202,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
         ("NERDCTL_CNI_DHCP_HOSTNAME=web", &hex, "web"),
         ("", &hex, "0123456789ab"),
         ("", &format!("default-{hex}"), "default-0123456789ab"),
-        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &format!("nerdctls-{hex}"), "blog"),
+        ("NERDCTL_CNI_DHCP_HOSTNAME=web", &format!("nerdctls-{hex}"), "nerdctls.blog"),
         // What a user has chosen is not cut.
         ("", "default-my-web-frontend", "default-my-web-frontend"),
     ] {
@@ -218,7 +218,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
 #[test]
 fn wishes_have_their_order() {
     let wishes = |args: &str, more: &str| {
-        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?)?;
+        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?, Role::Link)?;
         let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
         Ok::<_, Failed>((ips.join(" "), mac.map_or_else(String::new, |mac| mac.to_string())))
     };
@@ -249,6 +249,17 @@ fn wishes_have_their_order() {
     }
 }
 
+#[test]
+fn wishes_that_another_plugin_follows_are_not_refused() {
+    let config =
+        config(r#","runtimeConfig":{"ipRanges":[[{"subnet":"10.0.0.0/8"}]],"mac":"02:00:00:00:00:03"}"#);
+    let wishes = |role| config.wishes(&Arguments::default(), role);
+    assert_eq!(wishes(Role::LinkOnly).unwrap().mac, Some(Mac([2, 0, 0, 0, 0, 3])));
+    for role in [Role::Link, Role::Addresses] {
+        assert_eq!(wishes(role).unwrap_err().code, 2, "{role:?}");
+    }
+}
+
 fn endpoint(addresses: &[&str], gateways: &[&str]) -> EndpointReport {
     EndpointReport {
         network: "lan".into(),
@@ -264,6 +275,7 @@ fn endpoint(addresses: &[&str], gateways: &[&str]) -> EndpointReport {
         learned: None,
         lease: None,
         lease6: None,
+        own_routes: Vec::new(),
         stage: Stage::Attached,
         since: 0,
         conflicts: BTreeMap::new(),
@@ -306,7 +318,8 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
     let answer = br#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"192.168.88.100/24","gateway":"192.168.88.1"}],
         "routes":[{"dst":"0.0.0.0/0"},{"dst":"10.0.0.0/8","gw":"192.168.88.2","priority":7}],"dns":{"nameservers":["192.168.88.1"]}}"#;
     let chosen = Chosen::parse(answer).unwrap();
-    let both = endpoint(&["192.168.88.100/24"], &[]);
+    let mut both = endpoint(&["192.168.88.100/24"], &[]);
+    both.own_routes = chosen.own_routes(true).routes;
     let answer = result::Answer { version: Version::V110, endpoint: &both, chosen: Some(&chosen), dns: None };
     assert_eq!(
         answer.without_link(),
@@ -319,6 +332,13 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
             ],
             "dns": { "nameservers": ["192.168.88.1"] },
         })
+    );
+    // The default route is left out where the container has another.
+    both.own_routes = chosen.own_routes(false).routes;
+    let answer = result::Answer { version: Version::V110, endpoint: &both, chosen: Some(&chosen), dns: None };
+    assert_eq!(
+        answer.without_link()["routes"],
+        json!([{ "dst": "10.0.0.0/8", "gw": "192.168.88.2", "priority": 7 }])
     );
     assert_eq!((chosen.own_routes(true).routes.len(), chosen.own_routes(false).routes.len()), (2, 1));
     for (answer, code, words) in [
