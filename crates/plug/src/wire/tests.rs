@@ -111,7 +111,10 @@ fn what_is_missing_is_empty() {
 #[test]
 fn bytes_of_something_else_are_an_error() {
     for (payload, error) in [
-        (record(6, b""), WireError::UnknownTag(6)),
+        (record(7, b""), WireError::UnknownTag(7)),
+        (record(6, b""), WireError::Truncated),
+        (record(6, &[0; 17]), WireError::Trailing),
+        ([record(6, &[0; 16]), record(6, &[0; 16])].concat(), WireError::Repeated("a file")),
         (record(0, b""), WireError::UnknownTag(0)),
         ([record(1, b"a"), record(1, b"a")].concat(), WireError::Repeated("its name")),
         ([record(4, b""), record(4, b"")].concat(), WireError::Repeated("standard input")),
