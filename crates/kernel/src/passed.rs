@@ -59,9 +59,14 @@ pub fn read_bare(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
 /// stream, and ends.
 pub fn end(stream: UnixStream) {
     let _ = stream.shutdown(Shutdown::Both);
-    // Nothing more can come, and nothing was left: nothing was passed.
-    if recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0) {
-        return;
+    // Nothing more can come. Bytes alone keep nobody waiting, and are most of what is left anywhere.
+    let mut bytes = [0; 16 << 10];
+    for _ in 0..64 {
+        match read_bare(&stream, &mut bytes) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(_) => break,
+        }
     }
     // Threads, memory or descriptors may be short for a moment.
     let closed = loop {

@@ -75,13 +75,8 @@ impl Plug {
         if is_in_users_namespace() {
             bail!("in a user namespace, users cannot be told apart");
         }
+        check_directory(&path)?;
         let socket = handed.socket(&path, Access::Everyone)?;
-        if let Err(unfit) = check_directory(&path) {
-            if !socket.handed {
-                let _ = std::fs::remove_file(&path);
-            }
-            return Err(unfit);
-        }
         let controller = controller.clone();
         let share_of = move |stream: &UnixStream| {
             Ok(match caller_of(stream)? {
@@ -102,16 +97,20 @@ impl Plug {
     }
 }
 
-/// Refuses a directory in which another user could put a socket of his own in the place of this one: root's Podman
-/// looks there too.
+/// Refuses a directory in which another user could put a socket of his own in the place of this one, or another
+/// directory in the place of that one: every user's Podman looks there.
 fn check_directory(path: &Path) -> anyhow::Result<()> {
     let directory = path.parent().with_context(|| format!("{} is in no directory", path.display()))?;
-    match std::fs::metadata(directory) {
-        Ok(there) if there.uid() != 0 || there.mode() & 0o022 != 0 => {
-            bail!("{} can be written by others than root", directory.display())
+    for (at, place) in directory.ancestors().enumerate() {
+        // What is missing is made, as root's.
+        let Ok(there) = std::fs::metadata(place) else { continue };
+        // Nobody can rename what is root's in a directory like `/tmp`.
+        let is_sticky = at > 0 && there.mode() & 0o1000 != 0;
+        if there.uid() != 0 || there.mode() & 0o022 != 0 && !is_sticky {
+            bail!("{} can be written by others than root", place.display());
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Who is at the other end of a stream, by what the kernel says. `None` if it is root.

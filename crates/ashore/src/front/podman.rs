@@ -17,6 +17,7 @@ use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::net::remedy::{Front, with_remedy};
 use ashore_core::net::text::Shown;
 use ashore_core::rules::attach::{self, AttachSpec};
+use ashore_core::rules::create::NetworkSpec;
 use ashore_plug::wire;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -113,9 +114,14 @@ fn create(stdin: &[u8], caller: &Caller, handle: Handle<'_>) -> Result<Said, Fai
 fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>) -> Result<Said, Failed> {
     use std::os::unix::ffi::OsStrExt;
     let attachment: Attachment = parse(&call.stdin)?;
+    let network = attachment.network.spec_for(caller)?;
+    if caller.user.is_some() {
+        // The namespace is looked for among those of all processes. That is not for whom the network is not allowed.
+        let asked = NetworkSpec { gateways: Vec::new(), ..network.clone() };
+        ask(handle, caller, UserCall::FindNetwork(Box::new(asked)))?;
+    }
     let netns = caller.opened(Path::new(std::ffi::OsStr::from_bytes(netns)), call.unopened.as_deref())?;
     let choices = attachment.choices()?;
-    let network = attachment.network.spec_for(caller)?;
     check_id("container", &attachment.container_id)?;
     let attach = AttachSpec {
         network: network.name.clone(),

@@ -124,7 +124,10 @@ fn what_is_missing_is_empty() {
 #[test]
 fn bytes_of_something_else_are_an_error() {
     for (payload, error) in [
-        (record(8, b""), WireError::UnknownTag(8)),
+        (record(9, b""), WireError::UnknownTag(9)),
+        (record(8, b""), WireError::Truncated),
+        (record(8, &[0; 17]), WireError::Trailing),
+        ([record(8, &[0; 16]), record(8, &[0; 16])].concat(), WireError::Repeated("a file")),
         (record(0, b""), WireError::UnknownTag(0)),
         ([record(1, b"a"), record(1, b"a")].concat(), WireError::Repeated("its name")),
         ([record(4, b""), record(4, b"")].concat(), WireError::Repeated("standard input")),
