@@ -39,6 +39,8 @@ fn the_containers_of_an_earlier_version_keep_what_they_have_and_lose_no_ping() {
 fn upgrade(site: &mut Site, engines: &Engines, predecessor: &Path) {
     let directory = site.home.directory.path().to_owned();
     let server = Server::dnsmasq(engines, &site.home.router, &directory, POOL, &[]);
+    // The home has begun with today's daemon.
+    std::fs::remove_dir_all(directory.join("state")).unwrap();
     let beside = Beside::Engine(&site.docker);
     site.home.daemon = Some(Daemon::start_beside(predecessor, &site.home.nas, &directory, beside).unwrap());
 

@@ -60,8 +60,8 @@ use resolv::Resolv;
 
 /// Notifications of changes come in bursts. One burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A reconciliation looks into every container and holds the lock meanwhile. So a change waits for this many times
-/// as long as the last one took, and requests come first: an attach is a change too.
+/// A reconciliation looks into every container and holds the lock meanwhile. So where there are many, a change waits
+/// for this many times as long as the last one took, and requests come first: an attach is a change too.
 const PAUSE: u32 = 3;
 /// No change waits longer, however many containers there are.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -205,7 +205,7 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
         }
         let began = Instant::now();
         soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
-        took = began.elapsed();
+        took = if controller.has_many_containers() { began.elapsed() } else { Duration::ZERO };
     }
 }
 

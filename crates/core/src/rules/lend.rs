@@ -83,7 +83,9 @@ mod tests {
     use crate::rules::learn::tests::{endpoint, network};
 
     fn apply(state: &mut State, changes: Vec<Change>) {
-        changes.into_iter().for_each(|change| state.apply(change));
+        for change in changes {
+            state.apply(change);
+        }
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Controller {
         if self.look_at_vlans(unlocked) { self.reconcile_once(unlocked, why) } else { again }
     }
 
+    /// Whether a look into every container takes so long that requests have to wait for it.
+    pub(crate) fn has_many_containers(&self) -> bool {
+        self.copies.state().endpoints.len() > IN_TURN
+    }
+
     fn reconcile_once(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
         let mut inner = self.lock(unlocked);
         let reconciled = self.try_reconcile(&mut inner, why);
