@@ -97,15 +97,16 @@ fn containers_of_all_engines_share_a_range_and_reach_each_other() {
         nas.podman(&format!("network create -d ashore {SUBNET} -o parent=eth0 lan"));
 
         // All at the same time.
-        let on_docker = "run -d --init --network lan --name";
-        let of_docker = ["d1", "d2", "d3"].map(|name| nas.docker.begin(&begin(on_docker, name)).unwrap());
-        let on_podman = "run -d --network lan --name";
-        let of_podman = ["p1", "p2", "p3"].map(|name| nas.podman.begin(&begin(on_podman, name)).unwrap());
+        let run = "run -d --init --network lan --name";
+        let mut begun =
+            Vec::from(["d1", "d2", "d3"].map(|name| nas.docker.begin(&begin(run, name)).unwrap()));
+        let run = "run -d --network lan --name";
+        begun.extend(["p1", "p2", "p3"].map(|name| nas.podman.begin(&begin(run, name)).unwrap()));
         for name in ["c1", "c2", "c3"] {
             let ran = containerd.run_box(&["--detach"], name, &["/bin/sleep", "1000"]).unwrap();
             nas.succeeded(name, &ran);
         }
-        for child in of_docker.into_iter().chain(of_podman) {
+        for child in begun {
             let output = child.wait_with_output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{said}\n{}", home.daemon().log());
@@ -149,7 +150,7 @@ fn containers_of_all_engines_share_a_range_and_reach_each_other() {
 }
 
 /// A stack whose containers have names of their own, on a network with one.
-const STACK: &str = r#"
+const STACK: &str = r"
 services:
   web: { image: box, init: true, command: sleep 1000, container_name: web, networks: [lan] }
   db:
@@ -166,7 +167,7 @@ networks:
     ipam:
       driver: ashore
       config: [{ subnet: 192.168.88.0/24, ip_range: 192.168.88.192/27, gateway: 192.168.88.1 }]
-"#;
+";
 
 #[test]
 fn a_stack_moves_from_one_engine_to_the_other_and_back_and_keeps_what_it_had() {
@@ -191,7 +192,9 @@ fn a_stack_moves_from_one_engine_to_the_other_and_back_and_keeps_what_it_had() {
                 seen = nas.places();
                 seen == first
             });
-            first.values().for_each(|(at, _)| reaches(&home.laptop, *at));
+            for (at, _) in first.values() {
+                reaches(&home.laptop, *at);
+            }
         };
         let is_gone = || eventually("it is off the LAN", || nas.places().is_empty());
         on_docker("down -t 1");

@@ -195,7 +195,8 @@ fn passes(at: &str) {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peers.push(listener.accept().unwrap().0);
         stream.set_nonblocking(true).unwrap();
-        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        let much = vec![0; 1 << 16];
+        while (&stream).write(&much).is_ok() {}
         setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
         stream
     };

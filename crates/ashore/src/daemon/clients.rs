@@ -241,7 +241,8 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let peer = listener.accept().unwrap().0;
         stream.set_nonblocking(true).unwrap();
-        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        let much = vec![0; 1 << 16];
+        while (&stream).write(&much).is_ok() {}
         setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
         [stream, peer]
     }
@@ -253,9 +254,12 @@ mod tests {
         let at = directory.path().join("sock");
         let listener = UnixListener::bind(&at).unwrap();
         let is_welcome = AtomicBool::new(true);
-        let share_of = move |_: &UnixStream| match is_welcome.fetch_xor(true, Ordering::SeqCst) {
-            true => Err(io::ErrorKind::PermissionDenied.into()),
-            false => Ok(Share { whose: Some(1000), most: 8 }),
+        let share_of = move |_: &UnixStream| {
+            if is_welcome.fetch_xor(true, Ordering::SeqCst) {
+                Err(io::ErrorKind::PermissionDenied.into())
+            } else {
+                Ok(Share { whose: Some(1000), most: 8 })
+            }
         };
         let clients = Clients::of(listener, Box::new(share_of));
         let mut peers = Vec::new();

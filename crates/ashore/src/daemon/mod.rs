@@ -104,20 +104,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         LockError::Permission => Failure::Privilege(error.to_string()),
         LockError::System(_) => Failure::Internal(error.into()),
     })?;
-    let backlog =
-        files::backlog(&args.run).with_context(|| format!("the backlog in {}", args.run.display()))?;
-    let store = Store::open_with(&args.state, seed()?, backlog).map_err(|error| match error {
-        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::Privilege(error.to_string())
-        }
-        StoreError::Directory { .. } => Failure::Internal(error.into()),
-        _ => Failure::Refused(Refusal::new(
-            Code::StateUnreadable,
-            About::default(),
-            error.to_string(),
-            error.hint().map(Remedy::from),
-        )),
-    })?;
+    let store = open_store(args)?;
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();
@@ -179,6 +166,24 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     controller.finish(unlocked);
     tracing::info!("asked to end");
     Ok(())
+}
+
+/// Opens the state.
+fn open_store(args: &DaemonArgs) -> Result<Store, Failure> {
+    let backlog =
+        files::backlog(&args.run).with_context(|| format!("the backlog in {}", args.run.display()))?;
+    Store::open_with(&args.state, seed()?, backlog).map_err(|error| match error {
+        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::Privilege(error.to_string())
+        }
+        StoreError::Directory { .. } => Failure::Internal(error.into()),
+        _ => Failure::Refused(Refusal::new(
+            Code::StateUnreadable,
+            About::default(),
+            error.to_string(),
+            error.hint().map(Remedy::from),
+        )),
+    })
 }
 
 /// Reconciles when something has changed, and every period in case a notification was lost.

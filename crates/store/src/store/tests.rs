@@ -47,7 +47,7 @@ fn changes() -> Vec<Change> {
         bc_limit: None,
         port: std::collections::BTreeSet::new(),
         membership: Membership::default(),
-        allowed: Default::default(),
+        allowed: ashore_core::model::users::Allowed::default(),
         adopted: false,
     };
     let endpoint = Endpoint {

@@ -192,7 +192,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
     let names = data.path().join("1935db59/names/nerdctls");
     std::fs::create_dir_all(&names).unwrap();
     std::fs::write(names.join("blog"), &hex).unwrap();
-    let named = |args: &str, id: &str| {
+    let identity_of = |args: &str, id: &str| {
         let arguments = Arguments::parse(args.as_bytes()).unwrap();
         container::identity(None, &arguments, id, data.path()).to_string()
     };
@@ -206,7 +206,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
         // What a user has chosen is not cut.
         ("", "default-my-web-frontend", "default-my-web-frontend"),
     ] {
-        assert_eq!(named(args, id), name);
+        assert_eq!(identity_of(args, id), name);
     }
     let chosen = "shop".parse().unwrap();
     assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1", data.path()), chosen);
