@@ -110,15 +110,20 @@ fn upgrade(site: &mut Site, engines: &Engines, predecessor: &Path) {
     site.assert_nothing_left();
 }
 
+/// The status, asked for by the program of the daemon's own version.
+fn status(site: &Site) -> serde_json::Value {
+    serde_json::from_str(&site.home.ok("status --json")).unwrap()
+}
+
 fn is_settled(site: &Site) -> bool {
-    let troubles = site.home.status()["troubles"].as_array().unwrap().len();
+    let troubles = status(site)["troubles"].as_array().unwrap().len();
     troubles == 0 && site.home.ok("plan").contains("nothing to change")
 }
 
 /// What every endpoint has, as the daemon shows it: network, name, MAC and addresses. Versions shorten a long name in
 /// different ways, but begin it alike.
 fn endpoints(site: &Site) -> Vec<[String; 4]> {
-    let status = site.home.status();
+    let status = status(site);
     let all = status["endpoints"].as_array().unwrap().iter();
     let mut all: Vec<_> =
         all.map(|one| ["network", "name", "mac", "addresses"].map(|key| one[key].to_string())).collect();
