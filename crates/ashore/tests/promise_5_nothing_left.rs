@@ -356,7 +356,18 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
         }
         ran
     };
-    let ran = (0..100).map(|_| attach_anew()).find(|ran| ran.code != Some(0)).expect("the disk is full");
+    // Each name is remembered, and takes some of that room.
+    let remember = |n: u32| {
+        home.run(&attach_command(&web).replace("--name web", &format!("--name remembered{n}")));
+        home.run(&format!("detach lan remembered{n}"));
+    };
+    let mut attempts = (0..100).map(|n| {
+        for one in 20 * n..20 * (n + 1) {
+            remember(one);
+        }
+        attach_anew()
+    });
+    let ran = attempts.find(|ran| ran.code != Some(0)).expect("the disk is full");
     assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
     refused_and_undone(home, &ran, &web);
     // The daemon stays as it is, and so does the file.
