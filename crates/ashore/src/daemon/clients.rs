@@ -230,16 +230,22 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use ashore_kernel::read_bare;
+    use ashore_lab::{Machine, World};
     use nix::libc;
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
 
     use super::*;
 
     /// A socket that keeps whoever closes it last waiting for an hour, because its peer reads nothing.
-    fn lingering() -> [TcpStream; 2] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let peer = listener.accept().unwrap().0;
+    ///
+    /// Both are on one machine, because the loopback of the test's own namespace may be down.
+    fn lingering(machine: &Machine) -> [TcpStream; 2] {
+        let connected = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            [stream, listener.accept().unwrap().0]
+        };
+        let [stream, peer] = machine.inside(connected).unwrap();
         stream.set_nonblocking(true).unwrap();
         let much = vec![0; 1 << 16];
         while (&stream).write(&much).is_ok() {}
@@ -250,6 +256,8 @@ mod tests {
     /// As on a kernel that cannot keep descriptors out, and as with those that came before the daemon.
     #[test]
     fn what_was_passed_keeps_nobody_waiting_who_closes_it() {
+        let world = World::new(None).unwrap();
+        let laptop = world.machine("laptop", 9).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().join("sock");
         let listener = UnixListener::bind(&at).unwrap();
@@ -267,7 +275,7 @@ mod tests {
         for _ in 0..10 {
             // One that is refused, and one that is not.
             for _ in 0..2 {
-                let [passed, peer] = lingering();
+                let [passed, peer] = lingering(&laptop);
                 let stream = UnixStream::connect(&at).unwrap();
                 let descriptors = [passed.as_raw_fd()];
                 let rights = [ControlMessage::ScmRights(&descriptors)];
