@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use crate::error::InsideError;
 use crate::genetlink::Wireless;
 use crate::known_routes::KnownRoutes;
+use crate::known_views::KnownViews;
 use crate::netlink::Route;
 use crate::netns::{Found, Namespace, NamespaceError};
 use crate::{cookie, message};
@@ -28,6 +29,8 @@ pub struct Kernel {
     pub(crate) wireless: Wireless,
     /// The host's routes, as far as they are known without a look at all of them.
     pub(crate) known_routes: RefCell<KnownRoutes>,
+    /// Containers' namespaces, as far as they are known without a look into them.
+    pub(crate) known_views: RefCell<KnownViews>,
     /// `net.ipv4.conf.all.rp_filter` and `.arp_ignore`. An open sysctl file belongs to the namespace in which
     /// it was opened.
     pub(crate) of_all: [Option<File>; 2],
@@ -54,8 +57,17 @@ impl Kernel {
         let (route, wireless, of_all) = host.run(open).and_then(|opened| opened).map_err(fault)?;
         let (route, inside) = (RefCell::new(route), RefCell::new(None));
         let (host, numbered, route_protocol) = (host.clone(), RefCell::default(), ROUTE_PROTOCOL);
-        let known_routes = RefCell::default();
-        Ok(Kernel { host, route, wireless, known_routes, of_all, inside, numbered, route_protocol })
+        Ok(Kernel {
+            host,
+            route,
+            wireless,
+            known_routes: RefCell::default(),
+            known_views: RefCell::default(),
+            of_all,
+            inside,
+            numbered,
+            route_protocol,
+        })
     }
 
     /// Returns the same handle, for routes with another `rtm_protocol` than Ashore's.

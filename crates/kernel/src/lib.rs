@@ -17,6 +17,7 @@ mod held;
 mod holders;
 mod kernel;
 mod known_routes;
+mod known_views;
 mod listen_fds;
 mod lock;
 mod message;

@@ -7,10 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OpenHow, ResolveFlag, openat2};
 use nix::libc;
 
 use crate::held::Held;
-use crate::walk;
+use crate::walk::{self, HOLD};
 
 /// The device that holds all namespace files.
 pub(crate) fn device() -> io::Result<u64> {
@@ -54,6 +55,15 @@ pub(crate) fn maker_of(user_namespace: &File) -> io::Result<u32> {
     // SAFETY: the ioctl writes one number, to a place that lives during the call.
     Errno::result(unsafe { libc::ioctl(user_namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut uid) })?;
     Ok(uid)
+}
+
+/// Whether a path leads to the namespace with these numbers (device and inode), as far as the kernel knows without
+/// asking a filesystem, and without going through what belongs to a process. False says nothing.
+pub(crate) fn leads_to(path: &Path, numbers: (u64, u64)) -> bool {
+    let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
+    let how = OpenHow::new().flags(HOLD).resolve(cached | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let held = openat2(AT_FDCWD, path, how).map(Held::from);
+    path.is_absolute() && held.is_ok_and(|held| held.numbers().is_ok_and(|there| there == numbers))
 }
 
 /// Opens a namespace of any type. Returns `None` if the path leads to something else, which is not opened.

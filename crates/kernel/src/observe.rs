@@ -13,6 +13,7 @@ use crate::bytes::Messages;
 use crate::error::{InsideError, ObserveError};
 use crate::kernel::Kernel;
 use crate::known_routes::KnownRoutes;
+use crate::known_views::FEW;
 use crate::netlink::{Dump, GET, Look, Route, is_nothing, routes};
 use crate::netns::Namespace;
 use crate::read::{
@@ -25,8 +26,21 @@ impl Kernel {
     /// is missing from the result. A namespace that cannot be read is listed as unreadable, and does not
     /// prevent the others from being read. If several paths lead to one namespace, it is listed under the
     /// first path that comes with the kernel's cookie.
+    ///
+    /// Of many namespaces it enters only those of which the kernel has notified since the last look, and those
+    /// that it cannot hear of.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
+        if netns.len() > FEW {
+            self.known_views.borrow_mut().catch_up(&self.host);
+        } else {
+            self.look_again(netns);
+        }
         self.observe_by(Look::Passing, netns)
+    }
+
+    /// Has the next look enter these namespaces, whatever was notified of.
+    pub fn look_again(&self, netns: &[Netns]) {
+        self.known_views.borrow_mut().forget(netns);
     }
 
     /// Same as [`Kernel::observe`], for containers that are about to be changed. It reads as much as possible
@@ -99,7 +113,11 @@ impl Kernel {
             if is_seen {
                 continue;
             }
-            match self.look_into(netns, look) {
+            let known = match look {
+                Look::Passing => self.known_views.borrow().of(netns).cloned(),
+                Look::Whole | Look::Close => None,
+            };
+            match known.map_or_else(|| self.look_into(netns, look), |view| Ok(Some(view))) {
                 Ok(Some(view)) => _ = observed.netns.insert(netns.clone(), view),
                 Ok(None) => {}
                 Err(error) => _ = observed.unreadable.insert(netns.clone(), error.to_string()),
@@ -149,6 +167,10 @@ impl Kernel {
     fn look_into(&self, netns: &Netns, look: Look) -> Result<Option<View>, InsideError> {
         let Some(inside) = self.enter(netns)? else { return Ok(None) };
         let view = view(&inside.route, look, Some(&self.host))?;
+        if let (Look::Passing, Some(cookie)) = (look, &netns.cookie) {
+            let number = self.numbered.borrow().get(&cookie.number).copied();
+            self.known_views.borrow_mut().keep(netns, number, &view);
+        }
         self.keep(inside);
         Ok(Some(view))
     }
@@ -202,7 +224,10 @@ fn view_with(
     if reader.needs_next_hops() {
         take(&mut reader, "next hops", &Dump { kind: RTM_NEWNEXTHOP + GET, body: vec![0; 8] })?;
     }
-    take(&mut reader, "neighbours", &Dump { kind: RTM_NEWNEIGH + GET, body: vec![0; 12] })?;
+    // The kernel walks through the neighbours of all namespaces. Only an ipvlan in a container has one that is Ashore's.
+    if host.is_none() || reader.has_ipvlan() {
+        take(&mut reader, "neighbours", &Dump { kind: RTM_NEWNEIGH + GET, body: vec![0; 12] })?;
+    }
     Ok(reader.view())
 }
 

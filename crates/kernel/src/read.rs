@@ -107,6 +107,11 @@ impl Reader {
         self.view.links.iter().any(|link| link.vlans.is_some())
     }
 
+    /// Returns whether there is an ipvlan link.
+    pub(crate) fn has_ipvlan(&self) -> bool {
+        self.view.links.iter().any(Link::is_ipvlan)
+    }
+
     /// Returns whether there are routes that name only a next-hop ID.
     pub(crate) fn needs_next_hops(&self) -> bool {
         self.routes.iter().any(RawRoute::is_by_number_alone)

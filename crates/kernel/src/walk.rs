@@ -38,7 +38,7 @@ const MOST_MOUNTS: usize = 16;
 /// thousand mounts.
 pub(crate) const MOST_READ: u64 = 1 << 20;
 
-const HOLD: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+pub(crate) const HOLD: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
 /// Holds what a path leads to. Returns `None` if it is certain not to be a namespace, because of a link that
 /// is not followed.

@@ -464,6 +464,11 @@ impl Link {
         }
     }
 
+    /// Whether it is an ipvlan child.
+    pub fn is_ipvlan(&self) -> bool {
+        matches!(self.kind, ObservedKind::Ipvlan { .. })
+    }
+
     /// Whether it is a macvlan, ipvlan, macvtap or ipvtap child.
     pub fn is_child(&self) -> bool {
         matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap)

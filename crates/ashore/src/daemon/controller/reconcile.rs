@@ -18,8 +18,8 @@ use super::{Controller, Inner, all_netns, netns_by_all_paths, netns_of};
 use crate::clock::now;
 use crate::unlocked::Unlocked;
 
-/// How many containers are observed when time is the only reason: the others have their turn later. To
-/// observe a thousand takes a sixth of a second of CPU time.
+/// How many containers are looked into when time is the only reason: the others have their turn later. It is for what
+/// the kernel does not notify of.
 const IN_TURN: usize = 64;
 /// How long an engine may take to move a link, in seconds. It takes a fraction of a second.
 const ENGINES_PATIENCE: u64 = 10;
@@ -68,11 +68,6 @@ impl Controller {
     pub(crate) fn reconcile(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
         let again = self.reconcile_once(unlocked, why);
         if self.look_at_vlans(unlocked) { self.reconcile_once(unlocked, why) } else { again }
-    }
-
-    /// Whether a look into every container takes so long that requests have to wait for it.
-    pub(crate) fn has_many_containers(&self) -> bool {
-        self.copies.state().endpoints.len() > IN_TURN
     }
 
     fn reconcile_once(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
@@ -138,6 +133,9 @@ impl Controller {
         }
         let in_turn = why == Cause::Time && !inner.unfinished.get();
         let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
+        if in_turn {
+            inner.kernel.look_again(&netns);
+        }
         let observed = inner.observe(&netns)?;
         if inner.notice_all_lost(&netns, &observed) {
             self.search_soon();
