@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use ashore_kernel::Namespace;
 use ashore_lab::{Daemon, Engines, Machine, Ran, World};
+use nix::mount::{MsFlags, mount};
+use nix::sched::CloneFlags;
 
 use super::attach::{Batch, Contender, Through};
 use super::{Bench, machine, median};
@@ -40,6 +42,7 @@ struct Row {
 pub(super) fn run(bench: &Bench, counts: &[usize], rounds: usize) -> anyhow::Result<()> {
     ashore_kernel::raise_descriptor_limit()?;
     let engines = Engines::find().map_err(anyhow::Error::msg)?;
+    hide_mounts().context("a mount namespace of its own")?;
     let rows = counts.iter().map(|&count| at(bench, &engines, count, rounds));
     let rows = rows.collect::<anyhow::Result<Vec<Row>>>()?;
     let first = &rows[0];
@@ -68,6 +71,13 @@ pub(super) fn run(bench: &Bench, counts: &[usize], rounds: usize) -> anyhow::Res
     Ok(())
 }
 
+/// The mounts that follow are this process's and its children's alone, and go with them.
+fn hide_mounts() -> nix::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+}
+
 fn at(bench: &Bench, engines: &Engines, count: usize, rounds: usize) -> anyhow::Result<Row> {
     println!("{count} endpoints");
     let world = World::new(None)?;
@@ -78,7 +88,11 @@ fn at(bench: &Bench, engines: &Engines, count: usize, rounds: usize) -> anyhow::
     let create = "network create big --parent eth0 --subnet 10.66.0.0/16 --ip-range 10.66.16.0/20 --gateway 10.66.0.1 \
                   --conflict off";
     daemon.run(&create.split(' ').collect::<Vec<_>>())?.expect_success();
-    let namespaces = (0..count).map(|_| Namespace::new()).collect::<std::io::Result<Vec<_>>>()?;
+    // Each is found by a path, as those of an engine's containers are.
+    let names = bench.fresh("scale-names");
+    std::fs::create_dir_all(&names)?;
+    let container = |n| Namespace::new()?.bind(&names.join(format!("c{n}")));
+    let namespaces = (0..count).map(container).collect::<std::io::Result<Vec<_>>>()?;
     populate(&daemon, &world, &namespaces, &directory)?;
     await_all(&daemon, &nas, count)?;
 
@@ -110,6 +124,7 @@ fn at(bench: &Bench, engines: &Engines, count: usize, rounds: usize) -> anyhow::
     let (attach, detach) = alone(&world, &mut through, rounds)?;
     let at_once = at_once(&world, &daemon)?;
     let memory = resident(&daemon)?;
+    (0..count).try_for_each(|n| Namespace::unbind(&names.join(format!("c{n}"))))?;
     Ok(Row { endpoints: count, batch, attach, detach, at_once, status, reconcile, start, memory, rest })
 }
 
