@@ -95,10 +95,11 @@ impl Blocked {
             Blocked::Unfiltered { bridge, .. } => {
                 Remedy::run(format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word()))
             }
-            Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
-                let keep = "keep that default route and attach this one with --no-default-route, or ";
-                Remedy::default().on_command_line(keep).and("remove that route")
-            }
+            Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => Remedy::default()
+                .on_command_line("keep that default route and attach this one with --no-default-route, or ")
+                .in_podman("keep that default route, with --network NETWORK:no_default_route=yes, or ")
+                .in_cni("keep that default route, with `\"default_route\": false` under `\"ashore\"`, or ")
+                .and("remove that route"),
             // Without this route the link's other addresses would reach nobody.
             Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => Remedy::from(format!(
                 "leave it: the kernel made it for an address of `{}`, and removes it with that address",
@@ -597,6 +598,29 @@ mod tests {
         assert!(!Plan { steps: steps.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { blocked: blocked.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { steps, blocked }.is_empty());
+    }
+
+    #[test]
+    fn who_keeps_a_default_route_is_told_how_in_the_words_of_each_front() {
+        let route = Route {
+            to: "0.0.0.0/0".parse().unwrap(),
+            via: None,
+            dev: "eth0".parse().unwrap(),
+            src: None,
+            metric: None,
+        };
+        let there = ObservedRoute { route, protocol: 3, metric: 0, onlink: false, ways: Ways::One };
+        let remedy = Blocked::Route { place: Place::Host, there }.remedy();
+        for (front, word) in [
+            (Front::CommandLine, "--no-default-route"),
+            (Front::Podman, "no_default_route=yes"),
+            (Front::Rootless, "no_default_route=yes"),
+            (Front::Cni, "`\"default_route\": false` under `\"ashore\"`"),
+        ] {
+            let said = remedy.spelled(front);
+            assert!(said.contains(word) && said.ends_with(", or remove that route"), "{said}");
+        }
+        assert_eq!(remedy.spelled(Front::Docker), "remove that route");
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl Controller {
             if let Ok(Some(observed)) = carried_out {
                 answers.keep();
                 let endpoint = endpoint.clone();
-                let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, seeker.lease);
+                let mut attached =
+                    self.has_attached(&mut inner, &observed, &netns, (spec, endpoint), seeker.lease);
                 drop(inner);
                 attached
                     .warnings
@@ -118,7 +119,7 @@ impl Controller {
         inner: &mut Inner,
         observed: &Observed,
         netns: &Netns,
-        endpoint: Endpoint,
+        (spec, endpoint): (&AttachSpec, Endpoint),
         lease: &mut Asked<'_>,
     ) -> EndpointReport {
         let left_behind = inner.left_behind(&endpoint);
@@ -138,6 +139,14 @@ impl Controller {
         let network = inner.state().network_of(&endpoint);
         let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
         warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
+        let yielded = |network| spec.yielded_to(network, &endpoint, inside?);
+        if let Some((there, network)) = network.and_then(|network| Some((yielded(network)?, network))) {
+            let (name, network, there) = (&endpoint.name, network.label(), there.way());
+            warnings.push(format!(
+                "`{name}` gets no default route by network `{network}`: there is `{there}` in the container already"
+            ));
+            tracing::info!("{}", warnings.last().expect("it is the last"));
+        }
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 
