@@ -39,6 +39,8 @@ pub struct Requested<'a> {
     pub name: &'a EndpointName,
     /// The requested addresses.
     pub ips: &'a [IpAddr],
+    /// Whether these are all that it gets.
+    pub only: bool,
     /// The requested MAC.
     pub mac: Option<Mac>,
     /// Its lease, if the network's addresses are leased.
@@ -72,17 +74,10 @@ impl State {
             self.check_user(user, network, &asked, known.host)?;
         }
         let network = self.usable_network(&spec.network, known.host)?;
-        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
-            return Err(AttachError::NameTaken {
-                network: network.label().to_owned(),
-                name: spec.name.clone(),
-                engine: there.ownership.engine(),
-                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
-            });
-        }
+        self.check_name_is_free(network, &spec.name)?;
         self.check_room(network, known.host)?;
         let FromLan { leased: lease, learned } = from_lan;
-        let requested = Requested { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
+        let requested = spec.requested(spec.mac, lease);
         let source = match (network.addressing, lease) {
             _ if spec.unaddressed => Source::None,
             (Addressing::Dhcp, LeaseOutcome::NotYet | LeaseOutcome::Got(_)) => Source::Lease,
@@ -121,7 +116,8 @@ impl State {
             container: spec
                 .caller
                 .as_ref()
-                .map(|caller| Box::new(Container { id: caller.container.clone(), leaves: false })),
+                .map(|caller| Container { id: caller.container.clone(), leaves: false, netns: None })
+                .map(Box::new),
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
         let endpoint = endpoint.with_learned(learned.filter(|_| !spec.unaddressed));
@@ -148,6 +144,27 @@ impl State {
             }),
             None => Ok(endpoint),
         }
+    }
+
+    /// Checks that no endpoint on a network has a name.
+    pub(super) fn check_name_is_free(
+        &self,
+        network: &Network,
+        name: &EndpointName,
+    ) -> Result<(), AttachError> {
+        let Some(there) = self.endpoints.get(&(network.name.clone(), name.clone())) else { return Ok(()) };
+        let lent_in = there.sandbox().filter(|_| there.is_lent());
+        let place = match (there.netns(), lent_in) {
+            (Some(netns), _) => netns.path.display().to_string(),
+            (None, Some(path)) => format!("{}, as an address for another plugin's link", path.display()),
+            (None, None) => "an engine".to_owned(),
+        };
+        Err(AttachError::NameTaken {
+            network: network.label().to_owned(),
+            name: name.clone(),
+            engine: there.ownership.engine(),
+            place,
+        })
     }
 
     /// Returns the network of a name, if an endpoint can be attached to it now.
@@ -256,7 +273,7 @@ impl State {
             }
         }
         for (family, subnets) in State::subnets_by_family(network) {
-            if chosen.contains_key(&family) || leased(family) {
+            if requested.only || chosen.contains_key(&family) || leased(family) {
                 continue;
             }
             let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
@@ -380,6 +397,9 @@ pub struct AttachSpec {
     /// Whether it gets no address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unaddressed: bool,
+    /// Whether the requested addresses are all that it gets of the network's subnets: another program has chosen them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_requested: bool,
     /// The engine that asks, or `None` for the user of the command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
@@ -389,6 +409,11 @@ impl AttachSpec {
     /// The user who asks, if it is one other than root.
     pub fn user(&self) -> Option<&User> {
         self.caller.as_ref()?.user.as_ref()
+    }
+
+    /// What is requested of addresses and MAC.
+    pub(super) fn requested<'a>(&'a self, mac: Option<Mac>, lease: LeaseOutcome<'a>) -> Requested<'a> {
+        Requested { name: &self.name, ips: &self.ips, only: self.only_requested, mac, lease }
     }
 
     /// Whether an endpoint of this name is by the link that is asked for.

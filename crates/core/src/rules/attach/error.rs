@@ -26,7 +26,7 @@ pub enum AttachError {
         network: String,
         /// The name.
         name: EndpointName,
-        /// The path of that endpoint's namespace, or `an engine`.
+        /// The path of that endpoint's namespace, with what it has there if that is no link of Ashore's, or `an engine`.
         place: String,
         /// The kind of the engine that has that endpoint's container, if one has it.
         engine: Option<EngineKind>,
