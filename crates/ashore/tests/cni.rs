@@ -5,7 +5,7 @@ mod home;
 use ashore_core::net::name::EndpointName;
 use ashore_lab::Machine;
 use home::cni::{Container, call_for_network, config};
-use home::{HOST, Home, does_not_reach, eventually, ip, reaches};
+use home::{HOST, Home, does_not_reach, eventually, ip, reaches, shown_on, type_on};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -260,6 +260,50 @@ fn a_network_may_be_one_of_ashores_and_a_container_on_it_twice() {
         config("1.1.0", json!({ "name": "lan", "master": "eth0", "ashore": { "conflict": "off" } }));
     eth0.call("ADD", &differs).failed(105, &["conflict"]);
     assert_eq!(names(&home), ["c9"]);
+}
+
+/// As behind Multus, where the cluster's own network gives the default route.
+#[test]
+fn a_default_route_that_is_there_already_stays_the_only_one_of_its_metric() {
+    let home = Home::new();
+    let conf = config(
+        "1.1.0",
+        json!({ "ashore": {
+            "subnet": ["192.168.88.0/24", "fd88::/64"], "ip_range": ["192.168.88.192/27", "fd88::c0/124"],
+            "gateway": ["192.168.88.1", "fd88::1"],
+        }}),
+    );
+    let both = json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]);
+    for (there, yields) in [
+        ("ip route add default via 10.42.0.1 dev clu0", true),
+        ("ip -6 route add default via fd42::1 dev clu0", true),
+        ("ip route add blackhole default", true),
+        ("ip route add default via 10.42.0.1 dev clu0 metric 200", false),
+        ("ip -6 route add default via fd42::1 dev clu0 metric 100", false),
+    ] {
+        let pod = home.world.container("pod").unwrap();
+        for command in [
+            "ip link add clu0 up type bridge",
+            "ip addr add 10.42.0.7/24 dev clu0",
+            "ip addr add fd42::7/64 dev clu0 nodad",
+            there,
+        ] {
+            type_on(&pod, command);
+        }
+        let routes = || ["-4", "-6"].map(|family| shown_on(&pod, &format!("ip {family} route show default")));
+        let before = routes();
+        let container = Container { ifname: "net1", ..Container::new(&home, &pod, "c1") };
+        let said = container.call("ADD", &conf);
+        let told = said.stderr.clone();
+        let result = said.ok();
+        assert_eq!(result.get("routes"), (!yields).then_some(&both), "{there}: {result}");
+        assert_eq!(told.contains("`c1` gets no default route"), yields, "{there}: {told}");
+        assert_eq!(before == routes(), yields, "{there}: {:?}", routes());
+        reaches(&home.laptop, ip(&address(&result)));
+        container.call("CHECK", &with(conf.clone(), "prevResult", &result)).ok();
+        container.call("DEL", &conf).ok();
+        assert_eq!(before, routes(), "{there}");
+    }
 }
 
 #[test]

@@ -340,6 +340,18 @@ fn static_addresses_are_those_of_the_configuration_or_of_a_wish() {
         wished["ipam"].as_object_mut().unwrap().remove("addresses");
         assert_eq!(address(&container.call("ADD", &wished).ok()), "192.168.88.202");
         container.call("DEL", &wished).ok();
+        // Of a family that the other plugin leaves out there is no address.
+        home.ok(
+            "network create both --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.224/28 --subnet fd88::/64 \
+             --ip-range fd88::c0/124",
+        );
+        let addresses = json!([{ "address": "192.168.88.203/24" }]);
+        let ipam = json!({ "type": "static", "addresses": addresses });
+        let both = conf("1.1.0", "ashore", &json!({ "ashore": { "network": "both" }, "ipam": ipam }));
+        let result = container.call("ADD", &both).ok();
+        assert_eq!(result["ips"].as_array().unwrap().len(), 1, "{result}");
+        assert_eq!(home::shown_on(&web, "ip -6 addr show dev eth0 scope global"), "");
+        container.call("DEL", &both).ok();
     });
 }
 
@@ -442,10 +454,11 @@ fn nothing_but_addresses_is_done_for_the_link_of_another_plugin() {
         assert!(endpoints(home).is_empty());
         container.call("DEL", &lan).ok();
         // The name comes again in another container, and nobody has said that the first one has ended.
-        let named = |machine: &Machine, id| {
+        let by = |args, machine: &Machine, id| {
             let container = plugins.container(home, "macvlan", machine, id);
-            Container { args: "IgnoreUnknown=1;K8S_POD_NAME=shop", ..container }.call("ADD", &lan)
+            Container { args, ..container }.call("ADD", &lan)
         };
+        let named = |machine: &Machine, id| by("IgnoreUnknown=1;K8S_POD_NAME=shop", machine, id);
         let old = home.world.container("old").unwrap();
         let first = address(&named(&old, "c8").ok());
         let fresh = home.world.container("fresh").unwrap();
@@ -454,6 +467,27 @@ fn nothing_but_addresses_is_done_for_the_link_of_another_plugin() {
         drop(old);
         assert_eq!(address(&named(&fresh, "c9").ok()), first);
         home.ok("detach lan shop");
+        // The path of one that has ended leads to another container by now.
+        let at = home.directory.path().join("netns");
+        let lead_to = |machine: &Machine| {
+            let _ = std::fs::remove_file(&at);
+            std::os::unix::fs::symlink(machine.namespace().path(), &at).unwrap();
+        };
+        let brief = home.world.container("brief").unwrap();
+        lead_to(&brief);
+        let args = "IgnoreUnknown=1;K8S_POD_NAME=brief";
+        let netns = at.display().to_string();
+        let container = plugins.container(home, "macvlan", &brief, "c10");
+        let first = address(&Container { args, netns, ..container }.call("ADD", &lan).ok());
+        // The reference plugin leaves its link where it gets no address.
+        let [second, third] = ["second", "third"].map(|name| home.world.container(name).unwrap());
+        let said = by(args, &second, "c7");
+        assert_eq!(said.code, Some(1), "it lives");
+        assert!(said.answer.to_string().contains("as an address for another plugin's link"), "{said:?}");
+        lead_to(&fresh);
+        drop(brief);
+        assert_eq!(address(&by(args, &third, "c11").ok()), first);
+        home.ok("detach lan brief");
         let path: PathBuf = web.namespace().path().to_owned();
         alone.call("ADD", &lan).failed(3, &["eth0", &path.display().to_string()]);
     });

@@ -311,10 +311,16 @@ fn what_fails_half_way_is_taken_back() {
 }
 
 /// The places of the links to `ashore-plug`.
-const LINKS: [&str; 3] = ["usr/local/lib/netavark/ashore", "usr/lib/cni/ashore", "opt/cni/bin/ashore"];
+const LINKS: [&str; 5] = [
+    "usr/local/lib/netavark/ashore",
+    "usr/lib/cni/ashore",
+    "opt/cni/bin/ashore",
+    "usr/libexec/cni/ashore",
+    "var/lib/rancher/k3s/data/cni/ashore",
+];
 
 /// Where the links lead. `None` is no link.
-fn targets(tree: &Tree) -> [Option<String>; 3] {
+fn targets(tree: &Tree) -> [Option<String>; 5] {
     LINKS.map(|link| Some(tree.at(link).read_link().ok()?.display().to_string()))
 }
 
@@ -323,21 +329,31 @@ fn the_plugin_is_linked_where_a_runtime_uses_cni() {
     let tree = Tree::with(&[SYSTEMD]);
     let ours = || Some("/usr/local/bin/ashore-plug".to_owned());
     assert_eq!(tree.run("install").1, 0);
-    assert_eq!(targets(&tree), [ours(), None, None]);
+    assert_eq!(targets(&tree), [ours(), None, None, None, None]);
     // A runtime is installed later.
-    for directory in ["usr/lib/cni", "opt/cni/bin"] {
-        std::fs::create_dir_all(tree.at(directory)).unwrap();
+    for link in &LINKS[1..] {
+        std::fs::create_dir_all(tree.at(link).parent().unwrap()).unwrap();
     }
     let linked = "\
 ln -s /usr/local/bin/ashore-plug ROOT/usr/lib/cni/ashore
 ln -s /usr/local/bin/ashore-plug ROOT/opt/cni/bin/ashore
+ln -s /usr/local/bin/ashore-plug ROOT/usr/libexec/cni/ashore
+ln -s /usr/local/bin/ashore-plug ROOT/var/lib/rancher/k3s/data/cni/ashore
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
     assert_eq!(tree.run("install"), (linked.to_owned(), 0));
-    assert_eq!(targets(&tree), [ours(), ours(), ours()]);
+    assert_eq!(targets(&tree), LINKS.map(|_| ours()));
     assert!(tree.run("install").0.ends_with("nothing to do\n"));
     assert_eq!(tree.run("uninstall").1, 0);
     assert_eq!(tree.files(), [SYSTEMD]);
+
+    // One directory by two names.
+    std::fs::remove_dir(tree.at("usr/libexec/cni")).unwrap();
+    symlink(tree.at("usr/lib/cni"), tree.at("usr/libexec/cni")).unwrap();
+    assert_eq!(tree.run("install").1, 0);
+    assert_eq!(targets(&tree), LINKS.map(|_| ours()));
+    assert_eq!(tree.run("uninstall").1, 0);
+    assert_eq!(targets(&tree), [(); 5].map(|()| None));
 }
 
 #[test]
@@ -379,7 +395,7 @@ ashore: ROOT/opt/cni/bin/ashore is no link to ashore-plug
     let (said, code) = tree.run("uninstall");
     let left = "# left: ROOT/usr/local/bin/ashore-plug, which is not this ashore's\n";
     assert!(code == 0 && said.contains(left) && tree.at("usr/local/bin/ashore-plug").exists(), "{said}");
-    assert_eq!(targets(&tree), [None, None, None]);
+    assert_eq!(targets(&tree), [(); 5].map(|()| None));
 }
 
 #[test]
@@ -414,7 +430,8 @@ fn without_the_plugin_it_says_so_and_goes_on() {
     let (said, code) = tree.run_by(&build, "install");
     assert!(code == 0 && said.ends_with(&format!("{missing}{done}\n")), "{said}");
     assert_eq!(tree.run_by(&build, "install"), (format!("{missing}{done}; nothing to do\n"), 0));
-    assert_eq!((targets(&tree), tree.at("usr/local/bin/ashore-plug").exists()), ([None, None, None], false));
+    assert_eq!(targets(&tree), [(); 5].map(|()| None));
+    assert!(!tree.at("usr/local/bin/ashore-plug").exists());
     assert!(tree.at(&format!("{UNITS}/ashore-plug.socket")).exists());
 
     let foreign = without("PLUG-plug is no file of this program's owner");

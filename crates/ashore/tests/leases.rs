@@ -5,7 +5,7 @@ mod home;
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
-use home::dhcp::Server;
+use home::dhcp::{Server, Setup};
 use home::frames::Frames;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
@@ -100,6 +100,39 @@ fn a_server_on_this_very_host_is_named_where_a_lease_is_wanted() {
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         assert!(made.stderr.contains("a DHCP server runs on this host"), "{}", made.stderr);
     });
+}
+
+/// What is sent by a bridge goes to its ports, and not to the host that has the bridge.
+#[test]
+fn a_server_on_the_hosts_own_bridge_does_not_hear_and_is_named() {
+    let pool = ("192.168.88.100", "192.168.88.120");
+    let udhcpd = |engines: &Engines, home: &Home| {
+        Server::udhcpd_on("br0", engines, &home.nas, home.directory.path(), pool, 60)
+    };
+    let dnsmasq = |engines: &Engines, home: &Home| {
+        Server::dnsmasq(engines, &home.nas, home.directory.path(), POOL, &["--interface=br0"])
+    };
+    let isc = |engines: &Engines, home: &Home| {
+        let setup = Setup::default();
+        Server::isc_on("br0", engines, &home.nas, home.directory.path(), &setup)
+    };
+    let servers: [(&str, &dyn Fn(&Engines, &Home) -> Server); 3] =
+        [("udhcpd", &udhcpd), ("dnsmasq", &dnsmasq), ("ISC dhcpd", &isc)];
+    for (name, serve) in servers {
+        let test = format!("leases, {name} on the host's bridge");
+        with(&test, Home::bridged, "--parent br0 --kind bridge", serve, |home, server| {
+            let web = home.world.container("web").unwrap();
+            let ran =
+                home.run(&format!("attach lan --netns {} --name web", web.namespace().path().display()));
+            assert_eq!(ran.code, Some(6), "{name}: {}{}", ran.stdout, ran.stderr);
+            assert!(ran.stderr.contains("a DHCP server runs on this host"), "{name}: {}", ran.stderr);
+            assert!(server.rows().is_empty(), "{name}: {}", server.table());
+            home.ok("network rm lan");
+            let made = home.run("network create lan --parent br0 --kind bridge --dhcp");
+            assert_eq!(made.code, Some(0), "{name}: {}", made.stderr);
+            assert!(made.stderr.contains("a DHCP server runs on this host"), "{name}: {}", made.stderr);
+        });
+    }
 }
 
 #[test]

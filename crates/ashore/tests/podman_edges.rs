@@ -4,7 +4,9 @@ mod home;
 
 use std::time::Duration;
 
+use ashore_lab::Engines;
 use home::podman::{PodmanSite, with_ashore};
+use home::router::Router;
 use home::{HOST, eventually, ip, reaches};
 
 #[test]
@@ -92,6 +94,45 @@ fn both_families_and_what_a_network_says_of_names() {
         reaches(&site.home.laptop, ip(&at));
         assert!(site.ok("exec web cat /etc/resolv.conf").contains("nameserver 192.168.88.1"));
         site.ok("rm -f -t 0 web");
+    });
+}
+
+#[test]
+fn the_lans_router_is_the_way_out_by_both_families_beside_podmans_own_bridge() {
+    with_ashore("podman, two ways out", |site| {
+        site.ok(
+            "network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/27 \
+             --ipv6 --subnet fd88::/64 --gateway fd88::1 --ip-range fd88::c0/124 lan",
+        );
+        site.ok("network create --ipv6 --subnet 10.89.7.0/24 --subnet fd77::/64 back");
+        let ways = || {
+            let way = |to: &str| site.ok(&format!("exec web ip route get {to}"));
+            [way("198.51.100.1"), way("2001:db8::1")]
+        };
+        for networks in ["--network back --network lan", "--network lan --network back"] {
+            site.ok(&format!("run -d --name web {networks} box sleep 1000"));
+            let ways = ways();
+            assert!(ways[0].contains("via 192.168.88.1 ") && ways[1].contains("via fd88::1 "), "{ways:?}");
+            site.ok("rm -f -t 0 web");
+        }
+        // Also where the LAN's routers advertise themselves.
+        let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
+        let prefix = "prefix fd99::/64 { };";
+        let router = Router::start(&engines, &site.home.router, directory, prefix);
+        site.ok(
+            "network create -d ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.224/28 -o ipv6=auto told",
+        );
+        site.ok("run -d --name web --network told --network back box sleep 1000");
+        eventually("the router is the way out", || ways()[1].contains("via fe80:"));
+        site.ok("rm -f -t 0 web");
+        drop(router);
+        // Whoever wants Podman's bridge as the way out says so.
+        for option in ["metric=200", "no_default_route=yes"] {
+            site.ok(&format!("run -d --name web --network back --network lan:{option} box sleep 1000"));
+            let ways = ways();
+            assert!(ways[0].contains("via 10.89.7.1 ") && ways[1].contains("via fd77::1 "), "{ways:?}");
+            site.ok("rm -f -t 0 web");
+        }
     });
 }
 

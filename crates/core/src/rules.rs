@@ -6,6 +6,7 @@ pub mod allocate;
 pub mod attach;
 pub mod attachments;
 pub mod create;
+pub mod default_route;
 pub mod facing;
 pub mod inherit;
 pub mod learn;

@@ -69,6 +69,7 @@ impl World {
             default_route: true,
             own_routes: OwnRoutes::default(),
             unaddressed: false,
+            only_requested: false,
             caller: None,
         };
         let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };

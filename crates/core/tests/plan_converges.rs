@@ -186,6 +186,7 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
         default_route: true,
         own_routes: OwnRoutes::default(),
         unaddressed: false,
+        only_requested: false,
         caller: None,
     }
 }

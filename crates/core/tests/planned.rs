@@ -187,6 +187,7 @@ impl World {
             default_route: true,
             own_routes: OwnRoutes::default(),
             unaddressed: false,
+            only_requested: false,
             caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());

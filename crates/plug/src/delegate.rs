@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -16,6 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ashore_plug::wire::{DELEGATED_MAX, Delegated, Reply, STAYS};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 
 use crate::call::{self, Call, Cni, Fault};
 use crate::json;
@@ -24,8 +28,8 @@ use crate::json;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many bytes of its standard error are shown.
 const SHOWN: u64 = 16 << 10;
-/// How often it is looked at whether it has ended, once it has said everything.
-const PAUSE: Duration = Duration::from_micros(200);
+/// How many characters of an error are in a warning.
+const IN_WARNING: usize = 400;
 
 /// The names of what is not delegated, besides the name by which the program is called: Ashore chooses the addresses
 /// itself, or leases them itself of the LAN's DHCP server.
@@ -80,8 +84,8 @@ impl<'a> Delegate<'a> {
             Ok(ran) => Reply { stderr: [reply.stderr, ran.stderr].concat(), ..reply },
             // What the plugin has kept is lost with it, and a container that cannot be removed would stay for ever.
             Err(Failed::Missing(failed)) if matches!(call, Cni::Del | Cni::Gc) => {
-                let warning = [&b"ashore: warning: "[..], &failed.stdout].concat();
-                Reply { stderr: [reply.stderr, warning].concat(), ..reply }
+                let warning = format!("ashore: warning: {}\n", in_one_line(&failed.stdout));
+                Reply { stderr: [reply.stderr, warning.into_bytes()].concat(), ..reply }
             }
             Err(Failed::Missing(failed) | Failed::Executed(failed)) => {
                 if reply.code != 0 {
@@ -129,8 +133,9 @@ impl<'a> Delegate<'a> {
         let more = match self.run("DEL") {
             Ok(ran) => ran.stderr,
             Err(Failed::Missing(again) | Failed::Executed(again)) => {
-                [&again.stderr, &b"ashore: warning: the address is not given back: "[..], &again.stdout]
-                    .concat()
+                let why = in_one_line(&again.stdout);
+                let warning = format!("ashore: warning: the address is not given back: {why}\n");
+                [again.stderr, warning.into_bytes()].concat()
             }
         };
         Reply { stderr: [failed.stderr, more].concat(), ..failed }
@@ -150,8 +155,7 @@ impl<'a> Delegate<'a> {
         let reply = if is_error {
             Reply { code: 1, stdout, ..Reply::default() }
         } else {
-            let said = String::from_utf8_lossy(&stdout);
-            call::delegate_failed(self.name, &format!("{status} {}", said.trim()))
+            call::delegate_failed(self.name, &format!("{status} {}", in_one_line(&stdout)))
         };
         Err(Failed::Executed(Reply { stderr, ..reply }))
     }
@@ -171,14 +175,16 @@ impl<'a> Delegate<'a> {
         })
     }
 
-    /// Executes a program with the configuration, and returns its end and its two outputs.
+    /// Executes a program with the configuration, and returns its end and its two outputs. One that takes too long, or
+    /// says too much, is ended with all that it has started.
     fn execute(&self, program: &mut Command) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), String> {
         let end = Instant::now() + self.patience;
         let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().map_err(|error| error.to_string())?;
+        let mut child = piped.process_group(0).spawn().map_err(|error| error.to_string())?;
         let done = self.talk(&mut child, end);
         if done.is_err() {
-            let _ = child.kill();
+            // Nobody has waited for it yet, so the number is its own.
+            let _ = killpg(pid_of(&child), Signal::SIGKILL);
             let _ = child.wait();
         }
         done
@@ -191,6 +197,7 @@ impl<'a> Delegate<'a> {
         let most = DELEGATED_MAX as u64;
         let stdout = reading(child.stdout.take().expect("it is piped"), most + 1);
         let stderr = reading(child.stderr.take().expect("it is piped"), SHOWN);
+        let ended = ending(pid_of(child));
         let silent = || format!("nothing came in {} s", self.patience.as_secs());
         let said = match stdout.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(said) => said.map_err(|error| error.to_string())?,
@@ -199,13 +206,10 @@ impl<'a> Delegate<'a> {
         if said.len() as u64 > most {
             return Err(format!("its answer is longer than {most} bytes"));
         }
-        let status = loop {
-            match child.try_wait().map_err(|error| error.to_string())? {
-                Some(status) => break status,
-                None if Instant::now() >= end => return Err(silent()),
-                None => thread::sleep(PAUSE),
-            }
-        };
+        if ended.recv_timeout(end.saturating_duration_since(Instant::now())).is_err() {
+            return Err(silent());
+        }
+        let status = child.wait().map_err(|error| error.to_string())?;
         // A process that it has left behind may hold the other end for ever.
         let errors = stderr.recv_timeout(Duration::from_millis(100));
         Ok((status, said, errors.map(Result::unwrap_or_default).unwrap_or_default()))
@@ -232,9 +236,65 @@ fn reading(mut from: impl Read + Send + 'static, most: u64) -> Receiver<io::Resu
     receives
 }
 
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// Tells when a process has ended, which stays to be waited for.
+fn ending(pid: Pid) -> Receiver<()> {
+    let (sends, receives) = sync_channel(1);
+    thread::spawn(move || {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(pid), flags) == Err(nix::errno::Errno::EINTR) {}
+        let _ = sends.send(());
+    });
+    receives
+}
+
+/// What an error says, in one line of a bounded length that a terminal shows as it is.
+fn in_one_line(error: &[u8]) -> String {
+    let whole = || String::from_utf8_lossy(error).trim().to_owned();
+    let text = json::member(error, "msg").map_or_else(whole, str::to_owned);
+    let mut line = String::new();
+    for c in text.chars().take(IN_WARNING) {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    if text.chars().nth(IN_WARNING).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_that_is_ended_is_ended_with_all_that_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        let delegate = Delegate { name: "test", config: b"{}", patience: Duration::from_millis(300) };
+        let script = format!("sleep 100 & echo $! >{}; wait", file.display());
+        delegate.execute(Command::new("/bin/sh").args(["-c", &script])).unwrap_err();
+        let pid = fs::read_to_string(file).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let is_over = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        let began = Instant::now();
+        while !is_over() {
+            assert!(began.elapsed() < Duration::from_secs(5), "{pid} lives");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_warning_is_a_line_of_text() {
+        let line = |text: &str| in_one_line(text.as_bytes());
+        assert_eq!(line("{\"code\":7,\"msg\":\"no such range\"}\n"), "no such range");
+        assert_eq!(line("{\"msg\":\"a \\\"b\\\"\"}\n"), "{\"msg\":\"a \\\"b\\\"\"}");
+        assert_eq!(line("a\x1b[31m\nb"), "a\\u{1b}[31m\\nb");
+        let long = line(&"x".repeat(1 << 20));
+        assert!(long.len() < 1000 && long.ends_with('…'), "{}", long.len());
+    }
 
     #[test]
     fn what_is_delegated_is_what_another_plugin_chooses() {
@@ -257,15 +317,18 @@ mod tests {
 
     #[test]
     fn a_plugin_that_is_silent_or_says_too_much_is_ended() {
-        let delegate = Delegate { name: "test", config: b"{}", patience: Duration::from_millis(100) };
-        let shell = |script: &str| delegate.execute(Command::new("/bin/sh").args(["-c", script]));
-        let (status, stdout, stderr) = shell("cat; echo bad >&2; exit 3").unwrap();
+        let within = |millis, script: &str| {
+            let delegate = Delegate { name: "test", config: b"{}", patience: Duration::from_millis(millis) };
+            delegate.execute(Command::new("/bin/sh").args(["-c", script]))
+        };
+        let shell = |script: &str| within(300, script);
+        let (status, stdout, stderr) = within(60_000, "cat; echo bad >&2; exit 3").unwrap();
         assert_eq!((status.code(), &stdout[..], &stderr[..]), (Some(3), &b"{}"[..], &b"bad\n"[..]));
         assert!(shell("exec sleep 100").unwrap_err().contains("nothing came"));
         assert!(shell("exec >&-; exec sleep 100").unwrap_err().contains("nothing came"));
-        assert!(shell("exec cat /dev/zero").unwrap_err().contains("longer than"));
+        assert!(within(60_000, "exec cat /dev/zero").unwrap_err().contains("longer than"));
         let began = Instant::now();
-        let (_, _, errors) = shell("sleep 100 >/dev/null & echo '{}'").unwrap();
+        let (_, _, errors) = within(60_000, "sleep 100 >/dev/null & echo '{}'").unwrap();
         assert!(errors.is_empty() && began.elapsed() < Duration::from_secs(5));
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
         default_route: !args.no_default_route,
         own_routes: OwnRoutes::default(),
         unaddressed: false,
+        only_requested: false,
         caller: None,
     }))
 }

@@ -247,7 +247,7 @@ impl Call<'_> {
         let data = Path::new(nerdctl::DATA);
         let attach = AttachSpec {
             network: network.name.clone(),
-            name: container::identity(asked.identity.as_ref(), &arguments, &container, data),
+            name: container::identity(asked.identity.as_ref(), &arguments, &container, data)?,
             netns: netns.path,
             // The other plugin was told what is wished.
             ips: chosen.as_ref().map_or(ips, |chosen| chosen.ips.iter().map(|(net, _)| net.addr()).collect()),
@@ -259,6 +259,7 @@ impl Call<'_> {
                 .map(|chosen| chosen.own_routes(asked.default_route))
                 .unwrap_or_default(),
             unaddressed: false,
+            only_requested: chosen.is_some(),
             caller: Some(attach::Caller {
                 engine: EngineKind::Cni,
                 container: Self::of(&config, &container),

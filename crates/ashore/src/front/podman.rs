@@ -133,6 +133,7 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
         default_route: choices.default_route,
         own_routes: choices.own_routes,
         unaddressed: choices.unaddressed,
+        only_requested: false,
         caller: Some(attach::Caller {
             engine: EngineKind::Podman,
             container: attachment.container_id.clone(),

@@ -90,6 +90,9 @@ pub struct Container {
     /// in the same namespace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves: bool,
+    /// Its namespace, if its link there is another program's. A path may lead to another one by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Netns>,
 }
 
 /// What was last observed of a link in its container. The container can change the link's MAC, name and tag.
@@ -339,6 +342,11 @@ impl Endpoint {
     /// Whether it only has its addresses: another program makes the link, and said in whose namespace.
     pub fn is_lent(&self) -> bool {
         self.stage == Stage::Reserved && self.container.is_some()
+    }
+
+    /// The namespace in which another program's link has its addresses, if that is known.
+    pub fn lent_in(&self) -> Option<&Netns> {
+        self.container.as_ref()?.netns.as_ref()
     }
 
     /// The link's name in the container, if the engine's user chose one.

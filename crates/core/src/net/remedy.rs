@@ -62,8 +62,8 @@ enum Part {
     Run(String),
     /// A command of the engine that asked, without the name of its program.
     Engine(String),
-    /// Words for the users of the command line only.
-    OnCommandLine(String),
+    /// Words for the users of these fronts only.
+    For(&'static [Front], String),
     /// A remedy for the users of Docker only, whose networks have two drivers.
     InDocker(Remedy),
 }
@@ -127,7 +127,17 @@ impl Remedy {
 
     /// Adds words for the users of the command line only.
     pub fn on_command_line(self, words: impl Into<String>) -> Self {
-        self.with(Part::OnCommandLine(words.into()))
+        self.with(Part::For(&[Front::CommandLine], words.into()))
+    }
+
+    /// Adds words for the users of Podman only, whoever they are.
+    pub fn in_podman(self, words: impl Into<String>) -> Self {
+        self.with(Part::For(&[Front::Podman, Front::Rootless], words.into()))
+    }
+
+    /// Adds words for the users of CNI runtimes only.
+    pub fn in_cni(self, words: impl Into<String>) -> Self {
+        self.with(Part::For(&[Front::Cni], words.into()))
     }
 
     /// Adds a remedy for the users of Docker only, whose networks have two drivers.
@@ -183,11 +193,11 @@ impl Remedy {
                 Front::Podman => name.in_podman(Some(value)),
                 Front::Cni => name.in_cni(Some(value)),
             },
-            Part::OnCommandLine(words) if front == Front::CommandLine => words.clone(),
+            Part::For(fronts, words) if fronts.contains(&front) => words.clone(),
             Part::InDocker(remedy) if matches!(front, Front::Docker | Front::Compose) => {
                 remedy.spelled(front)
             }
-            Part::OnCommandLine(_) | Part::InDocker(_) => String::new(),
+            Part::For(..) | Part::InDocker(_) => String::new(),
         };
         self.0.iter().map(part).collect()
     }
@@ -273,13 +283,13 @@ mod tests {
     fn what_is_for_one_front_is_read_there_alone() {
         let remedy =
             Remedy::from("a").on_command_line("b").in_docker(Remedy::from("c").and_set(&KIND, "bridge"));
-        let said = remedy.and_run(" d").and_engine("e");
+        let said = remedy.in_podman("p").in_cni("i").and_run(" d").and_engine("e");
         assert_eq!(said.spelled(Front::CommandLine), "ab ddocker e");
         assert_eq!(said.spelled(Front::Docker), "ac-o kind=bridge ddocker e");
         assert_eq!(said.spelled(Front::Compose), "ac`kind: bridge` under `driver_opts:` ddocker e");
-        assert_eq!(said.spelled(Front::Podman), "a dpodman e");
-        assert_eq!(said.spelled(Front::Cni), "a dashore e");
-        assert_eq!(said.spelled(Front::Rootless), "a dpodman e");
+        assert_eq!(said.spelled(Front::Podman), "ap dpodman e");
+        assert_eq!(said.spelled(Front::Cni), "ai dashore e");
+        assert_eq!(said.spelled(Front::Rootless), "ap dpodman e");
         let parent = Remedy::default().and_set_ipam(&PARENT, "eth0");
         let spelled = Front::ALL.map(|front| parent.spelled(front));
         let expected = [

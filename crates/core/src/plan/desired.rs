@@ -21,7 +21,7 @@ use crate::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::net::remedy::Remedy;
-use crate::net::step::{Address, IPV6_METRIC, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey, chosen_metric};
+use crate::net::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, VlanId};
 use leased::{leased_routes, reach_next_hops};
 use shim::shims;
@@ -411,12 +411,15 @@ fn link_again(
 /// there.
 fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) {
     let default = |route: &Route| route.to.addr().is_ipv6() && route.to.prefix_len() == 0;
-    let others = inside.routes.iter().any(|there| {
-        let first = there.metric <= IPV6_METRIC && there.protocol != ROUTE_PROTOCOL;
-        default(&there.route) && first && !there.is_heard_by(&link.spec.name)
-    });
-    if others && network.follows_routers() {
-        link.routes.retain(|route| !default(route));
+    let by = &link.spec.name;
+    let others = inside
+        .routes
+        .iter()
+        .filter(|there| default(&there.route) && there.protocol != ROUTE_PROTOCOL && !there.is_heard_by(by));
+    if network.follows_routers()
+        && let Some(first) = others.map(|there| there.metric).min()
+    {
+        link.routes.retain(|route| !default(route) || route.has_metric() < first);
     }
 }
 
@@ -438,9 +441,8 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
     let follows = network.follows_routers() && kernel_has_ipv6(network, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
-    let metric = endpoint.own_routes.metric;
     let by_gateway =
-        |gateway| Route { metric: chosen_metric(metric, gateway), ..default_route(gateway, ifname) };
+        |gateway| Route { metric: endpoint.metric_by(gateway), ..default_route(gateway, ifname) };
     link.routes.extend(network.gateways_of(endpoint).map(by_gateway));
     link.routes.extend(endpoint.own_routes.by(ifname));
     link.routes.extend(leased_routes(endpoint, ifname, host));

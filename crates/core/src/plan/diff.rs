@@ -14,10 +14,13 @@ use crate::net::kind::{MacvlanMode, PortOption};
 use crate::net::link::{LinkType, Place, Tag};
 use crate::net::name::IfName;
 use crate::net::observed::{Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways};
-use crate::net::remedy::Remedy;
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
-use crate::net::vlan::{Membership, Vlan, VlanId};
+use crate::net::vlan::{Membership, Vlan};
 use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
+
+mod blocked;
+
+pub use blocked::Blocked;
 
 /// How many routes, and how many neighbours, a plan removes from one container at most. Whoever administers
 /// the container can make any number with Ashore's protocol. The rest goes with the next plans.
@@ -33,91 +36,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Changes that cannot be made, because something that is not Ashore's is in the way.
     pub blocked: Vec<Blocked>,
-}
-
-/// Something in the way that is not Ashore's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Blocked {
-    /// A link of the same name.
-    #[error("{}: there is a link `{name}` already, and it is not Ashore's", shown(.place))]
-    Link {
-        /// Where.
-        place: Place,
-        /// Its name.
-        name: IfName,
-    },
-    /// A link for the same VLAN on the same link, with another name. The kernel takes no second one.
-    #[error("on this host: `{name}` is VLAN {} on `{}`, and it is not Ashore's", .vlan.id, .vlan.lower)]
-    Vlan {
-        /// Its name.
-        name: IfName,
-        /// The VLAN.
-        vlan: Vlan,
-    },
-    /// A bridge that would put a port on another LAN than its network's.
-    #[error(
-        "on this host: the bridge `{bridge}` no longer filters VLANs, so it cannot keep ports in VLAN {vlan}"
-    )]
-    Unfiltered {
-        /// The bridge.
-        bridge: IfName,
-        /// The VLAN.
-        vlan: VlanId,
-    },
-    /// A route to the same destination.
-    #[error("{}: there is a route `{}` already, and it is not Ashore's", shown(.place), .there.way())]
-    Route {
-        /// Where.
-        place: Place,
-        /// The route in the way.
-        there: ObservedRoute,
-    },
-}
-
-impl Blocked {
-    /// Whether it only blocks a route in a container that the endpoint does not need to be on the LAN.
-    pub fn is_of_extra(&self) -> bool {
-        matches!(self, Blocked::Route { place: Place::Netns(_), there } if there.route.is_extra())
-    }
-
-    /// The remedy.
-    pub fn remedy(&self) -> Remedy {
-        /// `RTPROT_KERNEL`.
-        const BY_ADDRESS: u8 = 2;
-        match self {
-            Blocked::Link { place: Place::Netns(_), name } => Remedy::default()
-                .on_command_line("choose another name with --ifname, or ")
-                .and(format!("remove `{name}` in that namespace")),
-            Blocked::Link { place: Place::Host, name } => Remedy::from("rename it while it is down: ")
-                .and_run(format!("ip link set dev {} name NEW", name.word())),
-            Blocked::Vlan { name, vlan } => Remedy::from("rename it while down, and Ashore uses it: ")
-                .and_run(format!("ip link set dev {} name {}", name.word(), vlan.name().word())),
-            Blocked::Unfiltered { bridge, .. } => {
-                Remedy::run(format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word()))
-            }
-            Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
-                let keep = "keep that default route and attach this one with --no-default-route, or ";
-                Remedy::default().on_command_line(keep).and("remove that route")
-            }
-            // Without this route the link's other addresses would reach nobody.
-            Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => Remedy::from(format!(
-                "leave it: the kernel made it for an address of `{}`, and removes it with that address",
-                there.route.dev
-            )),
-            Blocked::Route { there, .. } => {
-                let how = if let Ways::None(how) = there.ways { how } else { "" };
-                let space = if how.is_empty() { "" } else { " " };
-                Remedy::from("remove it: ").and_run(format!("ip route del {how}{space}{}", there.route.to))
-            }
-        }
-    }
-}
-
-fn shown(place: &Place) -> String {
-    match place {
-        Place::Host => "on this host".into(),
-        Place::Netns(netns) => format!("in {}", netns.path.display()),
-    }
 }
 
 impl Plan {
@@ -585,8 +503,6 @@ impl Diff<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::link::Netns;
-    use crate::net::remedy::Front;
 
     #[test]
     fn a_plan_is_empty_if_nothing_is_to_be_done_and_nothing_is_in_the_way() {
@@ -597,17 +513,5 @@ mod tests {
         assert!(!Plan { steps: steps.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { blocked: blocked.clone(), ..Plan::default() }.is_empty());
         assert!(!Plan { steps, blocked }.is_empty());
-    }
-
-    #[test]
-    fn docker_is_told_of_no_option_of_the_command_line() {
-        let netns = Netns { path: "/run/netns/web".into(), dev: 4, ino: 1, cookie: None, attached_by: None };
-        let place = Place::Netns(netns);
-        let remedy = Blocked::Link { place, name: "eth0".parse().unwrap() }.remedy();
-        assert_eq!(remedy.spelled(Front::Docker), "remove `eth0` in that namespace");
-        assert_eq!(
-            remedy.to_string(),
-            "choose another name with --ifname, or remove `eth0` in that namespace"
-        );
     }
 }

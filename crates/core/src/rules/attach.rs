@@ -23,169 +23,14 @@ use crate::net::kind::{LinkKind, MacvlanMode};
 use crate::net::link::Netns;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, View};
-use crate::net::option::{KIND, MAC, NAME};
-use crate::net::remedy::Remedy;
-use crate::net::step::chosen_metric;
 use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
-use crate::rules::create::NetworkError;
 use crate::rules::leases::LeaseOutcome;
-use crate::rules::users::{self, UserError};
+use crate::rules::users;
 
-/// Why a namespace cannot be attached to a network. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AttachError {
-    /// There is no such network.
-    #[error("there is no network `{0}`")]
-    NoNetwork(NetworkName),
-    /// Another endpoint on the network has the name.
-    #[error("network `{network}` has an endpoint `{name}` already, in {place}")]
-    NameTaken {
-        /// The network.
-        network: String,
-        /// The name.
-        name: EndpointName,
-        /// The path of that endpoint's namespace, or `an engine`.
-        place: String,
-        /// The kind of the engine that has that endpoint's container, if one has it.
-        engine: Option<EngineKind>,
-    },
-    /// The parent existed when the network was made, but does not now.
-    #[error("the parent `{parent}` of network `{network}` is gone; its endpoints come back with it")]
-    ParentGone {
-        /// The parent.
-        parent: IfName,
-        /// The network.
-        network: String,
-        /// What to do if the parent does not come back.
-        remedy: Remedy,
-    },
-    /// The parent is down.
-    #[error("the parent `{0}` is down")]
-    ParentDown(IfName),
-    /// The parent has become a port since the network was made. The kernel passes a port's frames to its
-    /// bridge or bond, not to the links on the port.
-    #[error(
-        "the parent `{parent}` of network `{network}` is now a port of `{master}`, and can carry nothing else"
-    )]
-    ParentIsPort {
-        /// The parent.
-        parent: IfName,
-        /// The network.
-        network: String,
-        /// The bridge or bond.
-        master: IfName,
-    },
-    /// A passthru parent has room for one endpoint only.
-    #[error("macvlan passthru has room for one endpoint on `{parent}`, and `{holder}` has it")]
-    PassthruTaken {
-        /// The parent.
-        parent: IfName,
-        /// The endpoint on the parent.
-        holder: EndpointName,
-    },
-    /// The namespace is the host's own.
-    #[error("{0} is the host's own namespace; an endpoint needs a namespace of its own")]
-    HostNamespace(PathBuf),
-    /// The namespace has a link of the requested name.
-    #[error("{netns} has a link `{ifname}` already")]
-    IfnameTaken {
-        /// The namespace.
-        netns: PathBuf,
-        /// The name.
-        ifname: IfName,
-    },
-    /// Another endpoint of the namespace has the default route.
-    #[error("{netns} already has a default route, through its endpoint `{name}` of network `{network}`")]
-    DefaultRouteTaken {
-        /// The namespace.
-        netns: PathBuf,
-        /// The endpoint that has it.
-        name: EndpointName,
-        /// The network.
-        network: String,
-    },
-    /// The host now has addresses on the parent of a passthru network.
-    #[error(transparent)]
-    CutsHost(#[from] NetworkError),
-    /// ipvlan and passthru share the parent's MAC.
-    #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
-    MacOnIpvlan(LinkKind),
-    /// The MAC cannot be a single machine's.
-    #[error("{0} cannot be the MAC of a single machine: it is multicast, broadcast or zero")]
-    MacUnfit(Mac),
-    /// The MAC is in use.
-    #[error("the MAC {mac} is in use by {holder}")]
-    MacTaken {
-        /// The MAC.
-        mac: Mac,
-        /// What has the MAC.
-        holder: String,
-    },
-    /// No address can be assigned.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A user other than root may not have this.
-    #[error(transparent)]
-    User(#[from] UserError),
-}
+mod error;
 
-impl AttachError {
-    /// The remedy, or `None` if the message says enough.
-    pub fn remedy(&self) -> Option<Remedy> {
-        Some(match self {
-            AttachError::NoNetwork(name) => Remedy::from("list the networks with ")
-                .and_run("`ashore network ls`")
-                .and(", or create it: ")
-                .and_run(format!("ashore network create {name} …")),
-            AttachError::NameTaken { network, name, engine, .. } => {
-                let off = engine.map_or("ashore detach", EngineKind::takes_off);
-                // Podman does not tell that it has renamed a container.
-                let renamed = |remedy: Remedy| match engine {
-                    Some(EngineKind::Podman) => remedy
-                        .and("; if that container was renamed since: ")
-                        .and_run("podman network reload --all"),
-                    _ => remedy,
-                };
-                let other = Remedy::from("give it another ").and_give(&NAME);
-                renamed(
-                    other
-                        .and(", or detach that one first: ")
-                        .and_run(format!("{off} {network} {name}", name = known_to(*engine, name))),
-                )
-            }
-            AttachError::ParentDown(parent) => {
-                Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))
-            }
-            AttachError::ParentIsPort { network, master, .. } => {
-                Remedy::run(format!("ashore network move {network} --parent {}", master.word()))
-            }
-            AttachError::PassthruTaken { .. } => {
-                "use macvlan:bridge for more than one endpoint on a NIC".into()
-            }
-            // The engine's containers have a namespace of their own, where Ashore names no link and sets no
-            // default route.
-            AttachError::HostNamespace(_) => {
-                "make one with `ip netns add NAME`, or name a container's process with --pid".into()
-            }
-            AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
-            AttachError::DefaultRouteTaken { .. } => "attach this one with --no-default-route".into(),
-            AttachError::MacOnIpvlan(_) => {
-                Remedy::unset(&MAC).and(", or use ").and_set(&KIND, "macvlan").and(" for the network")
-            }
-            AttachError::MacUnfit(_) => {
-                "use a locally administered unicast MAC, such as 02:00:00:00:00:01".into()
-            }
-            AttachError::MacTaken { .. } => {
-                Remedy::from("choose another, or ").and_unset(&MAC).and(": the name alone gives a stable one")
-            }
-            AttachError::Address(error) => return error.remedy(),
-            AttachError::User(error) => error.remedy(),
-            AttachError::CutsHost(error) => return error.remedy(),
-            AttachError::ParentGone { remedy, .. } => remedy.clone(),
-        })
-    }
-}
+pub use error::AttachError;
 
 /// The endpoint that needs addresses and a MAC, and what was requested for it.
 #[derive(Debug, Clone)]
@@ -194,6 +39,8 @@ pub struct Requested<'a> {
     pub name: &'a EndpointName,
     /// The requested addresses.
     pub ips: &'a [IpAddr],
+    /// Whether these are all that it gets.
+    pub only: bool,
     /// The requested MAC.
     pub mac: Option<Mac>,
     /// Its lease, if the network's addresses are leased.
@@ -227,17 +74,10 @@ impl State {
             self.check_user(user, network, &asked, known.host)?;
         }
         let network = self.usable_network(&spec.network, known.host)?;
-        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
-            return Err(AttachError::NameTaken {
-                network: network.label().to_owned(),
-                name: spec.name.clone(),
-                engine: there.ownership.engine(),
-                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
-            });
-        }
+        self.check_name_is_free(network, &spec.name)?;
         self.check_room(network, known.host)?;
         let FromLan { leased: lease, learned } = from_lan;
-        let requested = Requested { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
+        let requested = spec.requested(spec.mac, lease);
         let source = match (network.addressing, lease) {
             _ if spec.unaddressed => Source::None,
             (Addressing::Dhcp, LeaseOutcome::NotYet | LeaseOutcome::Got(_)) => Source::Lease,
@@ -276,7 +116,8 @@ impl State {
             container: spec
                 .caller
                 .as_ref()
-                .map(|caller| Box::new(Container { id: caller.container.clone(), leaves: false })),
+                .map(|caller| Container { id: caller.container.clone(), leaves: false, netns: None })
+                .map(Box::new),
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
         let endpoint = endpoint.with_learned(learned.filter(|_| !spec.unaddressed));
@@ -289,12 +130,13 @@ impl State {
         if network.internal {
             endpoint.own_routes.routes.retain(|route| route.to.prefix_len() > 0);
         }
-        match self.rival_for_default_route(network, &endpoint) {
+        let rival = self.rival_for_default_route(network, &endpoint);
+        if spec.caller.is_some() {
             // Whoever puts a container on several networks does not choose one of them for the default route.
-            Some(_) if spec.caller.is_some() => {
-                endpoint.own_routes.routes.retain(|route| route.to.prefix_len() > 0);
-                Ok(Endpoint { default_route: false, ..endpoint })
-            }
+            let yields = rival.is_some() || network.foreign_default_route(&endpoint, inside).is_some();
+            return Ok(if yields { endpoint.without_default_routes() } else { endpoint });
+        }
+        match rival {
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
                 netns: netns.path.clone(),
                 name: other.name.clone(),
@@ -304,27 +146,25 @@ impl State {
         }
     }
 
-    /// Another endpoint in the same namespace that has a default route of a family and metric for which this endpoint
-    /// wants one too.
-    fn rival_for_default_route(
+    /// Checks that no endpoint on a network has a name.
+    pub(super) fn check_name_is_free(
         &self,
         network: &Network,
-        endpoint: &Endpoint,
-    ) -> Option<(&Endpoint, &Network)> {
-        let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<(Family, Option<u32>)> {
-            let metric = endpoint.own_routes.metric;
-            network
-                .gateways_of(endpoint)
-                .map(|ip| (Family::of(ip), chosen_metric(metric, ip)))
-                .chain(endpoint.own_routes.defaults())
-                .collect()
+        name: &EndpointName,
+    ) -> Result<(), AttachError> {
+        let Some(there) = self.endpoints.get(&(network.name.clone(), name.clone())) else { return Ok(()) };
+        let lent_in = there.sandbox().filter(|_| there.is_lent());
+        let place = match (there.netns(), lent_in) {
+            (Some(netns), _) => netns.path.display().to_string(),
+            (None, Some(path)) => format!("{}, as an address for another plugin's link", path.display()),
+            (None, None) => "an engine".to_owned(),
         };
-        let wanted = families(network, endpoint);
-        let here = endpoint.netns()?;
-        let others = self.endpoints_in(here);
-        others
-            .filter_map(|other| Some((other, self.network_of(other)?)))
-            .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))
+        Err(AttachError::NameTaken {
+            network: network.label().to_owned(),
+            name: name.clone(),
+            engine: there.ownership.engine(),
+            place,
+        })
     }
 
     /// Returns the network of a name, if an endpoint can be attached to it now.
@@ -433,7 +273,7 @@ impl State {
             }
         }
         for (family, subnets) in State::subnets_by_family(network) {
-            if chosen.contains_key(&family) || leased(family) {
+            if requested.only || chosen.contains_key(&family) || leased(family) {
                 continue;
             }
             let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
@@ -557,6 +397,9 @@ pub struct AttachSpec {
     /// Whether it gets no address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unaddressed: bool,
+    /// Whether the requested addresses are all that it gets of the network's subnets: another program has chosen them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_requested: bool,
     /// The engine that asks, or `None` for the user of the command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
@@ -566,6 +409,11 @@ impl AttachSpec {
     /// The user who asks, if it is one other than root.
     pub fn user(&self) -> Option<&User> {
         self.caller.as_ref()?.user.as_ref()
+    }
+
+    /// What is requested of addresses and MAC.
+    pub(super) fn requested<'a>(&'a self, mac: Option<Mac>, lease: LeaseOutcome<'a>) -> Requested<'a> {
+        Requested { name: &self.name, ips: &self.ips, only: self.only_requested, mac, lease }
     }
 
     /// Whether an endpoint of this name is by the link that is asked for.
@@ -599,9 +447,4 @@ pub struct Caller {
     /// is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<(u64, u64)>,
-}
-
-/// The name by which the users of an engine know a container.
-fn known_to(engine: Option<EngineKind>, name: &EndpointName) -> &str {
-    if engine.is_some() { name.own() } else { name.as_str() }
 }

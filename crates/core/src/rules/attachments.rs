@@ -90,7 +90,7 @@ mod tests {
                 name: name.parse().unwrap(),
                 ownership: Ownership::Cni,
                 placement: Placement::Netns { netns: netns(*place), ifname: ifname.parse().unwrap() },
-                container: Some(Box::new(Container { id: (*container).into(), leaves: false })),
+                container: Some(Box::new(Container { id: (*container).into(), leaves: false, netns: None })),
                 ..crate::rules::learn::tests::endpoint(name)
             }));
         }
@@ -139,6 +139,7 @@ mod tests {
                 default_route: true,
                 own_routes: OwnRoutes::default(),
                 unaddressed: false,
+                only_requested: false,
                 caller: None,
             };
             state.name_beside_other_links(&attach, &netns(place)).to_string()

@@ -5,30 +5,23 @@ use ashore_wire::Mac;
 use crate::model::endpoint::{ByUser, Chosen, Container, Endpoint, Placement, Source, Stage};
 use crate::model::ownership::Ownership;
 use crate::model::state::{Change, State};
-use crate::net::link::engine_link_name;
+use crate::net::link::{Netns, engine_link_name};
 use crate::rules::addresses_in_use::AddressesInUse;
-use crate::rules::attach::{AttachError, AttachSpec, Requested};
+use crate::rules::attach::{AttachError, AttachSpec};
 use crate::rules::leases::LeaseOutcome;
 
 impl State {
-    /// Returns the endpoint that holds addresses for a link of another program's, which has this MAC.
+    /// Returns the endpoint that holds addresses for a link of another program's, which has this MAC in this namespace.
     pub fn draft_lent(
         &self,
         spec: &AttachSpec,
-        mac: Option<Mac>,
+        (netns, mac): (&Netns, Option<Mac>),
         known: &AddressesInUse<'_>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
         let network = self.usable_network(&spec.network, known.host)?;
-        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
-            return Err(AttachError::NameTaken {
-                network: network.label().to_owned(),
-                name: spec.name.clone(),
-                engine: there.ownership.engine(),
-                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
-            });
-        }
-        let requested = Requested { name: &spec.name, ips: &spec.ips, mac, lease: LeaseOutcome::Instead };
+        self.check_name_is_free(network, &spec.name)?;
+        let requested = spec.requested(mac, LeaseOutcome::Instead);
         let addresses = self.choose_addresses(network, &requested, known)?;
         let container = spec.caller.as_ref().map(|caller| caller.container.clone()).unwrap_or_default();
         let endpoint = Endpoint {
@@ -57,7 +50,7 @@ impl State {
             since: now,
             tagged_as: None,
             seen: None,
-            container: Some(Box::new(Container { id: container, leaves: false })),
+            container: Some(Box::new(Container { id: container, leaves: false, netns: Some(netns.clone()) })),
         };
         Ok(Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint })
     }

@@ -81,7 +81,7 @@ mod tests {
             name: name.parse().unwrap(),
             ownership: Ownership::Podman,
             placement: Placement::Netns { netns: netns(place), ifname: ifname.parse().unwrap() },
-            container: Some(Box::new(Container { id: id.into(), leaves })),
+            container: Some(Box::new(Container { id: id.into(), leaves, netns: None })),
             ..crate::rules::learn::tests::endpoint(name)
         };
         let wants = |ip: &str, there: Endpoint| {
@@ -105,6 +105,7 @@ mod tests {
                 default_route: true,
                 own_routes: OwnRoutes::default(),
                 unaddressed: false,
+                only_requested: false,
                 caller: Some(caller.clone()),
             };
             state.left_by(&attach, &caller, &netns(1)).cloned().collect::<Vec<_>>()

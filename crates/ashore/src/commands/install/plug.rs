@@ -1,6 +1,7 @@
 //! `ashore-plug`, which Podman and CNI runtimes execute: a program beside this one, with links to it in the
 //! directories in which they look.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,15 @@ const NAME: &str = "ashore-plug";
 /// The file name of the links. Podman calls a driver, and CNI a type, by the name of its file.
 const LINK: &str = "ashore";
 /// The directories of the links: where Podman and netavark look for drivers that no package installs, and where CNI
-/// plugins are, on Debian and elsewhere. Each with whether it is made: CNI's are there where a runtime uses CNI.
-const DIRECTORIES: [(&str, bool); 3] =
-    [("/usr/local/lib/netavark", true), ("/usr/lib/cni", false), ("/opt/cni/bin", false)];
+/// plugins are, on Debian, elsewhere, on Fedora and of k3s. Each with whether it is made: CNI's are there where a
+/// runtime uses CNI.
+const DIRECTORIES: [(&str, bool); 5] = [
+    ("/usr/local/lib/netavark", true),
+    ("/usr/lib/cni", false),
+    ("/opt/cni/bin", false),
+    ("/usr/libexec/cni", false),
+    ("/var/lib/rancher/k3s/data/cni", false),
+];
 
 /// What is at the place of a link.
 enum There {
@@ -46,10 +53,12 @@ fn program(host: &Host) -> PathBuf {
     host.program.with_file_name(NAME)
 }
 
-/// The directories, as on this system, that there are or that are to be made.
+/// The directories, as on this system, that there are or that are to be made. One may be a link to another.
 fn directories(host: &Host) -> impl Iterator<Item = PathBuf> {
     let all = DIRECTORIES.into_iter().map(|(directory, made)| (host.at(directory), made));
-    all.filter(|(directory, made)| *made || directory.is_dir()).map(|(directory, _)| directory)
+    let there = all.filter(|(directory, made)| *made || directory.is_dir()).map(|(directory, _)| directory);
+    let mut once = BTreeSet::new();
+    there.filter(move |directory| once.insert(directory.canonicalize().unwrap_or_else(|_| directory.clone())))
 }
 
 /// The program beside this one, or why it is not to be had. A user who could put a file there, as in `/tmp`, must

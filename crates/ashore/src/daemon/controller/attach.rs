@@ -1,6 +1,5 @@
 //! Attaches a namespace.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -17,15 +16,13 @@ use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
-use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachError, AttachSpec, FromLan};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
-use ipnet::IpNet;
 
 use super::leases::{Asked, as_v4};
 use super::moved_links::check_beside_children_elsewhere;
-use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken, Wanted};
+use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
 use super::{Controller, Inner, Locked, addresses_in};
 use crate::clock::now;
 use crate::daemon::refusal;
@@ -84,7 +81,8 @@ impl Controller {
             if let Ok(Some(observed)) = carried_out {
                 answers.keep();
                 let endpoint = endpoint.clone();
-                let mut attached = self.has_attached(&mut inner, &observed, &netns, endpoint, seeker.lease);
+                let mut attached =
+                    self.has_attached(&mut inner, &observed, &netns, (spec, endpoint), seeker.lease);
                 drop(inner);
                 attached
                     .warnings
@@ -118,7 +116,7 @@ impl Controller {
         inner: &mut Inner,
         observed: &Observed,
         netns: &Netns,
-        endpoint: Endpoint,
+        (spec, endpoint): (&AttachSpec, Endpoint),
         lease: &mut Asked<'_>,
     ) -> EndpointReport {
         let left_behind = inner.left_behind(&endpoint);
@@ -138,6 +136,14 @@ impl Controller {
         let network = inner.state().network_of(&endpoint);
         let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
         warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
+        let yielded = |network| spec.yielded_to(network, &endpoint, inside?);
+        if let Some((there, network)) = network.and_then(|network| Some((yielded(network)?, network))) {
+            let (name, network, there) = (&endpoint.name, network.label(), there.way());
+            warnings.push(format!(
+                "`{name}` gets no default route by network `{network}`: there is `{there}` in the container already"
+            ));
+            tracing::info!("{}", warnings.last().expect("it is the last"));
+        }
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 
@@ -206,31 +212,17 @@ impl<'c> Seeker<'c> for Attaching<'c, '_> {
         let (spec, netns) = (self.spec, self.netns);
         let place = std::slice::from_ref(netns);
         let about = addresses_in(inner.state(), place, None);
-        let mut observed = inner.observe_these_about(place, about)?;
-        let Some(inside) = observed.netns.get(netns) else {
+        let observed = inner.observe_these_about(place, about)?;
+        if !observed.netns.contains_key(netns) {
             return Err(refusal::namespace_gone(&spec.netns));
-        };
-        let network = inner.state().networks.get(&spec.network);
-        let heard = network.map(|network| on.heard_on(network)).unwrap_or_default();
-        let held = answers.held(inner);
-        let known =
-            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &held };
-        let learned = network.and_then(|network| on.learn(inner, network, &spec.name, &known));
-        let from_lan = FromLan { leased: self.lease.outcome(), learned };
-        let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
-        let endpoint = draft.map_err(|error| refusal::attach(&error))?;
-        let network = inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
-        let network = network.clone();
-        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
-        let looked = inner.kernel.observe_also(&mut observed, &addresses);
-        looked.map_err(|error| refusal::kernel(&error))?;
-        let wanted = endpoint.chosen_addresses().map(|ip| Wanted {
-            name: spec.name.clone(),
-            sought: (ip, endpoint.mac),
-            only: spec.ips.contains(&ip),
-        });
-        let wanted = wanted.collect();
-        Ok(Proposal { network, wanted, draft: Drafted { observed, endpoint } })
+        }
+        let leased = self.lease.outcome();
+        Drafted::propose(on, inner, spec, observed, answers, |inner, observed, known| {
+            let network = inner.state().networks.get(&spec.network);
+            let learned = network.and_then(|network| on.learn(inner, network, &spec.name, known));
+            let from_lan = FromLan { leased, learned };
+            inner.state().draft(spec, netns, &observed.netns[netns], known, from_lan, now())
+        })
     }
 
     fn obtain<'a>(

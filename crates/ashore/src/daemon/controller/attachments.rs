@@ -99,7 +99,8 @@ impl Controller {
                     let mut inner = self.lock(unlocked);
                     let there = inner.state().endpoints.get(&endpoint.key()).cloned();
                     if let Some(there) = there.filter(|there| there.is_of(endpoint.ownership, &container)) {
-                        let leaving = Container { id: container, leaves: true };
+                        let netns = there.lent_in().cloned();
+                        let leaving = Container { id: container, leaves: true, netns };
                         let leaving = Endpoint { container: Some(Box::new(leaving)), ..there };
                         if let Err(unwritten) = inner.record(vec![Change::PutEndpoint(leaving)]) {
                             tracing::error!("{unwritten}");
@@ -125,7 +126,10 @@ impl Controller {
         let netns = netns.map_err(|error| refusal::unreadable(path, &error.to_string()))?;
         let all = || inner.state().attachments(*engine, container, ifname);
         let its = all();
-        let is_here = |endpoint: &Endpoint| endpoint.is_lent() || endpoint.netns() == Some(&netns);
+        let is_here = |endpoint: &Endpoint| match endpoint.lent_in() {
+            Some(there) => *there == netns,
+            None => endpoint.is_lent() || endpoint.netns() == Some(&netns),
+        };
         let its = its.filter(|endpoint| is_here(endpoint) && !endpoint.leaves());
         let Some(endpoint) = its.last().cloned() else {
             // It may have one in another namespace.
@@ -173,7 +177,7 @@ impl Controller {
 fn is_lived_in(holders: &Holders, endpoint: &Endpoint) -> bool {
     let lent =
         || endpoint.sandbox().and_then(|path| Namespace::open(path).ok()).map(|there| there.identity());
-    let netns = endpoint.netns().cloned().or_else(lent);
+    let netns = endpoint.netns().or(endpoint.lent_in()).cloned().or_else(lent);
     // A process that cannot be looked at may be in it. One of a container that was just set up is not there yet. A
     // daemon that does not see the host's processes goes by the list alone.
     let is_seen = |netns| match holders.has_process_in(&netns) {

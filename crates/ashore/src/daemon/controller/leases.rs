@@ -14,7 +14,6 @@ use ashore_core::model::lease::{Fallback, LeaseRecord};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
-use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::remedy::Remedy;
@@ -349,13 +348,15 @@ impl Inner {
 
 impl Controller {
     /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
-    /// server serves.
+    /// server serves. It never hears of those who ask by the parent: what is sent by a NIC leaves the host, and what is
+    /// sent by a bridge goes to the bridge's ports. Ashore's own port in a VLAN of a bridge is such a port itself, so what
+    /// is sent there goes to the host as to any other machine.
     pub(super) fn own_server(&self, _: &Unlocked, network: &Network) -> Option<String> {
-        let apart = network.kind != LinkKind::Bridge;
+        let apart = network.bridge_vlan().is_none();
         let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
         own.then(|| {
             format!(
-                "a DHCP server runs on this host (UDP port 67 is in use), but endpoints on `{parent}` do not reach it: \
+                "a DHCP server runs on this host (UDP port 67 is in use), but what asks for leases by `{parent}` does not reach it: \
                  if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, or create \
                  the network again without leases, with a range outside the server's pool",
                 parent = network.parent

@@ -1,23 +1,20 @@
 //! Addresses for links that other programs make: CNI's plugins macvlan and bridge ask Ashore for addresses alone. The
 //! link is there already, and down, so its MAC is the one that the LAN is asked with.
 
-use std::net::IpAddr;
-
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
-use ashore_core::model::endpoint::{Endpoint, Placement};
+use ashore_core::model::endpoint::{Container, Endpoint, Placement};
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
-use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::AttachSpec;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_kernel::Namespace;
 use ashore_wire::Mac;
-use ipnet::IpNet;
 
+use super::attach::opened;
 use super::engine_calls::done;
-use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken, Wanted};
+use super::reserve::{Answers, Drafted, Ground, Obtained, Proposal, Proposed, Seeker, Taken};
 use super::{Controller, Inner, Locked};
 use crate::clock::now;
 use crate::daemon::refusal;
@@ -26,6 +23,7 @@ use crate::unlocked::Unlocked;
 /// An engine's request for addresses alone.
 struct Lending<'s> {
     spec: &'s AttachSpec,
+    netns: &'s Netns,
     mac: Option<Mac>,
     ground: &'s mut Ground,
 }
@@ -40,7 +38,7 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let network = self.network_to_set_up(unlocked, network)?;
         let spec = AttachSpec { network: network.name.clone(), ..spec.clone() };
-        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        let namespace = opened(&spec)?;
         let (netns, mac) = {
             let inner = self.lock(unlocked);
             inner.check_not_host(&namespace)?;
@@ -55,11 +53,11 @@ impl Controller {
         let endpoint = self.on_ground(unlocked, of, |unlocked, ground| {
             let mut answers = Answers::default();
             let mut inner = self.lock(unlocked);
-            if let Some(there) = inner.lent_before(&spec, mac)? {
+            if let Some(there) = inner.lent_before(&spec, &netns, mac)? {
                 return Ok(there);
             }
             inner.give_ended_back(&spec, &netns)?;
-            let mut seeker = Lending { spec: &spec, mac, ground };
+            let mut seeker = Lending { spec: &spec, netns: &netns, mac, ground };
             let reserved;
             (inner, reserved) = self.reserve(inner, &mut seeker, &mut answers)?;
             answers.keep();
@@ -93,7 +91,12 @@ impl Inner {
     /// Returns what was lent to the same link before: an engine that has lost the answer asks again. What the
     /// container has from an earlier start is given back first. A link with another MAC is another link: the LAN is
     /// asked anew for whatever it gets.
-    fn lent_before(&mut self, spec: &AttachSpec, mac: Option<Mac>) -> Result<Option<Endpoint>, Refusal> {
+    fn lent_before(
+        &mut self,
+        spec: &AttachSpec,
+        netns: &Netns,
+        mac: Option<Mac>,
+    ) -> Result<Option<Endpoint>, Refusal> {
         let Some(caller) = &spec.caller else { return Ok(None) };
         let its: Vec<Endpoint> = {
             let its = self.state().attachments(caller.engine, &caller.container, &spec.ifname);
@@ -109,7 +112,9 @@ impl Inner {
             if is_same(&there) && same.is_none() {
                 let Placement::Engine { id, ifname, inside, .. } = there.placement.clone() else { continue };
                 let placement = Placement::Engine { id, ifname, inside, sandbox: Some(spec.netns.clone()) };
-                let there = Endpoint { placement, ..there };
+                let container =
+                    there.container.map(|container| Container { netns: Some(netns.clone()), ..*container });
+                let there = Endpoint { placement, container: container.map(Box::new), ..there };
                 self.record(vec![Change::PutEndpoint(there.clone())])?;
                 same = Some(there);
             } else {
@@ -123,9 +128,12 @@ impl Inner {
     fn give_ended_back(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
         let there = self.state().endpoints.get(&(spec.network.clone(), spec.name.clone()));
         let Some(there) = there.filter(|there| there.is_lent()).cloned() else { return Ok(()) };
-        // The path may lead to this very namespace by now.
+        // The path may lead to another namespace by now.
         let has_ended = there.sandbox().is_some_and(|path| match Namespace::open(path) {
-            Ok(found) => found.identity() == *netns,
+            Ok(found) => match there.lent_in() {
+                Some(had) => self.kernel.identify(&found).is_ok_and(|found| found != *had),
+                None => found.file() == (netns.dev, netns.ino),
+            },
             Err(error) => error.leads_nowhere(),
         });
         if has_ended {
@@ -148,25 +156,11 @@ impl<'c> Seeker<'c> for Lending<'_> {
     type Draft = Drafted;
 
     fn propose(&mut self, on: &'c Controller, inner: &mut Inner, answers: &Answers<'_>) -> Proposed<Drafted> {
-        let spec = self.spec;
+        let (spec, at) = (self.spec, (self.netns, self.mac));
         let observed = inner.observe_host()?;
-        let network = inner.state().networks.get(&spec.network);
-        let heard = network.map(|network| on.heard_on(network)).unwrap_or_default();
-        let held = answers.held(inner);
-        let known =
-            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &held };
-        let endpoint = inner.state().draft_lent(spec, self.mac, &known, now());
-        let endpoint = endpoint.map_err(|error| refusal::attach(&error))?;
-        let network = inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
-        let network = network.clone();
-        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
-        let wanted = addresses.into_iter().map(|ip| Wanted {
-            name: spec.name.clone(),
-            sought: (ip, self.mac),
-            only: spec.ips.contains(&ip),
-        });
-        let wanted = wanted.collect();
-        Ok(Proposal { network, wanted, draft: Drafted { observed, endpoint } })
+        Drafted::propose(on, inner, spec, observed, answers, |inner, _, known| {
+            inner.state().draft_lent(spec, at, known, now())
+        })
     }
 
     fn obtain<'a>(

@@ -12,9 +12,11 @@ use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointName, IfName, NetworkName};
 use ashore_core::net::observed::Observed;
-use ashore_core::rules::addresses_in_use::Hearsay;
+use ashore_core::rules::addresses_in_use::{AddressesInUse, Hearsay};
+use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
 
 use super::{Controller, Inner, Locked};
 use crate::daemon::hosts::{Claimed, Unclaimed};
@@ -99,6 +101,37 @@ pub(super) struct Wanted {
 pub(super) struct Drafted {
     pub(super) observed: Observed,
     pub(super) endpoint: Endpoint,
+}
+
+impl Drafted {
+    /// Proposes the addresses of the endpoint that `draft` makes of what is known of the addresses of its network.
+    pub(super) fn propose(
+        on: &Controller,
+        inner: &mut Inner,
+        spec: &AttachSpec,
+        mut observed: Observed,
+        answers: &Answers<'_>,
+        draft: impl FnOnce(&Inner, &Observed, &AddressesInUse<'_>) -> Result<Endpoint, AttachError>,
+    ) -> Proposed<Drafted> {
+        let network = inner.state().networks.get(&spec.network);
+        let heard = network.map(|network| on.heard_on(network)).unwrap_or_default();
+        let held = answers.held(inner);
+        let known =
+            AddressesInUse { host: &observed.host, heard: &heard, answered: answers.by(), held: &held };
+        let endpoint = draft(inner, &observed, &known).map_err(|error| refusal::attach(&error))?;
+        let network = inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
+        let network = network.clone();
+        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let looked = inner.kernel.observe_also(&mut observed, &addresses);
+        looked.map_err(|error| refusal::kernel(&error))?;
+        let wanted = endpoint.chosen_addresses().map(|ip| Wanted {
+            name: spec.name.clone(),
+            sought: (ip, endpoint.mac),
+            only: spec.ips.contains(&ip),
+        });
+        let wanted = wanted.collect();
+        Ok(Proposal { network, wanted, draft: Drafted { observed, endpoint } })
+    }
 }
 
 /// What one request has learned by asking the LAN and the other hosts.

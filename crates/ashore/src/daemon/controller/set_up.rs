@@ -323,7 +323,8 @@ fn left_of(patience: u32, spent: Duration) -> u32 {
 }
 
 pub(super) fn marked(endpoint: &Endpoint, container: &str, leaves: bool) -> Endpoint {
-    let container = Container { id: container.to_owned(), leaves };
+    let netns = endpoint.lent_in().cloned();
+    let container = Container { id: container.to_owned(), leaves, netns };
     Endpoint { container: Some(Box::new(container)), ..endpoint.clone() }
 }
 

@@ -61,19 +61,23 @@ pub(super) fn identity(
     arguments: &Arguments,
     id: &str,
     nerdctl: &Path,
-) -> EndpointName {
+) -> Result<EndpointName, Failed> {
     if let Some(chosen) = chosen {
-        return chosen.clone();
+        return Ok(chosen.clone());
     }
-    if let Some(name) = nerdctl::name_of(nerdctl, id) {
-        return EndpointName::of_container(&name);
+    let named = nerdctl::name_of(nerdctl, id).map_err(|why| {
+        // Under another name it would have another address than last time.
+        Failed::new(code::OWN + 1, why).try_this("`\"identity\"` under `\"ashore\"`")
+    })?;
+    if let Some(name) = named {
+        return Ok(EndpointName::of_container(&name));
     }
     let pod = arguments.get("K8S_POD_NAME").map(|pod| match arguments.get("K8S_POD_NAMESPACE") {
         Some(namespace) => format!("{namespace}.{pod}"),
         None => pod.to_owned(),
     });
     let hostname = || arguments.get("NERDCTL_CNI_DHCP_HOSTNAME").map(str::to_owned);
-    EndpointName::of_container(&pod.or_else(hostname).unwrap_or_else(|| short(id).to_owned()))
+    Ok(EndpointName::of_container(&pod.or_else(hostname).unwrap_or_else(|| short(id).to_owned())))
 }
 
 /// An id as people see it: of a generated one the first twelve digits. nerdctl puts the namespace before it.

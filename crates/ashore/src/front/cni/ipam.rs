@@ -54,7 +54,7 @@ impl Chosen {
         };
         for ip in list("ips") {
             let net: IpNet = parsed(ip, "address")?.ok_or_else(|| wrong(ip, "it has no address"))?;
-            chosen.ips.push((net, parsed(ip, "gateway")?));
+            chosen.ips.push((net, router(ip, "gateway", &net)?));
         }
         if chosen.ips.is_empty() {
             return Err(Failed::new(code::CONFIG, "the IPAM plugin has chosen no address"));
@@ -85,7 +85,7 @@ impl Chosen {
             Some(metric) => metric,
             None => None,
         };
-        Ok(OwnRoute { to: to.trunc(), via: parsed(route, "gw")?.or_else(usual), metric })
+        Ok(OwnRoute { to: to.trunc(), via: router(route, "gw", &to)?.or_else(usual), metric })
     }
 
     /// The routes that the container gets. A configuration may want no default route.
@@ -98,10 +98,30 @@ impl Chosen {
 
 /// The value of a key, if it is there.
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(of: &Value, key: &str) -> Result<Option<T>, Failed> {
-    let text = of.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    text.map(|text| text.parse().map_err(|error| wrong(of, format!("`{text}`: {error}")))).transpose()
+    let Some(value) = of.get(key).filter(|value| !is_nothing(value)) else { return Ok(None) };
+    let text = value.as_str().ok_or_else(|| wrong(of, format!("`{key}` is no text")))?;
+    text.parse().map(Some).map_err(|error| wrong(of, format!("`{key}` is `{text}`: {error}")))
+}
+
+/// The router of a key, if it is there, for what is of a network's family.
+fn router(of: &Value, key: &str, net: &IpNet) -> Result<Option<IpAddr>, Failed> {
+    match parsed(of, key)? {
+        Some(IpAddr::V4(ip)) if net.addr().is_ipv6() => {
+            Err(wrong(of, format!("`{key}` is {ip}, an IPv4 address for {net}")))
+        }
+        Some(IpAddr::V6(ip)) if net.addr().is_ipv4() => {
+            Err(wrong(of, format!("`{key}` is {ip}, an IPv6 address for {net}")))
+        }
+        Some(ip) if ip.is_unspecified() => Err(wrong(of, format!("`{key}` is {ip}, which is no router"))),
+        router => Ok(router),
+    }
 }
 
 fn wrong(what: &Value, why: impl std::fmt::Display) -> Failed {
-    Failed::new(code::CONFIG, format!("the IPAM plugin's answer has {what}: {why}"))
+    /// How many characters of an answer are told.
+    const MOST: usize = 200;
+    let what = what.to_string();
+    let cut = if what.chars().nth(MOST).is_some() { "…" } else { "" };
+    let what: String = what.chars().take(MOST).collect();
+    Failed::new(code::CONFIG, format!("the IPAM plugin's answer has {what}{cut}: {why}"))
 }

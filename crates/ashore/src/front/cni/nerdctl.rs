@@ -11,8 +11,8 @@ pub(super) const DATA: &str = "/var/lib/nerdctl";
 
 /// The maximum number of containerd's sockets of which there are names.
 const MOST_SOCKETS: usize = 16;
-/// The maximum number of a namespace's names that are read.
-const MOST_NAMES: usize = 4096;
+/// The maximum number of a namespace's names that are read. That takes about a second.
+const MOST_NAMES: usize = 1 << 16;
 /// How many bytes of a file are read. An id has 64.
 const LONGEST: u64 = 256;
 /// How many digits an id has.
@@ -22,22 +22,31 @@ const ID: usize = 64;
 const USUAL: &str = "default";
 
 /// The name of a container, by the id that the runtime gives: nerdctl's are `NAMESPACE-ID`. Each namespace has names of
-/// its own, so those of others than the usual one have it before the name.
-pub(super) fn name_of(data: &Path, container: &str) -> Option<String> {
-    let (namespace, id) = container.rsplit_once('-')?;
+/// its own, so those of others than the usual one have it before the name. Fails if there are so many that not all are
+/// read, and the name is not among those that were.
+pub(super) fn name_of(data: &Path, container: &str) -> Result<Option<String>, String> {
+    let Some((namespace, id)) = container.rsplit_once('-') else { return Ok(None) };
     if id.len() != ID || !id.bytes().all(|c| c.is_ascii_hexdigit()) || namespace.contains('/') {
-        return None;
+        return Ok(None);
     }
-    let sockets = fs::read_dir(data).ok()?.take(MOST_SOCKETS).flatten();
-    let name =
-        sockets.into_iter().find_map(|socket| name_in(&socket.path().join("names").join(namespace), id))?;
-    Some(if namespace == USUAL { name } else { format!("{namespace}.{name}") })
+    let sockets = fs::read_dir(data).into_iter().flatten().flatten().take(MOST_SOCKETS);
+    let names = sockets.map(|socket| socket.path().join("names").join(namespace));
+    let found = names.map(|names| name_in(&names, id, MOST_NAMES)).find(|found| *found != Ok(None));
+    let name = found.unwrap_or(Ok(None))?;
+    Ok(name.map(|name| if namespace == USUAL { name } else { format!("{namespace}.{name}") }))
 }
 
-fn name_in(names: &Path, id: &str) -> Option<String> {
-    let files = fs::read_dir(names).ok()?.take(MOST_NAMES).flatten();
-    let mut all = files.filter_map(|file| Some((file.file_name().into_string().ok()?, file.path())));
-    all.find(|(_, file)| content(file).is_some_and(|text| text.trim() == id)).map(|(name, _)| name)
+fn name_in(names: &Path, id: &str, most: usize) -> Result<Option<String>, String> {
+    for (number, file) in fs::read_dir(names).into_iter().flatten().flatten().enumerate() {
+        if number == most {
+            return Err(format!("{} has more than {most} names, so not all were read", names.display()));
+        }
+        let is_it = || content(&file.path()).is_some_and(|text| text.trim() == id);
+        if let Some(name) = file.file_name().into_string().ok().filter(|_| is_it()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn content(file: &Path) -> Option<String> {
@@ -71,7 +80,7 @@ mod tests {
         let others = data.path().join("1935db59/names/k8s.io");
         fs::create_dir_all(&others).unwrap();
         fs::write(others.join("web"), "d4".repeat(32)).unwrap();
-        let name = |container: &str| name_of(data.path(), container);
+        let name = |container: &str| name_of(data.path(), container).unwrap();
         assert_eq!(name(&format!("default-{web}")).as_deref(), Some("web"));
         assert_eq!(name(&format!("default-{db}")).as_deref(), Some("db"));
         assert_eq!(name(&format!("k8s.io-{}", "d4".repeat(32))).as_deref(), Some("k8s.io.web"));
@@ -79,6 +88,22 @@ mod tests {
         assert_eq!(name(&format!("default-{}", "c3".repeat(32))), None);
         assert_eq!(name(&format!("../default-{web}")), None);
         assert_eq!(name("default-web"), None, "the name that containerd's user gave");
-        assert_eq!(name_of(Path::new("/nowhere"), &format!("default-{web}")), None);
+        assert_eq!(name_of(Path::new("/nowhere"), &format!("default-{web}")), Ok(None));
+    }
+
+    #[test]
+    fn a_name_among_many_is_found_and_one_that_was_not_read_is_not_taken_for_none() {
+        let names = tempfile::tempdir().unwrap();
+        let id = |number: u32| format!("{number:064x}");
+        for number in 0..5000 {
+            fs::write(names.path().join(format!("c{number}")), id(number)).unwrap();
+        }
+        for number in (0..5000).step_by(250) {
+            let found = name_in(names.path(), &id(number), MOST_NAMES);
+            assert_eq!(found, Ok(Some(format!("c{number}"))));
+        }
+        assert_eq!(name_in(names.path(), &id(5000), 5000), Ok(None));
+        let said = name_in(names.path(), &id(5000), 4999).unwrap_err();
+        assert!(said.contains("more than 4999 names"), "{said}");
     }
 }

@@ -194,7 +194,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
     std::fs::write(names.join("blog"), &hex).unwrap();
     let identity_of = |args: &str, id: &str| {
         let arguments = Arguments::parse(args.as_bytes()).unwrap();
-        container::identity(None, &arguments, id, data.path()).to_string()
+        container::identity(None, &arguments, id, data.path()).unwrap().to_string()
     };
     for (args, id, name) in [
         ("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;FOO=", hex.as_str(), "shop.web-0"),
@@ -209,7 +209,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
         assert_eq!(identity_of(args, id), name);
     }
     let chosen = "shop".parse().unwrap();
-    assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1", data.path()), chosen);
+    assert_eq!(container::identity(Some(&chosen), &Arguments::default(), "c1", data.path()), Ok(chosen));
     for args in ["FOO=bar", "IgnoreUnknown=0;FOO=bar", "nonsense", "IP"] {
         assert_eq!(Arguments::parse(args.as_bytes()).unwrap_err().code, 4, "{args}");
     }
@@ -347,6 +347,11 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
         (r#"{"ips":[{"address":"192.168.88.100"}]}"#, 7, "192.168.88.100"),
         (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"x"}]}"#, 7, "`x`"),
         (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","priority":-1}]}"#, 7, "priority"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","gw":"fe80::1"}]}"#, 7, "`gw`"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"::/0","gw":"10.0.0.1"}]}"#, 7, "`gw`"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","gw":"0.0.0.0"}]}"#, 7, "`gw`"),
+        (r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","gw":7}]}"#, 7, "`gw`"),
+        (r#"{"ips":[{"address":"10.0.0.2/8","gateway":"::1"}]}"#, 7, "`gateway`"),
         (
             r#"{"ips":[{"address":"10.0.0.2/8"}],"routes":[{"dst":"0.0.0.0/0","table":100}]}"#,
             2,
@@ -356,6 +361,9 @@ fn what_another_plugin_has_chosen_is_read_and_told() {
         let failed = Chosen::parse(answer.as_bytes()).unwrap_err();
         assert!(failed.code == code && failed.why.contains(words), "{answer}: {failed:?}");
     }
+    let long = format!(r#"{{"ips":[{{"address":"{}"}}]}}"#, "x".repeat(1 << 16));
+    let failed = Chosen::parse(long.replace("address\":\"", "more\":\"").as_bytes()).unwrap_err();
+    assert!(failed.why.len() < 1000, "{}", failed.why.len());
 }
 
 #[test]

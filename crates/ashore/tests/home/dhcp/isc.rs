@@ -8,7 +8,24 @@ use ashore_lab::{Engines, Machine};
 
 use super::{Row, Server, Setup};
 
+impl Server {
+    /// Starts dhcpd on another interface than `eth0`.
+    pub fn isc_on(
+        interface: &str,
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        setup: &Setup,
+    ) -> Server {
+        serve_on(interface, engines, on, directory, setup)
+    }
+}
+
 pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
+    serve_on("eth0", engines, on, directory, setup)
+}
+
+fn serve_on(interface: &str, engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
     let at = super::files(directory, "isc", on);
     let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
     // dhcpd does not start without the file.
@@ -34,7 +51,7 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     std::fs::write(&conf, text).unwrap();
     let mut command = on.command(engines.path("usr/sbin/dhcpd")).unwrap();
     let said = std::fs::File::options().create(true).append(true).open(&log).unwrap();
-    command.args(["-4", "-f", "-d", "--no-pid", "-cf"]).arg(conf).arg("-lf").arg(&leases).arg("eth0");
+    command.args(["-4", "-f", "-d", "--no-pid", "-cf"]).arg(conf).arg("-lf").arg(&leases).arg(interface);
     command.stdout(Stdio::null()).stderr(said);
     Server::start(command, on, leases, log, rows)
 }

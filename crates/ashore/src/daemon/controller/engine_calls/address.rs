@@ -272,7 +272,7 @@ impl Reserving<'_, '_> {
         }
         let name = &client.known_as;
         let mac = requested.owner.as_ref().and_then(|owner| owner.mac);
-        let mac = Requested { name, ips: &[], mac, lease: LeaseOutcome::NotYet };
+        let mac = Requested { name, ips: &[], only: false, mac, lease: LeaseOutcome::NotYet };
         let mac = inner.state().choose_mac(network, &mac, host);
         client.mac = mac.map_err(|error| refusal::attach(&error))?;
         let draft = inner.reserved(network, Some(name.clone()), requested.pool.net, false);

@@ -195,7 +195,7 @@ fn mac_for(
         return Ok(Some(leased));
     }
     let of = |name| {
-        let requested = Requested { name, ips: &[], mac: by_user, lease: LeaseOutcome::NotYet };
+        let requested = Requested { name, ips: &[], only: false, mac: by_user, lease: LeaseOutcome::NotYet };
         state.choose_mac(network, &requested, host).map_err(|error| refusal::attach(&error))
     };
     let chosen = reserved.by_user.addresses.first().filter(|_| reserved.is_unnamed());
