@@ -147,6 +147,11 @@ impl Daemon {
         self.directory.join("ashore.sock")
     }
 
+    /// The socket at which `ashore-plug` calls.
+    pub fn plug_socket(&self) -> PathBuf {
+        self.directory.join("ashore-plug.sock")
+    }
+
     /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -11,7 +11,8 @@ use anyhow::Context;
 use ashore_kernel::Namespace;
 use ashore_lab::{Daemon, Engines, Machine, Ran, World};
 
-use super::attach::{Batch, Contender, Through};
+use super::attach::{Batch, Through};
+use super::contender::Contender;
 use super::{Bench, machine, median};
 
 /// How many containers attach at the same time.
