@@ -18,6 +18,7 @@ mod contender;
 mod data;
 mod dhcp;
 mod docker;
+mod podman;
 mod scale;
 
 #[derive(Debug, Args)]
@@ -63,6 +64,16 @@ enum What {
         #[arg(long, default_value_t = 50)]
         rounds: usize,
     },
+    /// Podman 5.8 on an Ashore network, on one of netavark's own macvlan driver, and on one of a plugin that does
+    /// nothing: netavark alone, whole containers, and leases after a boot
+    Podman {
+        /// How many of each, interleaved; 0 skips netavark and whole containers
+        #[arg(long, default_value_t = 30)]
+        rounds: usize,
+        /// How many boots for each; 0 skips them
+        #[arg(long, default_value_t = 5)]
+        boots: usize,
+    },
     /// Attach, detach, status, start, memory and processor with 1 to 4,000 endpoints on one network
     Scale {
         /// How many endpoints; the first number is what the others are compared with
@@ -89,6 +100,7 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
         What::Data(arguments) => data::run(&bench, arguments),
         What::Dhcp { rounds, leases } => dhcp::run(&bench, *rounds, *leases),
         What::Docker { rounds } => docker::run(&bench, *rounds),
+        What::Podman { rounds, boots } => podman::run(&bench, &plugin(root, arguments)?, *rounds, *boots),
         What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
     }
 }
