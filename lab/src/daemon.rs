@@ -17,6 +17,8 @@ use crate::world::{Machine, WorldError};
 /// How long a daemon may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where Podman keeps its networks.
+const NETWORKS: &str = "/etc/containers/networks";
 /// Where the Podman of users other than root finds the daemon.
 const USERS: &str = "/var/lib/ashore-plug/sock";
 
@@ -40,6 +42,10 @@ pub enum Beside<'a> {
     SilentEngine(&'a Docker),
     /// Podman. The daemon reads where Podman keeps its networks, and has a socket for users other than root.
     Podman(&'a Podman),
+    /// Podman, as beside an installed daemon, which looks at the host from time to time only. The daemon logs how long
+    /// each of the plugin's calls takes. With a file that has an id of the boot, it runs in Podman's world, as an
+    /// installed one does; its program is in its directory then.
+    TimedPodman(&'a Podman, Option<&'a Path>),
     /// Both engines.
     Both(&'a Docker, &'a Podman),
     /// Users other than root, who call at this socket.
@@ -60,7 +66,10 @@ impl Daemon {
         directory: &Path,
         beside: Beside<'_>,
     ) -> Result<Self, WorldError> {
-        let mut command = machine.command(program)?;
+        let mut command = match beside {
+            Beside::TimedPodman(podman, Some(boot)) => booted(program, podman, boot),
+            _ => machine.command(program)?,
+        };
         in_directory(&mut command, directory);
         let (engine, api) = match beside {
             Beside::Nobody => (None, None),
@@ -71,6 +80,13 @@ impl Daemon {
             }
             Beside::Podman(podman) => {
                 beside_podman(&mut command, podman);
+                (None, None)
+            }
+            Beside::TimedPodman(podman, boot) => {
+                command.env("ASHORE_LOG", "info,ashore::call=debug");
+                if boot.is_none() {
+                    command.arg("--podman-networks").arg(podman.at(NETWORKS));
+                }
                 (None, None)
             }
             Beside::Users(socket) => {
@@ -147,6 +163,11 @@ impl Daemon {
         self.directory.join("ashore.sock")
     }
 
+    /// The socket at which `ashore-plug` calls.
+    pub fn plug_socket(&self) -> PathBuf {
+        self.directory.join("ashore-plug.sock")
+    }
+
     /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -196,6 +217,17 @@ impl Daemon {
     }
 }
 
+/// A command that becomes the program in Podman's world, where a file is the kernel's id of the boot: the kernel of the
+/// lab never boots. Podman, which has seen the true one, does not see the file, and the program sees all mounts of
+/// Podman's.
+fn booted(program: &Path, podman: &Podman, boot: &Path) -> Command {
+    let mut command = podman.command("busybox");
+    command.args(["unshare", "--mount", "--propagation", "slave", "busybox", "sh", "-ec"]);
+    command.arg("busybox mount --bind \"$0\" /proc/sys/kernel/random/boot_id; exec \"$@\"");
+    command.arg(boot).arg(program);
+    command
+}
+
 /// Adds the arguments of a daemon that keeps its files in one directory.
 fn in_directory(command: &mut Command, directory: &Path) {
     command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
@@ -204,7 +236,7 @@ fn in_directory(command: &mut Command, directory: &Path) {
 
 /// Adds the arguments of a daemon that reads where a Podman keeps its networks, and does so often.
 fn beside_podman(command: &mut Command, podman: &Podman) {
-    command.arg("--podman-networks").arg(podman.at("/etc/containers/networks"));
+    command.arg("--podman-networks").arg(podman.at(NETWORKS));
     command.args(["--reconcile", "1", "--users-socket"]).arg(podman.at(USERS));
 }
 

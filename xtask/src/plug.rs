@@ -27,7 +27,7 @@ pub(crate) fn run(root: &Path, arguments: &PlugArgs) -> anyhow::Result<()> {
 }
 
 /// Builds the program for a machine type, and returns its path.
-fn make(root: &Path, arch: Option<Arch>) -> anyhow::Result<PathBuf> {
+pub(crate) fn make(root: &Path, arch: Option<Arch>) -> anyhow::Result<PathBuf> {
     let mut build = cargo();
     build.args(["rustc", "--release", "--package", "ashore-plug", "--bin", "ashore-plug"]);
     if let Some(arch) = arch {

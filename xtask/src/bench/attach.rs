@@ -2,25 +2,18 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::rules::attach::AttachSpec;
 use ashore_lab::{Daemon, Engines, Machine, World};
 
-use super::{Bench, machine, median};
-
-/// A program that attaches and detaches a container.
-pub(super) trait Contender {
-    fn name(&self) -> &'static str;
-    fn attach(&mut self, container: &Machine) -> anyhow::Result<()>;
-    fn detach(&mut self, container: &Machine) -> anyhow::Result<()>;
-}
+use super::contender::{Contender, Plugin, check, host_local};
+use super::{Bench, feed, machine, median};
 
 pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
     let engines = Engines::find().map_err(anyhow::Error::msg)?;
@@ -46,7 +39,14 @@ pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
         Box::new(Through { network: "lan", daemon: &daemon, name: "daemon, conflict quick" }),
         Box::new(Through { network: "unchecked", daemon: &daemon, name: "daemon, conflict off" }),
         Box::new(Whole { daemon: &daemon }),
-        Box::new(Cni { engines: &engines, nas: &nas, directory: directory.join("cni") }),
+        Box::new(Plugin {
+            name: "CNI macvlan + host-local",
+            nas: &nas,
+            path: engines.path("usr/lib/cni/macvlan"),
+            socket: daemon.plug_socket(),
+            id: Some("web"),
+            config: host_local("1.0.0", &directory.join("cni")),
+        }),
     ];
     let mut times: Vec<(Vec<Duration>, Vec<Duration>)> = vec![Default::default(); contenders.len()];
     for round in 0..rounds {
@@ -127,15 +127,6 @@ fn burst(world: &World, daemon: &Daemon) -> anyhow::Result<()> {
     }
     println!("\n{BURST} in a row, quick, mean for each, median of {BURSTS}: {:.2} ms;", median(all));
     println!("of those after the first {FIRST}: {:.2} ms", median(later));
-    Ok(())
-}
-
-/// Checks that the container is on the LAN. Otherwise a contender's time is not worth comparing.
-fn check(laptop: &Machine, container: &Machine, name: &str) -> anyhow::Result<()> {
-    let addresses = container.kernel().observe(&[])?.host.addresses;
-    let ip = addresses.iter().map(|address| address.net.addr()).find(|ip| ip.is_ipv4() && !ip.is_loopback());
-    let ip = ip.with_context(|| format!("{name} assigned no address"))?;
-    laptop.ping(ip).with_context(|| format!("{name}: {ip} does not answer"))?;
     Ok(())
 }
 
@@ -254,55 +245,4 @@ impl Contender for Batch<'_> {
         self.ip(container, "link del dev eth0\n")?;
         self.ip(self.nas, "route del 192.168.88.77/32 dev shim-eth0\n")
     }
-}
-
-/// The CNI reference plugins, called as a runtime calls them.
-struct Cni<'a> {
-    engines: &'a Engines,
-    nas: &'a Machine,
-    directory: PathBuf,
-}
-
-impl Cni<'_> {
-    fn call(&self, what: &str, container: &Machine) -> anyhow::Result<()> {
-        let plugins = self.engines.path("usr/lib/cni");
-        let mut command = self.nas.command(plugins.join("macvlan"))?;
-        command.env("CNI_COMMAND", what).env("CNI_CONTAINERID", "web").env("CNI_IFNAME", "eth0");
-        command.env("CNI_NETNS", container.namespace().path()).env("CNI_PATH", &plugins);
-        let config = serde_json::json!({
-            "cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "master": "eth0",
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{ "subnet": "192.168.88.0/24", "rangeStart": "192.168.88.100",
-                              "rangeEnd": "192.168.88.120", "gateway": "192.168.88.1" }]],
-                "routes": [{ "dst": "0.0.0.0/0" }],
-                "dataDir": self.directory,
-            },
-        });
-        feed(&mut command, &config.to_string())
-    }
-}
-
-impl Contender for Cni<'_> {
-    fn name(&self) -> &'static str {
-        "CNI macvlan + host-local"
-    }
-
-    fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
-        self.call("ADD", container)
-    }
-
-    fn detach(&mut self, container: &Machine) -> anyhow::Result<()> {
-        self.call("DEL", container)
-    }
-}
-
-fn feed(command: &mut Command, input: &str) -> anyhow::Result<()> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().expect("stdin is piped").write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stdout));
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use ashore_lab::{Daemon, Engines, Machine, World};
 
 use super::{Bench, machine, median};
 
-mod peers;
+pub(super) mod peers;
 
 /// How many containers start at once.
 const COUNTS: [usize; 3] = [1, 10, 50];
@@ -98,13 +98,13 @@ impl Ground {
             machine.add_address("eth0", format!("10.77.0.{last}/16").parse()?)?;
         }
         std::fs::create_dir_all(directory)?;
-        let server = dnsmasq(engines, &router, directory)?;
+        let server = dnsmasq(engines, &router, directory, POOL, "10.77.0.1")?;
         Ok(Ground { world, laptop, nas, _server: server, _router: router })
     }
 }
 
 /// A process that is killed when this value is dropped.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -113,14 +113,20 @@ impl Drop for Running {
     }
 }
 
-/// The router's DHCP server. It does not ping an address before it offers it, because that takes three
+/// A router's DHCP server. It does not ping an address before it offers it, because that takes three
 /// seconds for every client.
-fn dnsmasq(engines: &Engines, router: &Machine, directory: &Path) -> anyhow::Result<Running> {
+pub(super) fn dnsmasq(
+    engines: &Engines,
+    router: &Machine,
+    directory: &Path,
+    pool: &str,
+    gateway: &str,
+) -> anyhow::Result<Running> {
     let mut command = router.command(engines.path("usr/sbin/dnsmasq"))?;
     engines.equip(&mut command).args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
     command.args(["--user=root", "--group=root", "--dhcp-authoritative", "--no-ping", "--interface=eth0"]);
     command.args(["--bind-interfaces", "--dhcp-lease-max=20000", "--no-resolv", "--no-hosts"]);
-    command.arg(format!("--dhcp-range={POOL}")).arg("--dhcp-option=option:router,10.77.0.1");
+    command.arg(format!("--dhcp-range={pool}")).arg(format!("--dhcp-option=option:router,{gateway}"));
     let log = directory.join("dnsmasq.log");
     command.arg(format!("--log-facility={}", log.display()));
     command.arg(format!("--pid-file={}", directory.join("dnsmasq.pid").display()));

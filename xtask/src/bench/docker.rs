@@ -1,7 +1,6 @@
 //! `cargo xtask bench docker`: what the engine's users wait for. It uses the engine's API as the docker
 //! command does.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use anyhow::{Context, bail};
 use ashore_lab::{Beside, Daemon, Docker, Engines, Machine, World};
 use serde_json::{Value, json};
 
-use super::{Bench, machine, median};
+use super::{Bench, machine, median, print_calls};
 
 /// The Debian releases whose engines are measured, and the names of these engines.
 const SUITES: [(&str, &str); 2] = [("sid", "Docker 28.5"), ("bookworm", "Docker 20.10")];
@@ -82,26 +81,8 @@ fn measure(bench: &Bench, engines: &Engines, suite: &str, engine: &str, rounds: 
         let (plain, ours) = (median(plain), median(ours));
         println!("| {} | {plain:.1} ms | {ours:.1} ms | {:.2} |", operation.shown(), ours / plain);
     }
-    println!("\nOf that, spent in Ashore for each call of the engine:\n");
-    println!("| call | median |");
-    println!("|---|---|");
-    for (call, took) in calls(daemon.log().get(before..).unwrap_or_default()) {
-        println!("| {call} | {:.2} ms |", median(took));
-    }
+    print_calls(daemon.log().get(before..).unwrap_or_default());
     Ok(())
-}
-
-/// How long the daemon took for its answers, according to its log.
-fn calls(log: &str) -> BTreeMap<String, Vec<Duration>> {
-    let mut calls: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
-    for line in log.lines() {
-        let Some((before, micros)) = line.rsplit_once(" is answered micros=") else { continue };
-        let call = before.rsplit('/').next().unwrap_or_default();
-        if let Ok(micros) = micros.parse() {
-            calls.entry(call.to_owned()).or_default().push(Duration::from_micros(micros));
-        }
-    }
-    calls
 }
 
 impl Contender {

@@ -1,23 +1,29 @@
 //! `cargo xtask bench`: measures Ashore and its peers in one run and prints ratios. It is never a test,
 //! because the numbers depend on the machine.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 
-use crate::{cargo, execute, packages};
+use crate::{cargo, execute, packages, plug};
 
 mod attach;
+mod cni;
+mod contender;
 mod data;
 mod dhcp;
 mod docker;
+mod podman;
 mod scale;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Measure this `ashore` program instead of building it
+    /// Measure this `ashore` program, and the `ashore-plug` beside it, instead of building them
     #[arg(long, global = true)]
     program: Option<PathBuf>,
     #[command(subcommand)]
@@ -31,6 +37,12 @@ enum What {
     Attach {
         /// How many of each, interleaved
         #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
+    /// ADD and DEL of Ashore's CNI plugin, beside the reference plugins macvlan and host-local, and `ip link del`
+    Cni {
+        /// How many of each, interleaved
+        #[arg(long, default_value_t = 30)]
         rounds: usize,
     },
     /// Traffic to a container, from the LAN and from its host: Ashore, Docker's macvlan and its bridge with
@@ -51,6 +63,16 @@ enum What {
         /// How many of each, interleaved
         #[arg(long, default_value_t = 50)]
         rounds: usize,
+    },
+    /// Podman 5.8 on an Ashore network, on one of netavark's own macvlan driver, and on one of a plugin that does
+    /// nothing: netavark alone, whole containers, and leases after a boot
+    Podman {
+        /// How many of each, interleaved; 0 skips netavark and whole containers
+        #[arg(long, default_value_t = 30)]
+        rounds: usize,
+        /// How many boots for each; 0 skips them
+        #[arg(long, default_value_t = 5)]
+        boots: usize,
     },
     /// Attach, detach, status, start, memory and processor with 1 to 4,000 endpoints on one network
     Scale {
@@ -74,11 +96,21 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     let bench = Bench { program, directory: root.join("target/bench") };
     match &arguments.what {
         What::Attach { rounds } => attach::run(&bench, *rounds),
+        What::Cni { rounds } => cni::run(&bench, &plugin(root, arguments)?, *rounds),
         What::Data(arguments) => data::run(&bench, arguments),
         What::Dhcp { rounds, leases } => dhcp::run(&bench, *rounds, *leases),
         What::Docker { rounds } => docker::run(&bench, *rounds),
+        What::Podman { rounds, boots } => podman::run(&bench, &plugin(root, arguments)?, *rounds, *boots),
         What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
     }
+}
+
+/// The `ashore-plug` that is measured: as it is shipped, or the one beside the program that was named.
+fn plugin(root: &Path, arguments: &BenchArgs) -> anyhow::Result<PathBuf> {
+    let Some(program) = &arguments.program else { return plug::make(root, None) };
+    let plugin = program.canonicalize()?.with_file_name("ashore-plug");
+    ensure!(plugin.exists(), "{} is missing", plugin.display());
+    Ok(plugin)
 }
 
 /// The program that is measured, and the directory that it may write to.
@@ -100,6 +132,44 @@ impl Bench {
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// Runs a command with this input. Its error is what it has printed.
+fn feed(command: &mut Command, input: &str) -> anyhow::Result<()> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().expect("stdin is piped").write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    Ok(())
+}
+
+/// How long the daemon took for its answers, according to its log.
+fn calls(log: &str) -> BTreeMap<String, Vec<Duration>> {
+    let mut calls: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
+    for line in log.lines() {
+        let Some((before, micros)) = line.rsplit_once(" is answered micros=") else { continue };
+        let call = before.rsplit('/').next().unwrap_or_default();
+        if let Ok(micros) = micros.parse() {
+            calls.entry(call.to_owned()).or_default().push(Duration::from_micros(micros));
+        }
+    }
+    calls
+}
+
+/// Prints how much of the time was the daemon's own, according to its log.
+fn print_calls(log: &str) {
+    let calls = calls(log);
+    if calls.is_empty() {
+        return;
+    }
+    println!("\nOf that, spent in Ashore's daemon for each call:\n");
+    println!("| call | median |");
+    println!("|---|---|");
+    for (call, took) in calls {
+        println!("| {call} | {:.2} ms |", median(took));
+    }
 }
 
 fn machine() -> String {

@@ -13,7 +13,8 @@ use ashore_lab::{Daemon, Engines, Machine, Ran, World};
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
-use super::attach::{Batch, Contender, Through};
+use super::attach::{Batch, Through};
+use super::contender::Contender;
 use super::{Bench, machine, median};
 
 /// How many containers attach at the same time.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use ashore_core::model::users::User;
@@ -151,6 +152,7 @@ fn answer(controller: &Controller, whose: Whose, client: &Client<'_>) -> io::Res
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let (request, passed) = read(whose, client)?;
+    let begun = Instant::now();
     client.is_served();
     let netns = match (&user, passed) {
         (None, passed) => passed.map(opened).transpose().map_err(|error| error.to_string()),
@@ -160,6 +162,8 @@ fn answer(controller: &Controller, whose: Whose, client: &Client<'_>) -> io::Res
     let caller = Caller { user, netns };
     let said = plug::answer(&request, &caller, &|request| controller.handle(request));
     client.is_waited_for();
+    let micros = begun.elapsed().as_micros();
+    tracing::debug!(target: "ashore::call", micros, "plug/{} is answered", plug::command(&request));
     let bytes = said.encode().or_else(|error| {
         let stderr = format!("ashore: the answer cannot be sent: {error}\n").into_bytes();
         Reply { code: 1, stdout: Vec::new(), stderr }.encode()

@@ -135,7 +135,7 @@ impl Contender for Netavark<'_> {
     }
 }
 
-fn wait_for(socket: &Path) -> anyhow::Result<()> {
+pub(in crate::bench) fn wait_for(socket: &Path) -> anyhow::Result<()> {
     let end = Instant::now() + PATIENCE;
     while !socket.exists() {
         ensure!(Instant::now() < end, "{} does not appear", socket.display());
