@@ -478,7 +478,7 @@ fn nothing_but_addresses_is_done_for_the_link_of_another_plugin() {
         let args = "IgnoreUnknown=1;K8S_POD_NAME=brief";
         let netns = at.display().to_string();
         let container = plugins.container(home, "macvlan", &brief, "c10");
-        let first = address(&Container { args, netns, ..container }.call("ADD", &lan).ok());
+        let first = address(&Container { netns, args, ..container }.call("ADD", &lan).ok());
         // The reference plugin leaves its link where it gets no address.
         let [second, third] = ["second", "third"].map(|name| home.world.container(name).unwrap());
         let said = by(args, &second, "c7");

@@ -116,8 +116,8 @@ fn a_server_on_the_hosts_own_bridge_does_not_hear_and_is_named() {
         let setup = Setup::default();
         Server::isc_on("br0", engines, &home.nas, home.directory.path(), &setup)
     };
-    let servers: [(&str, &dyn Fn(&Engines, &Home) -> Server); 3] =
-        [("udhcpd", &udhcpd), ("dnsmasq", &dnsmasq), ("ISC dhcpd", &isc)];
+    type Serve = dyn Fn(&Engines, &Home) -> Server;
+    let servers: [(&str, &Serve); 3] = [("udhcpd", &udhcpd), ("dnsmasq", &dnsmasq), ("ISC dhcpd", &isc)];
     for (name, serve) in servers {
         let test = format!("leases, {name} on the host's bridge");
         with(&test, Home::bridged, "--parent br0 --kind bridge", serve, |home, server| {

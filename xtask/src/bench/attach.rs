@@ -165,6 +165,7 @@ impl Through<'_> {
             default_route: true,
             own_routes: OwnRoutes::default(),
             unaddressed: false,
+            only_requested: false,
             caller: None,
         }))
     }
