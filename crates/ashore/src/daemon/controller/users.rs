@@ -104,8 +104,18 @@ impl Controller {
         }
         let allowed = if no_longer { network.allowed.without(whom) } else { network.allowed.and(whom) };
         let network = Network { allowed, ..network };
+        // What is taken back is never refused.
+        if !no_longer {
+            network.check_users().map_err(|error| refusal::network(&error))?;
+        }
+        let host = inner.observe(&[])?.host;
         inner.commit(vec![Change::PutNetwork(network.clone())])?;
-        Ok(Reply::Created { network, warnings: Vec::new() })
+        let open = inner.state().open_vlans(&network, &host);
+        let warnings: Vec<String> = open.iter().map(ToString::to_string).collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Reply::Created { network, warnings })
     }
 }
 
