@@ -3,7 +3,6 @@
 
 mod home;
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -12,9 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ashore_kernel::Namespace;
-use ashore_lab::Ran;
-use home::users::{ALICE, BOB, Container, Inside, Site, described};
-use home::{eventually, ip, is_root, reaches, type_on};
+use home::users::{ALICE, BOB, Container, Inside, Site, described, said};
+use home::{eventually, ip, is_root, reaches};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
 use serde_json::{Value, json};
@@ -367,74 +365,32 @@ fn a_user_has_sixteen_containers_and_no_more() {
     site.sets_up(ALICE, &insides[16].netns(), &last);
 }
 
-/// The child of such a network has the MAC of the NIC, and whoever owns the child sets it for both.
+/// A stack of containers starts at once. Its user's calls wait for each other, and nobody else's for them.
 #[test]
-fn no_user_is_let_on_a_network_on_which_he_could_change_the_nics_mac() {
-    let Some(site) = site("--allow-user 1000") else { return };
-    type_on(&site.home.nas, "ip link add usb0 type veth peer name usb0-far");
-    for link in ["usb0", "usb0-far"] {
-        type_on(&site.home.nas, &format!("ip link set dev {link} up"));
-    }
-    let create = "network create whole --kind macvlan:passthru --parent usb0 --subnet 10.9.0.0/24";
-    let says = "macvlan:passthru gives its one endpoint the MAC of `usb0`";
-    for allowed in ["--allow-user 1000", "--allow-group 1000"] {
-        let refused = site.home.run(&format!("{create} {allowed}"));
-        assert!(refused.code == Some(3) && refused.stderr.contains(says), "{}", refused.stderr);
-    }
-    site.home.ok(create);
-    let refused = site.home.run("network allow whole --user 1000");
-    assert!(refused.code == Some(3) && refused.stderr.contains(says), "{}", refused.stderr);
-    assert_eq!(site.home.run("network allow whole --user 1000 --no-longer").code, Some(0));
-    // An earlier version let him.
-    import(&site, |rows| rows["network/whole"]["allowed"] = json!({ "users": [1000], "groups": [] }));
-    let inside = site.namespaces_of(ALICE);
-    let web = Container { network: "whole", ..Container::on_lan("c1", "web") };
-    site.refuses(ALICE, &inside.netns(), &web, &["user 1000 may not use a network `whole`"]);
-}
-
-/// The VLAN is one of another network's, which waits for it: not every kernel has VLAN interfaces.
-#[test]
-fn whoever_lets_users_on_a_trunk_is_warned() {
-    let Some(mut site) = site("") else { return };
-    let says = |ran: &Ran| ran.stderr.contains("its parent `eth0` carries VLAN 20 as well");
-    let codes = |site: &Site| site.home.codes().contains(&"vlans-open".to_owned());
-    let allow = |site: &Site, more: &str| {
-        let ran = site.home.run(&format!("network allow lan --user 1000 {more}"));
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        says(&ran)
+fn twenty_calls_of_a_user_at_once_are_all_answered_and_keep_nobody_waiting() {
+    let Some(site) = site("--allow-user 1000 --allow-user 1001") else { return };
+    let insides: Vec<Inside> = (0..15).map(|_| site.namespaces_of(ALICE)).collect();
+    let (bobs, roots) = (site.namespaces_of(BOB), site.home.world.container("roots").unwrap());
+    let roots = roots.namespace().path().display().to_string();
+    let begin = |number: usize| {
+        let id = format!("c{number}");
+        let input = Container::on_lan(&id, &id).input().to_string();
+        match insides.get(number) {
+            Some(inside) => site.begin(ALICE, "setup", &inside.netns(), &input),
+            None => site.begin(ALICE, "create", "/dev/null", &described("lan").to_string()),
+        }
     };
-    assert!(!allow(&site, "") && !codes(&site));
-    import(&site, |rows| {
-        let mut iot = rows["network/lan"].clone();
-        iot["name"] = "iot".into();
-        iot["parent"] = "eth0.20".into();
-        iot["vlan"] = json!({ "lower": "eth0", "id": 20 });
-        iot["subnets"] = json!([{ "net": "10.20.0.0/24", "range": null, "gateway": null, "aux": {} }]);
-        rows.insert("network/iot".to_owned(), iot);
-    });
-    assert!(codes(&site));
-    assert!(!allow(&site, "--no-longer") && !codes(&site));
-    assert!(allow(&site, "") && codes(&site));
-    site.home.daemon = None;
-    site.start();
-    assert!(codes(&site));
-    site.home.ok("network rm lan");
-    assert!(!codes(&site));
-    let lan = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27";
-    let ran = site.home.run(&format!("{lan} --allow-user 1000"));
-    assert!(ran.code == Some(0) && says(&ran), "{}", ran.stderr);
-    site.home.ok("network rm iot");
-    assert!(!codes(&site));
-}
-
-/// Replaces the state by itself with a change.
-fn import(site: &Site, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
-    let mut state: Value = serde_json::from_str(&site.home.ok("state export")).unwrap();
-    change(state["rows"].as_object_mut().unwrap());
-    let file = site.home.directory.path().join("state.json");
-    std::fs::write(&file, state.to_string()).unwrap();
-    let mut import = site.home.daemon().client();
-    Ran::of(import.args(["state", "import"]).stdin(File::open(file).unwrap())).unwrap().expect_success();
+    let alices: Vec<Child> = (0..20).map(begin).collect();
+    for (uid, netns) in [(BOB, bobs.netns()), (0, roots)] {
+        let began = Instant::now();
+        site.sets_up(uid, &netns, &Container::on_lan("c1", "web"));
+        assert!(began.elapsed() < Duration::from_secs(6), "{uid} took {:?}", began.elapsed());
+    }
+    for (number, alice) in alices.into_iter().enumerate() {
+        let said = said(alice);
+        assert_eq!(said.code, Some(0), "{number}: {} {}", said.answer, said.stderr);
+    }
+    assert_eq!(site.endpoints().len(), 17);
 }
 
 /// What [`does_as_a_user`] is to do, and where.
@@ -540,7 +496,7 @@ fn whoever_holds_connections_open_delays_himself_alone() {
     // Alice, and ids that root gave her for her containers, to whom nothing is allowed.
     let holding: Vec<Ended> =
         [ALICE, 100_000, 100_001, 100_002].into_iter().map(|uid| does(&site, uid, "holds")).collect();
-    assert!(descriptors() <= before + 20, "{} of {before}", descriptors());
+    assert!(descriptors() <= before + 36, "{} of {before}", descriptors());
     let flooding = does(&site, 100_003, "floods");
     for number in 0..3 {
         let id = format!("c{number}");

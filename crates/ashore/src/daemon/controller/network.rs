@@ -56,6 +56,7 @@ impl Controller {
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         let open = inner.state().newly_open_vlans(&observed.host, &before);
         warnings.extend(open.iter().map(ToString::to_string));
+        warnings.extend(self.beside_leave(&network));
         if observed.host.link(&network.parent).is_some() {
             inner.vlans.sees(&network);
         }
