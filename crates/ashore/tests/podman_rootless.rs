@@ -116,7 +116,8 @@ fn the_daemon_starts_again_between_his_podmans_calls() {
 fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
     booted::on_every_podman("podman, rootless, installed", |booted| {
         booted.install();
-        booted.ok("ashore network create lan --allow-user 1000");
+        let told = booted.run("ashore network create lan --allow-user 1000");
+        assert!(told.stderr.contains("try: ashore install --users"), "{}", told.stderr);
         let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();
         let ok = |command: &str| {
             let ran = run(&alice, command);
@@ -130,6 +131,10 @@ fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
             );
             ran.stdout.trim().to_owned()
         };
+        let refused = run(&alice, "network create -d ashore lan");
+        let as_root = "there is no socket for users other than root; try, as root: ashore install --users";
+        assert!(refused.stderr.contains(as_root), "{}", refused.stderr);
+        booted.ok("/root/ashore install --users");
         ok("network create -d ashore lan");
         ok("run -d --name web --network lan box sleep 1000");
         let web = ok("inspect --format {{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}} web");
@@ -150,8 +155,9 @@ fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
         // Root may do without.
         booted.ok("systemctl disable --now ashore-users.socket");
         booted.ok("systemctl restart ashore.service");
+        booted.install();
         let refused = run(&alice, "run -d --name db --network lan box sleep 1000");
-        assert!(refused.stderr.contains("the daemon does not answer"), "{}", refused.stderr);
+        assert!(refused.stderr.contains(as_root), "{}", refused.stderr);
         booted.ok("ashore uninstall --force");
         assert!(!booted.at("/var/lib/ashore-plug").exists());
     });
