@@ -162,3 +162,69 @@ fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
         assert!(!booted.at("/var/lib/ashore-plug").exists());
     });
 }
+
+/// The login of a user without a session: what `loginctl enable-linger` has systemd do at boot. No logind is asked, and
+/// the lab has made the user's directory already.
+const LINGER: &str = r"
+    mkdir -p /etc/systemd/system/user@.service.d
+    printf '[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' > /etc/systemd/system/user@.service.d/lab.conf
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/busybox true\n' \
+        > /etc/systemd/system/user-runtime-dir@.service
+    systemctl daemon-reload
+    systemctl start user@1000.service
+";
+
+/// The lab's users have no control groups of their own, which a quadlet asks for.
+const QUADLET: &str = r"
+    mkdir -p ~/.config/containers/systemd
+    cat > ~/.config/containers/systemd/web.container <<END
+[Container]
+ContainerName=web
+Image=box
+Network=lan
+Exec=sleep 1000
+PodmanArgs=--cgroups=disabled
+
+[Install]
+WantedBy=default.target
+END
+    sed -i s/slirp4netns/pasta/ ~/.config/containers/containers.conf
+    systemctl --user daemon-reload
+";
+
+/// As on a host whose user has a stack of quadlets: they are started without a session, and by pasta as Podman does.
+#[test]
+fn a_quadlet_of_a_user_is_on_the_lan_by_her_own_systemd() {
+    booted::on_every_podman("podman, rootless, quadlet", |booted| {
+        booted.ok("/root/ashore install --users");
+        booted.ok("ashore network create lan --allow-user 1000");
+        let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();
+        booted.nas.run(&["busybox", "sh", "-ec", LINGER]).unwrap().expect_success();
+        let by_alice = |program: &str, arguments: &[&str]| {
+            let mut command = alice.command(program);
+            let ran = Ran::of(command.args(arguments)).unwrap();
+            let journal = || booted.nas.journal("user@1000.service");
+            assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}\n{}", ran.stdout, ran.stderr, journal());
+            ran.stdout.trim().to_owned()
+        };
+        by_alice("podman", &["network", "create", "-d", "ashore", "lan"]);
+        by_alice("busybox", &["sh", "-ec", QUADLET]);
+        by_alice("systemctl", &["--user", "start", "web.service"]);
+        let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let web = by_alice("podman", &["inspect", "--format", format, "web"]);
+        reaches(&booted.laptop, ip(&web));
+        assert!(booted.ok("ashore status").contains("1000/web"));
+        by_alice("systemctl", &["--user", "restart", "web.service"]);
+        assert_eq!(by_alice("podman", &["inspect", "--format", format, "web"]), web);
+        eventually("it is on the LAN again", || booted.laptop.ping(ip(&web)).is_some());
+        // Whoever ends her session ends what is in it, and it is there again with the next one.
+        booted.ok("systemctl stop user@1000.service");
+        eventually("it is off the LAN", || booted.laptop.ping(ip(&web)).is_none());
+        booted.ok("systemctl start user@1000.service");
+        eventually_within(Duration::from_secs(30), "it is there again", || {
+            booted.laptop.ping(ip(&web)).is_some()
+        });
+        by_alice("systemctl", &["--user", "stop", "web.service"]);
+        eventually("it is given back", || !booted.ok("ashore status").contains("1000/web"));
+    });
+}

@@ -372,7 +372,7 @@ fn twenty_calls_of_a_user_at_once_are_all_answered_and_keep_nobody_waiting() {
     let insides: Vec<Inside> = (0..15).map(|_| site.namespaces_of(ALICE)).collect();
     let (bobs, roots) = (site.namespaces_of(BOB), site.home.world.container("roots").unwrap());
     let roots = roots.namespace().path().display().to_string();
-    let begin = |number: usize| {
+    let calls = |number: usize| {
         let id = format!("c{number}");
         let input = Container::on_lan(&id, &id).input().to_string();
         match insides.get(number) {
@@ -380,7 +380,7 @@ fn twenty_calls_of_a_user_at_once_are_all_answered_and_keep_nobody_waiting() {
             None => site.begin(ALICE, "create", "/dev/null", &described("lan").to_string()),
         }
     };
-    let alices: Vec<Child> = (0..20).map(begin).collect();
+    let alices: Vec<Child> = (0..20).map(calls).collect();
     for (uid, netns) in [(BOB, bobs.netns()), (0, roots)] {
         let began = Instant::now();
         site.sets_up(uid, &netns, &Container::on_lan("c1", "web"));

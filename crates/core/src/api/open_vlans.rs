@@ -132,7 +132,9 @@ mod tests {
 
     fn open(host: Vec<Link>, networks: &[(&str, &str)]) -> Vec<String> {
         let mut state = State::new(Seed([1; 16]));
-        networks.iter().for_each(|(name, json)| put(&mut state, name, json));
+        for (name, json) in networks {
+            put(&mut state, name, json);
+        }
         let host = View { links: host, ..View::default() };
         let troubles = state.newly_open_vlans(&host, &BTreeSet::new());
         assert_eq!(state.with_open_vlans(&host).len(), troubles.len());

@@ -328,10 +328,10 @@ impl State {
         let had = before.clone();
         // What other names have released stays theirs if a user asks who is not root.
         let user = name.and_then(EndpointName::user);
-        let shared = user.map(|_| (network.clone(), Family::of(subnet.net.addr())));
+        let handed_out = user.map(|_| (network.clone(), Family::of(subnet.net.addr())));
         let rest = iter::once_with(move || {
             // But of what other users' names keep, he has his share.
-            let shares = shared.and_then(|(network, family)| self.shares(&network, family));
+            let shares = handed_out.and_then(|(network, family)| self.shares(&network, family));
             let over = user.zip(shares).map(|(uid, shares)| shares.give_way_to(uid)).unwrap_or_default();
             let is_for_him = |ip: IpAddr| user.is_none_or(|uid| !self.is_kept_from_user(uid, &over, ip));
             let doubtful = if asks { open.doubtful(&pool, heard) } else { Vec::new() };
