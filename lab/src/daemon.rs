@@ -1,5 +1,6 @@
 //! A real daemon on a machine of the lab, and its real clients.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -115,12 +116,25 @@ impl Daemon {
         directory: &Path,
         sockets: &[PathBuf],
     ) -> Result<Self, WorldError> {
+        Self::start_activated_with(engines, program, machine, directory, sockets, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_activated_with(
+        engines: &Engines,
+        program: &Path,
+        machine: &Machine,
+        directory: &Path,
+        sockets: &[PathBuf],
+        arguments: &[&OsStr],
+    ) -> Result<Self, WorldError> {
         let mut command = machine.command(engines.path("usr/bin/systemd-socket-activate"))?;
         for socket in sockets {
             std::fs::create_dir_all(socket.parent().unwrap_or(directory))?;
             command.arg("--listen").arg(socket);
         }
         in_directory(engines.equip(&mut command).arg(program), directory);
+        command.args(arguments);
         Self::spawn(command, program, directory)
     }
 

@@ -18,13 +18,12 @@ use ipnet::IpNet;
 
 use crate::client::ClientArgs;
 
+mod install;
 mod parse;
 
+pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
-
-/// The directory of programs that the administrator installs.
-pub(crate) const BIN_DIR: &str = "/usr/local/bin";
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -506,43 +505,6 @@ pub(crate) enum StateCommand {
     Export(ClientArgs),
     /// Replace all state with a document from standard input; refused while endpoints exist
     Import(ClientArgs),
-}
-
-/// `ashore install`.
-#[derive(Debug, Args)]
-pub(crate) struct InstallArgs {
-    /// Directory for the program
-    #[arg(long, value_name = "DIR", default_value = BIN_DIR)]
-    pub(crate) bin_dir: PathBuf,
-    /// Root directory of an offline system to install into
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) root: PathBuf,
-    /// Print the steps as a script, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// `ashore uninstall`.
-#[derive(Debug, Args)]
-pub(crate) struct UninstallArgs {
-    /// Directory of the program [default: as in the systemd unit, or /usr/local/bin]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) bin_dir: Option<PathBuf>,
-    /// Root directory of an offline system to uninstall from
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) root: PathBuf,
-    /// Print the steps as a script, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Uninstall even if endpoints are attached or Docker has networks of this driver
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Also remove the state: networks, names and their addresses
-    #[arg(long)]
-    pub(crate) purge: bool,
-    /// The daemon's control socket
-    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
-    pub(crate) socket: PathBuf,
 }
 
 /// `ashore daemon`. An option that is given twice takes the last value. So options can be appended to a fixed

@@ -41,7 +41,11 @@ pub(crate) struct Socket {
 }
 
 /// The sockets that the init system passed, each with the path that it is bound to.
-pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
+pub(crate) struct ListenFds {
+    /// Those that nobody has taken yet.
+    left: Vec<(Option<PathBuf>, UnixListener)>,
+    are_none: bool,
+}
 
 impl ListenFds {
     /// Takes the inherited sockets. Fails if one is not bound to a path of this daemon, because its callers
@@ -52,9 +56,10 @@ impl ListenFds {
             let address = listener.local_addr().ok();
             (address.and_then(|address| address.as_pathname().map(Path::to_owned)), listener)
         });
-        let handed = ListenFds(bound.collect());
+        let left: Vec<_> = bound.collect();
+        let handed = ListenFds { are_none: left.is_empty(), left };
         let wanted = |path: &Path| paths.iter().any(|ours| same(ours, path));
-        match handed.0.iter().find(|(path, _)| !path.as_deref().is_some_and(wanted)) {
+        match handed.left.iter().find(|(path, _)| !path.as_deref().is_some_and(wanted)) {
             None => Ok(handed),
             Some((path, _)) => Err(not_wanted(path.as_deref(), paths).into()),
         }
@@ -62,12 +67,30 @@ impl ListenFds {
 
     /// Returns the socket at a path: the inherited one, or else a new one.
     pub(crate) fn socket(&mut self, path: &Path, access: Access) -> anyhow::Result<Socket> {
-        let found =
-            self.0.iter().position(|(bound, _)| bound.as_deref().is_some_and(|bound| same(bound, path)));
-        match found {
-            Some(at) => Ok(Socket { listener: self.0.swap_remove(at).1, handed: true }),
+        match self.passed(path) {
+            Some(socket) => Ok(socket),
             None => Ok(Socket { listener: bind(path, access)?, handed: false }),
         }
+    }
+
+    /// Returns the inherited socket at a path.
+    pub(crate) fn passed(&mut self, path: &Path) -> Option<Socket> {
+        let at = self.position(path)?;
+        Some(Socket { listener: self.left.swap_remove(at).1, handed: true })
+    }
+
+    /// Whether the socket at a path was passed.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.position(path).is_some()
+    }
+
+    /// Whether the init system has passed no socket at all.
+    pub(crate) fn are_none(&self) -> bool {
+        self.are_none
+    }
+
+    fn position(&self, path: &Path) -> Option<usize> {
+        self.left.iter().position(|(bound, _)| bound.as_deref().is_some_and(|bound| same(bound, path)))
     }
 }
 

@@ -144,7 +144,6 @@ cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 ln -s /etc/systemd/system/ashore-plug.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
-ln -s /etc/systemd/system/ashore-users.socket ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
 ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
@@ -158,7 +157,6 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
         "etc/systemd/system/sockets.target.wants/ashore-plug.socket -> /etc/systemd/system/ashore-plug.socket",
-        "etc/systemd/system/sockets.target.wants/ashore-users.socket -> /etc/systemd/system/ashore-users.socket",
         "etc/systemd/system/sockets.target.wants/ashore.socket -> /etc/systemd/system/ashore.socket",
         SYSTEMD,
         "usr/local/bin/ashore",
@@ -180,7 +178,6 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
-rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
@@ -194,6 +191,30 @@ rm ROOT/usr/local/bin/ashore
     assert_eq!(tree.files(), [SYSTEMD, "var/lib/ashore/state.redb"]);
     assert_eq!(tree.run("uninstall --purge"), ("rm -r ROOT/var/lib/ashore\n".to_owned(), 0));
     assert_eq!(tree.run("uninstall"), ("# nothing is installed here\n".to_owned(), 0));
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
+#[test]
+fn the_socket_for_users_other_than_root_is_enabled_for_whom_asks_and_stays_as_it_is() {
+    const LINK: &str = "etc/systemd/system/sockets.target.wants/ashore-users.socket";
+    let tree = Tree::with(&[SYSTEMD]);
+    let is_enabled = || tree.at(LINK).is_symlink();
+    assert!(tree.run("install").1 == 0 && !is_enabled());
+    let link = format!("ln -s /etc/systemd/system/ashore-users.socket ROOT/{LINK}\n");
+    assert_eq!(tree.run("install --users --dry-run"), (format!("{link}# nothing was changed\n"), 0));
+    let done = "# ashore VERSION is installed as /usr/local/bin/ashore";
+    assert_eq!(tree.run("install --users"), (format!("{link}{done}\n"), 0));
+    // Whatever is installed again, and whichever version.
+    for command in ["install", "install --users"] {
+        assert_eq!(tree.run(command), (format!("{done}; nothing to do\n"), 0));
+        assert!(is_enabled());
+    }
+    tree.write("usr/local/bin/ashore", "an older version");
+    assert!(tree.run("install").1 == 0 && is_enabled());
+    std::fs::remove_file(tree.at(LINK)).unwrap();
+    assert!(tree.run("install").1 == 0 && !is_enabled());
+    assert!(tree.run("install --users").1 == 0 && is_enabled());
+    assert!(tree.run("uninstall").0.contains(&format!("rm ROOT/{LINK}\n")));
     assert_eq!(tree.files(), [SYSTEMD]);
 }
 
@@ -237,7 +258,6 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
-rm ROOT/etc/systemd/system/sockets.target.wants/ashore-users.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore

@@ -116,7 +116,8 @@ fn the_daemon_starts_again_between_his_podmans_calls() {
 fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
     booted::on_every_podman("podman, rootless, installed", |booted| {
         booted.install();
-        booted.ok("ashore network create lan --allow-user 1000");
+        let told = booted.run("ashore network create lan --allow-user 1000");
+        assert!(told.stderr.contains("try: ashore install --users"), "{}", told.stderr);
         let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();
         let ok = |command: &str| {
             let ran = run(&alice, command);
@@ -130,6 +131,10 @@ fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
             );
             ran.stdout.trim().to_owned()
         };
+        let refused = run(&alice, "network create -d ashore lan");
+        let as_root = "there is no socket for users other than root; try, as root: ashore install --users";
+        assert!(refused.stderr.contains(as_root), "{}", refused.stderr);
+        booted.ok("/root/ashore install --users");
         ok("network create -d ashore lan");
         ok("run -d --name web --network lan box sleep 1000");
         let web = ok("inspect --format {{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}} web");
@@ -150,9 +155,76 @@ fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
         // Root may do without.
         booted.ok("systemctl disable --now ashore-users.socket");
         booted.ok("systemctl restart ashore.service");
+        booted.install();
         let refused = run(&alice, "run -d --name db --network lan box sleep 1000");
-        assert!(refused.stderr.contains("the daemon does not answer"), "{}", refused.stderr);
+        assert!(refused.stderr.contains(as_root), "{}", refused.stderr);
         booted.ok("ashore uninstall --force");
         assert!(!booted.at("/var/lib/ashore-plug").exists());
+    });
+}
+
+/// The login of a user without a session: what `loginctl enable-linger` has systemd do at boot. No logind is asked, and
+/// the lab has made the user's directory already.
+const LINGER: &str = r"
+    mkdir -p /etc/systemd/system/user@.service.d
+    printf '[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' > /etc/systemd/system/user@.service.d/lab.conf
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/busybox true\n' \
+        > /etc/systemd/system/user-runtime-dir@.service
+    systemctl daemon-reload
+    systemctl start user@1000.service
+";
+
+/// The lab's users have no control groups of their own, which a quadlet asks for.
+const QUADLET: &str = r"
+    mkdir -p ~/.config/containers/systemd
+    cat > ~/.config/containers/systemd/web.container <<END
+[Container]
+ContainerName=web
+Image=box
+Network=lan
+Exec=sleep 1000
+PodmanArgs=--cgroups=disabled
+
+[Install]
+WantedBy=default.target
+END
+    sed -i s/slirp4netns/pasta/ ~/.config/containers/containers.conf
+    systemctl --user daemon-reload
+";
+
+/// As on a host whose user has a stack of quadlets: they are started without a session, and by pasta as Podman does.
+#[test]
+fn a_quadlet_of_a_user_is_on_the_lan_by_her_own_systemd() {
+    booted::on_every_podman("podman, rootless, quadlet", |booted| {
+        booted.ok("/root/ashore install --users");
+        booted.ok("ashore network create lan --allow-user 1000");
+        let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();
+        booted.nas.run(&["busybox", "sh", "-ec", LINGER]).unwrap().expect_success();
+        let by_alice = |program: &str, arguments: &[&str]| {
+            let mut command = alice.command(program);
+            let ran = Ran::of(command.args(arguments)).unwrap();
+            let journal = || booted.nas.journal("user@1000.service");
+            assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}\n{}", ran.stdout, ran.stderr, journal());
+            ran.stdout.trim().to_owned()
+        };
+        by_alice("podman", &["network", "create", "-d", "ashore", "lan"]);
+        by_alice("busybox", &["sh", "-ec", QUADLET]);
+        by_alice("systemctl", &["--user", "start", "web.service"]);
+        let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let web = by_alice("podman", &["inspect", "--format", format, "web"]);
+        reaches(&booted.laptop, ip(&web));
+        assert!(booted.ok("ashore status").contains("1000/web"));
+        by_alice("systemctl", &["--user", "restart", "web.service"]);
+        assert_eq!(by_alice("podman", &["inspect", "--format", format, "web"]), web);
+        eventually("it is on the LAN again", || booted.laptop.ping(ip(&web)).is_some());
+        // Whoever ends her session ends what is in it, and it is there again with the next one.
+        booted.ok("systemctl stop user@1000.service");
+        eventually("it is off the LAN", || booted.laptop.ping(ip(&web)).is_none());
+        booted.ok("systemctl start user@1000.service");
+        eventually_within(Duration::from_secs(30), "it is there again", || {
+            booted.laptop.ping(ip(&web)).is_some()
+        });
+        by_alice("systemctl", &["--user", "stop", "web.service"]);
+        eventually("it is given back", || !booted.ok("ashore status").contains("1000/web"));
     });
 }

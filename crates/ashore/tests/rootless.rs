@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ashore_kernel::Namespace;
-use home::users::{ALICE, BOB, Container, Inside, Site, described};
+use home::users::{ALICE, BOB, Container, Inside, Site, described, said};
 use home::{eventually, ip, is_root, reaches};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt::Linger};
@@ -365,6 +365,34 @@ fn a_user_has_sixteen_containers_and_no_more() {
     site.sets_up(ALICE, &insides[16].netns(), &last);
 }
 
+/// A stack of containers starts at once. Its user's calls wait for each other, and nobody else's for them.
+#[test]
+fn twenty_calls_of_a_user_at_once_are_all_answered_and_keep_nobody_waiting() {
+    let Some(site) = site("--allow-user 1000 --allow-user 1001") else { return };
+    let insides: Vec<Inside> = (0..15).map(|_| site.namespaces_of(ALICE)).collect();
+    let (bobs, roots) = (site.namespaces_of(BOB), site.home.world.container("roots").unwrap());
+    let roots = roots.namespace().path().display().to_string();
+    let calls = |number: usize| {
+        let id = format!("c{number}");
+        let input = Container::on_lan(&id, &id).input().to_string();
+        match insides.get(number) {
+            Some(inside) => site.begin(ALICE, "setup", &inside.netns(), &input),
+            None => site.begin(ALICE, "create", "/dev/null", &described("lan").to_string()),
+        }
+    };
+    let alices: Vec<Child> = (0..20).map(calls).collect();
+    for (uid, netns) in [(BOB, bobs.netns()), (0, roots)] {
+        let began = Instant::now();
+        site.sets_up(uid, &netns, &Container::on_lan("c1", "web"));
+        assert!(began.elapsed() < Duration::from_secs(6), "{uid} took {:?}", began.elapsed());
+    }
+    for (number, alice) in alices.into_iter().enumerate() {
+        let said = said(alice);
+        assert_eq!(said.code, Some(0), "{number}: {} {}", said.answer, said.stderr);
+    }
+    assert_eq!(site.endpoints().len(), 17);
+}
+
 /// What [`does_as_a_user`] is to do, and where.
 const DOES: &str = "ASHORE_TEST_DOES";
 
@@ -468,7 +496,7 @@ fn whoever_holds_connections_open_delays_himself_alone() {
     // Alice, and ids that root gave her for her containers, to whom nothing is allowed.
     let holding: Vec<Ended> =
         [ALICE, 100_000, 100_001, 100_002].into_iter().map(|uid| does(&site, uid, "holds")).collect();
-    assert!(descriptors() <= before + 20, "{} of {before}", descriptors());
+    assert!(descriptors() <= before + 36, "{} of {before}", descriptors());
     let flooding = does(&site, 100_003, "floods");
     for number in 0..3 {
         let id = format!("c{number}");

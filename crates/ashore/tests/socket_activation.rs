@@ -3,8 +3,8 @@
 
 mod home;
 
-use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,6 +81,40 @@ fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
     }
     home.start();
     home.ok("detach lan web");
+}
+
+/// Others than root can replace the socket, so it is not fit for all users. The init system holds it nevertheless.
+#[test]
+fn who_calls_at_a_users_socket_that_is_not_fit_is_hung_up_on() {
+    let Some(engines) = activation("socket activation, users") else { return };
+    if !home::is_root() {
+        return;
+    }
+    let mut home = Home::new();
+    home.daemon.take().unwrap().kill().unwrap();
+    let directory = home.directory.path();
+    let others = directory.join("others");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::set_permissions(&others, PermissionsExt::from_mode(0o777)).unwrap();
+    let (control, users) = (directory.join("ashore.sock"), others.join("sock"));
+    std::fs::remove_file(&control).unwrap();
+    let arguments = ["--users-socket".as_ref(), users.as_os_str()];
+    let sockets = [control, users.clone()];
+    let daemon =
+        Daemon::start_activated_with(&engines, PROGRAM.as_ref(), &home.nas, directory, &sockets, &arguments);
+    let daemon = daemon.unwrap();
+    eventually("it is there", || users.exists() && daemon.run(&["status"]).unwrap().code == Some(0));
+    for _ in 0..3 {
+        let mut stream = UnixStream::connect(&users).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let _ = stream.write_all(b"ASHP\x01\0\0\0\0");
+        let mut answer = Vec::new();
+        // Closed, whether or not what was sent had been read.
+        let read = stream.read_to_end(&mut answer);
+        let is_closed = read.is_ok() || read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        assert!(is_closed && answer.is_empty(), "{answer:?}");
+    }
+    assert!(daemon.log().contains("no socket for users other than root"), "{}", daemon.log());
 }
 
 #[test]

@@ -32,7 +32,7 @@ cat > /etc/systemd/system/ashore-plug.socket
 cat > /etc/systemd/system/ashore-users.socket
 cat > /etc/systemd/system/ashore.service
 systemctl daemon-reload
-systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket ashore.service
+systemctl enable --now ashore.socket ashore-plug.socket ashore.service
 ";
         let version = env!("CARGO_PKG_VERSION");
         let done = format!("# ashore {version} is installed as /usr/local/bin/ashore");
@@ -84,7 +84,7 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket asho
         let upgraded = booted.ok("/root/newer install");
         let units = "ashore.socket ashore-read.socket ashore-plug.socket ashore-users.socket ashore.service";
         let steps = format!(
-            "systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket"
+            "systemctl stop {units}\nsystemctl enable --now ashore.socket ashore-plug.socket ashore.service"
         );
         assert!(upgraded.contains(&steps), "{upgraded}");
         for question in ["is-enabled", "is-active"] {
@@ -92,6 +92,7 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket asho
             booted.ok(&format!("systemctl {question} ashore-plug.socket"));
         }
         assert!(booted.ok("/root/newer install").ends_with("nothing to do"));
+        has_users_only_for_whom_asks(booted);
 
         // An installation that cannot start is undone.
         booted.ok("ashore uninstall --purge");
@@ -112,6 +113,39 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket asho
         }
         assert_ne!(booted.run("systemctl is-enabled ashore.socket").code, Some(0));
     });
+}
+
+/// Checks the socket for users other than root, which root asks for and may give up again.
+fn has_users_only_for_whom_asks(booted: &home::booted::Booted) {
+    const UNIT: &str = "ashore-users.socket";
+    let says = |question: &str| booted.run(&format!("systemctl {question} {UNIT}")).code == Some(0);
+    let is = |wanted: bool| {
+        assert_eq!((says("is-enabled"), says("is-active")), (wanted, wanted));
+        assert_eq!(booted.at("/var/lib/ashore-plug/sock").exists(), wanted);
+        assert!(booted.ok("/root/newer install").ends_with("nothing to do"));
+        assert_eq!((says("is-enabled"), says("is-active")), (wanted, wanted));
+    };
+    is(false);
+    let told = booted.run("ashore network create lan --ip-range 192.168.88.192/27 --allow-user 1000");
+    assert!(told.code == Some(0) && told.stderr.contains("try: ashore install --users"), "{}", told.stderr);
+    let enable = "systemctl enable --now ashore.socket ashore-plug.socket ashore-users.socket ashore.service";
+    assert!(booted.ok("/root/newer install --users --dry-run").contains(enable));
+    is(false);
+    assert!(booted.ok("/root/newer install --users").contains(enable));
+    is(true);
+    // A newer version keeps it, and so it does what root has disabled.
+    let older = "cp /root/ashore /usr/local/bin/.older";
+    let replace = "mv /usr/local/bin/.older /usr/local/bin/ashore";
+    for wanted in [true, false] {
+        if !wanted {
+            booted.ok("systemctl disable --now ashore-users.socket");
+        }
+        booted.ok(&format!("busybox {older}"));
+        booted.ok(&format!("busybox {replace}"));
+        let upgraded = booted.ok("/root/newer install");
+        assert!(upgraded.contains("systemctl restart ashore.service"), "{upgraded}");
+        is(wanted);
+    }
 }
 
 /// Checks the read socket as installed: its group, and what a member and another user get.

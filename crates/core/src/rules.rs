@@ -19,6 +19,7 @@ pub mod pools;
 pub(crate) mod remedies;
 pub mod remember;
 pub mod set_up;
+mod shares;
 pub mod spare;
 pub mod users;
 pub mod wrong_identity;

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ashore_plug::CNI_VERSIONS;
@@ -127,6 +127,8 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) enum Unanswered {
     Io(io::Error),
+    /// Nobody but root can call here: the administrator has not installed that socket.
+    NotForUsers,
     TimedOut(Duration),
     HungUp,
     Answer(WireError),
@@ -149,6 +151,7 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unanswered::Io(error) => error.fmt(f),
+            Unanswered::NotForUsers => f.write_str("there is no socket for users other than root"),
             Unanswered::TimedOut(patience) => write!(f, "nothing came in {} s", patience.as_secs()),
             Unanswered::HungUp => f.write_str("it hung up before its answer was complete"),
             Unanswered::Answer(error) => write!(f, "its answer is not understood: {error}"),
@@ -158,7 +161,26 @@ impl fmt::Display for Unanswered {
 
 impl Fault {
     fn remedy(&self) -> Option<&'static str> {
-        matches!(self, Fault::Unanswered { .. }).then_some("try: systemctl start ashore")
+        match self {
+            Fault::Unanswered { why: Unanswered::NotForUsers, .. } => {
+                Some("try, as root: ashore install --users")
+            }
+            Fault::Unanswered { .. } => Some("try: systemctl start ashore"),
+            _ => None,
+        }
+    }
+
+    /// The same for a user other than root, where nothing is at the only place at which he can call. Then starting the
+    /// daemon does not help, and that root's socket is closed to him says nothing.
+    pub(crate) fn for_user(self, place: &Path) -> Self {
+        match self {
+            Fault::Unanswered { why: Unanswered::Io(error), .. }
+                if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind()) =>
+            {
+                Fault::Unanswered { at: place.to_owned(), why: Unanswered::NotForUsers }
+            }
+            other => other,
+        }
     }
 
     /// Whether the daemon has nothing of the call.
@@ -266,6 +288,27 @@ fn refused(text: String) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_without_a_socket_is_told_what_root_is_to_type() {
+        let failed = |kind: io::ErrorKind| Fault::Unanswered {
+            at: "/run/ashore/ashore-plug.sock".into(),
+            why: Unanswered::Io(kind.into()),
+        };
+        let setup = Call::Netavark(Netavark::Setup);
+        let said = |fault: Fault| {
+            let fault = fault.for_user("/var/lib/ashore-plug/sock".as_ref());
+            String::from_utf8(setup.without_answer(&fault).stdout).unwrap()
+        };
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            assert_eq!(
+                said(failed(kind)),
+                "{\"error\":\"ashore: the daemon does not answer at /var/lib/ashore-plug/sock: there is no socket for users other \
+             than root; try, as root: ashore install --users\"}\n"
+            );
+        }
+        assert!(said(failed(io::ErrorKind::ConnectionRefused)).contains("try: systemctl start ashore"));
+    }
 
     fn asked(arguments: &[&str], cni_command: Option<&str>) -> Asked {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();

@@ -101,7 +101,28 @@ fn pass_on(call: Call, request: Request) -> Result<Reply, Fault> {
     };
     let request = Request { opened, unopened, ..request }.encode().map_err(Fault::Request)?;
     // The namespace stays open until the answer, so that no other one gets its numbers meanwhile.
-    client::ask(&places(), &request, netns.as_ref().map(AsFd::as_fd), PATIENCE)
+    let netns = netns.as_ref().map(AsFd::as_fd);
+    match named_place() {
+        Some(place) => client::ask(&[place], &request, netns, PATIENCE),
+        None => client::ask(&PLACES.map(PathBuf::from), &request, netns, PATIENCE)
+            .map_err(|fault| if is_for_root() { fault } else { fault.for_user(PLACES[1].as_ref()) }),
+    }
+}
+
+/// Whether root's socket is the one that counts: this is root, or there is one for users too. Where Podman runs without
+/// root its user looks like root, who has no other id beside; the root of a container that is a whole system has.
+fn is_for_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    is_root && has_more_than_root(&map) || Path::new(PLACES[1]).exists()
+}
+
+/// Whether other ids follow that of root in a map of user ids.
+fn has_more_than_root(map: &str) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        matches!((numbers.next(), numbers.nth(1)), (Some(Ok(0)), Some(Ok(2..))))
+    })
 }
 
 /// A file, with its device and inode numbers.
@@ -136,11 +157,9 @@ fn stdin() -> Result<Vec<u8>, Fault> {
     if read.len() > STDIN_MAX { Err(Fault::TooLong) } else { Ok(read) }
 }
 
-fn places() -> Vec<PathBuf> {
-    match std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) {
-        Some(socket) => vec![socket.into()],
-        None => PLACES.map(PathBuf::from).to_vec(),
-    }
+/// The socket that the environment names.
+fn named_place() -> Option<PathBuf> {
+    std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()).map(PathBuf::from)
 }
 
 /// Prints a reply, and returns its exit code. An answer that its caller cannot read is a failure.
@@ -151,4 +170,23 @@ fn print(reply: &Reply) -> ExitCode {
         return ExitCode::FAILURE;
     }
     u8::try_from(reply.code).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_looks_like_root_is_known_by_the_map() {
+        for (map, is) in [
+            ("         0          0 4294967295\n", true),
+            ("         0     100000      65536\n", true),
+            ("         0       1000          1\n", false),
+            ("         0       1000          1\n         1     100000      65536\n", false),
+            ("      1000       1000          1\n", false),
+            ("", false),
+        ] {
+            assert_eq!(has_more_than_root(map), is, "{map}");
+        }
+    }
 }

@@ -73,13 +73,17 @@ fn allowed(users: Vec<u32>, groups: Vec<u32>) -> Allowed {
 fn allow(args: NetworkAllowArgs) -> Result<(), Failure> {
     let NetworkAllowArgs { network, users, groups, no_longer, client } = args;
     match ask(&client, &Request::Allow { network, whom: allowed(users, groups), no_longer })? {
-        Reply::Created { network, .. } if client.json => print_json(&network),
+        Reply::Created { network, warnings } if client.json => {
+            warn(&warnings);
+            print_json(&network)
+        }
         Reply::Created { network, .. } if network.allowed.is_nobody() => {
             say!("network {} is for root alone", network.label());
             Ok(())
         }
-        Reply::Created { network, .. } => {
+        Reply::Created { network, warnings } => {
             say!("network {} is for root and {}", network.label(), table::joined(whom(&network.allowed)));
+            warn(&warnings);
             Ok(())
         }
         other => Err(unexpected(&other)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ashore_kernel::{end, wait_readable};
 
-/// The maximum number of connected clients. Each has a thread and a descriptor.
+/// The maximum number of connected clients at a door for root. Each has a thread and a descriptor.
 pub(super) const MOST: usize = 64;
 /// A client that the daemon has waited for this long, for its request or for it to read its answer, gives way
 /// to a client that waits in the queue.
@@ -40,6 +40,8 @@ pub(super) type ShareOf = Box<dyn Fn(&UnixStream) -> io::Result<Share> + Send + 
 /// The listening socket and the connected clients.
 pub(super) struct Clients {
     listener: UnixListener,
+    /// How many are connected at most.
+    most: usize,
     share_of: ShareOf,
     present: Mutex<Present>,
     /// Notified whenever a client has left.
@@ -73,8 +75,8 @@ pub(super) struct Client<'a> {
 }
 
 impl Clients {
-    pub(super) fn of(listener: UnixListener, share_of: ShareOf) -> Self {
-        Clients { listener, share_of, present: Mutex::default(), left: Condvar::new() }
+    pub(super) fn of(listener: UnixListener, most: usize, share_of: ShareOf) -> Self {
+        Clients { listener, most, share_of, present: Mutex::default(), left: Condvar::new() }
     }
 
     pub(super) fn listener(&self) -> &UnixListener {
@@ -89,7 +91,7 @@ impl Clients {
     pub(super) fn accept(&self) -> Client<'_> {
         let mut said = false;
         loop {
-            if self.present().all.len() >= MOST {
+            if self.present().all.len() >= self.most {
                 // No client has to leave before another one comes.
                 let _ = wait_readable(&[self.listener.as_fd()], None);
                 self.make_room();
@@ -113,7 +115,7 @@ impl Clients {
 
     fn make_room(&self) {
         let mut present = self.present();
-        while present.all.len() >= MOST {
+        while present.all.len() >= self.most {
             present.send_idle_away(|_| true);
             let waited = self.left.wait_timeout(present, LOOK_AGAIN);
             present = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -269,7 +271,7 @@ mod tests {
                 Ok(Share { whose: Some(1000), most: 8 })
             }
         };
-        let clients = Clients::of(listener, Box::new(share_of));
+        let clients = Clients::of(listener, MOST, Box::new(share_of));
         let mut peers = Vec::new();
         let began = Instant::now();
         for _ in 0..10 {

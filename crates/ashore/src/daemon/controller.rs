@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -110,6 +110,8 @@ pub(crate) struct Controller {
     moves: AtomicU64,
     followers: Vec<Box<dyn Follower>>,
     wakers: Wakers,
+    /// Whether users other than root can call.
+    users: AtomicBool,
 }
 
 /// The held lock. It borrows the thread's proof that the lock is not held.
@@ -216,8 +218,8 @@ impl Controller {
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
-        let claims = Box::new(Local);
-        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers }
+        let (claims, users) = (Box::new(Local), AtomicBool::new(false));
+        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers, users }
     }
 
     /// Answers one request. All requests enter here.

@@ -35,7 +35,7 @@ pub(super) struct Door {
 impl Door {
     /// A door for root, or for those who are trusted with it: all places are anybody's.
     pub(super) fn of(path: PathBuf, socket: Socket, name: &'static str) -> anyhow::Result<Self> {
-        Self::shared(path, socket, name, Box::new(|_| Ok(Share { whose: None, most: MOST })))
+        Self::shared(path, socket, name, MOST, Box::new(|_| Ok(Share { whose: None, most: MOST })))
     }
 
     /// A door through which no descriptor comes, of those that the kernel can keep out.
@@ -44,17 +44,18 @@ impl Door {
         self
     }
 
-    /// A door at which everybody has a share of the places.
+    /// A door at which everybody has a share of this many places.
     pub(super) fn shared(
         path: PathBuf,
         socket: Socket,
         name: &'static str,
+        most: usize,
         share_of: ShareOf,
     ) -> anyhow::Result<Self> {
         let Socket { listener, handed } = socket;
         // The process that bound it may have made it non-blocking.
         listener.set_nonblocking(false)?;
-        Ok(Door { path, clients: Arc::new(Clients::of(listener, share_of)), name, handed })
+        Ok(Door { path, clients: Arc::new(Clients::of(listener, most, share_of)), name, handed })
     }
 
     /// Begins to answer clients.

@@ -48,6 +48,8 @@ mod lan;
 mod plug;
 mod refusal;
 mod resolv;
+mod subids;
+mod turns;
 mod witness;
 
 use control::Control;

@@ -18,13 +18,19 @@ use ashore_plug::wire::{REQUEST_HEAD, Reply, Request, WireError};
 use super::clients::{Client, Share};
 use super::controller::Controller;
 use super::door::{Door, Until};
+use super::subids;
+use super::turns::Turns;
 use crate::front::caller::{Caller, Named};
 use crate::front::plug;
 use crate::sockets::{Access, ListenFds};
 
-/// How many connections a user other than root has at a time, and how many all of those together have to whom nothing
-/// is allowed: one user may have as many of these ids as root gave him for his containers.
-const MOST_OF_USER: usize = 8;
+/// How many connections there are at a time of users other than root, and of one of them. Most of these wait for their
+/// turn: a stack of containers starts at once.
+const MOST_OF_USERS: usize = 256;
+const MOST_OF_USER: usize = 24;
+/// How many connections all of those together have to whom nothing is allowed: one user may have as many of these ids as
+/// root gave him for his containers.
+const MOST_OF_STRANGERS: usize = 8;
 /// The maximum length of a user's request without its head, in bytes. What netavark says takes a few kilobytes.
 const PAYLOAD_MAX_OF_USER: usize = 64 << 10;
 
@@ -32,6 +38,7 @@ const PAYLOAD_MAX_OF_USER: usize = 64 << 10;
 pub(super) struct Plug {
     door: Door,
     whose: Whose,
+    turns: Arc<Turns>,
 }
 
 /// Whose calls come at a socket.
@@ -52,10 +59,17 @@ impl Plug {
         controller: &Arc<Controller>,
     ) -> anyhow::Result<Vec<Self>> {
         let mut all = vec![Plug::at(root, handed)?];
-        if let Some(users) = users {
-            match Plug::for_users(users, handed, controller) {
-                Ok(plug) => all.push(plug),
-                Err(why) => tracing::warn!("no socket for users other than root: {why:#}"),
+        // An init system that holds sockets, and not this one, has it from its administrator that there is to be none.
+        if let Some(users) = users.filter(|users| handed.has(users) || handed.are_none()) {
+            match Plug::for_users(users.clone(), handed, controller) {
+                Ok(plug) => {
+                    controller.hears_users();
+                    all.push(plug);
+                }
+                Err(why) => {
+                    tracing::warn!("no socket for users other than root: {why:#}");
+                    all.extend(Plug::closed(users, handed)?);
+                }
             }
         }
         Ok(all)
@@ -64,7 +78,15 @@ impl Plug {
     /// Takes the socket at a path, or creates it. It is for root.
     fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&path, Access::Owner)?;
-        Ok(Plug { door: Door::of(path, socket, "plug")?, whose: Whose::Root })
+        Ok(Plug { door: Door::of(path, socket, "plug")?, whose: Whose::Root, turns: Arc::default() })
+    }
+
+    /// Hangs up on everybody at a socket that was handed over and is not fit for users: nobody is to wait there.
+    fn closed(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Option<Self>> {
+        let Some(socket) = handed.passed(&path) else { return Ok(None) };
+        let nobody = |_: &UnixStream| Err(io::ErrorKind::PermissionDenied.into());
+        let door = Door::shared(path, socket, "plug closed", MOST_OF_STRANGERS, Box::new(nobody))?;
+        Ok(Some(Plug { door: door.without_descriptors(), whose: Whose::Users, turns: Arc::default() }))
     }
 
     /// The same for every user but root.
@@ -84,17 +106,17 @@ impl Plug {
                 // Any program in a container that runs as root could reach this one.
                 None => return Err(io::ErrorKind::PermissionDenied.into()),
                 Some(user) if controller.knows(&user) => Share { whose: Some(user.uid), most: MOST_OF_USER },
-                Some(_) => Share { whose: None, most: MOST_OF_USER },
+                Some(_) => Share { whose: None, most: MOST_OF_STRANGERS },
             })
         };
-        let door = Door::shared(path, socket, "plug users", Box::new(share_of))?;
-        Ok(Plug { door: door.without_descriptors(), whose: Whose::Users })
+        let door = Door::shared(path, socket, "plug users", MOST_OF_USERS, Box::new(share_of))?;
+        Ok(Plug { door: door.without_descriptors(), whose: Whose::Users, turns: Arc::default() })
     }
 
     /// Begins to answer calls.
     pub(super) fn serve(&self, controller: &Arc<Controller>) -> io::Result<()> {
-        let (controller, whose) = (controller.clone(), self.whose);
-        self.door.serve(Box::new(move |client| answer(&controller, whose, client)))
+        let (controller, whose, turns) = (controller.clone(), self.whose, self.turns.clone());
+        self.door.serve(Box::new(move |client| answer(&controller, whose, &turns, client)))
     }
 }
 
@@ -121,31 +143,15 @@ fn caller_of(stream: &UnixStream) -> io::Result<Option<User>> {
         // In a user namespace, other users may all look like one.
         _ if is_in_users_namespace() => Err(io::ErrorKind::PermissionDenied.into()),
         // In a user namespace a user may become any of these ids, and keeps the groups. Each would be a user more.
-        uid if is_subordinate(uid) => Ok(Some(User { uid, groups: Vec::new() })),
+        uid if subids::is_subordinate(uid) || subids::elsewhere().is_some() => {
+            Ok(Some(User { uid, groups: Vec::new() }))
+        }
         uid => Ok(Some(User { uid, groups: peer_groups(stream)? })),
     }
 }
 
-/// Whether root gave a user's id to another user, for the containers of that one (`subuid(5)`).
-fn is_subordinate(uid: u32) -> bool {
-    let ranges = std::fs::read("/etc/subuid").unwrap_or_default();
-    is_in(&String::from_utf8_lossy(&ranges), uid)
-}
-
-fn is_in(ranges: &str, uid: u32) -> bool {
-    ranges.lines().any(|line| {
-        let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u64>());
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(first)), Some(Ok(count))) => {
-                u64::from(uid).checked_sub(first).is_some_and(|at| at < count)
-            }
-            _ => false,
-        }
-    })
-}
-
 /// Answers the call of a connection.
-fn answer(controller: &Controller, whose: Whose, client: &Client<'_>) -> io::Result<()> {
+fn answer(controller: &Controller, whose: Whose, turns: &Turns, client: &Client<'_>) -> io::Result<()> {
     let user = caller_of(client.stream())?;
     let is_welcome = user.is_some() == (whose == Whose::Users);
     if !is_welcome {
@@ -159,8 +165,10 @@ fn answer(controller: &Controller, whose: Whose, client: &Client<'_>) -> io::Res
         (Some(_), _) => Ok(request.opened.map(|(dev, ino)| Named::Numbers(dev, ino))),
     };
     // The descriptor stays open until the answer, so that no other namespace gets its numbers meanwhile.
+    let turn = user.as_ref().filter(|user| controller.knows(user)).map(|user| turns.take(user.uid));
     let caller = Caller { user, netns };
     let said = plug::answer(&request, &caller, &|request| controller.handle(request));
+    drop(turn);
     client.is_waited_for();
     let micros = begun.elapsed().as_micros();
     tracing::debug!(target: "ashore::call", micros, "plug/{} is answered", plug::command(&request));
@@ -199,20 +207,4 @@ fn read(whose: Whose, client: &Client<'_>) -> io::Result<(Request, Option<OwnedF
     let mut payload = vec![0; length];
     reader.read_exact(&mut payload)?;
     Ok((Request::decode(&payload).map_err(malformed)?, passed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_that_was_given_for_containers_is_known_by_its_range() {
-        let ranges = "alice:100000:65536\n# a comment\nbob:165536:10\n1000:4294967290:100\nodd:x:1\n:\n";
-        for uid in [100_000, 165_535, 165_536, 165_545, u32::MAX] {
-            assert!(is_in(ranges, uid), "{uid}");
-        }
-        for uid in [1, 1000, 99_999, 165_546] {
-            assert!(!is_in(ranges, uid), "{uid}");
-        }
-    }
 }

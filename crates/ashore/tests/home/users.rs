@@ -77,6 +77,11 @@ impl Site {
 
     /// What a user's netavark says to a call, with the descriptor of a network namespace that root has opened for it.
     pub fn call(&self, uid: u32, command: &str, netns: &str, stdin: &str) -> Said {
+        said(self.begin(uid, command, netns, stdin))
+    }
+
+    /// The same, which is not waited for.
+    pub fn begin(&self, uid: u32, command: &str, netns: &str, stdin: &str) -> Child {
         let mut call = self.home.nas.command("sh").unwrap();
         call.args(["-c", r#"exec 9<"$1"; shift; exec setpriv "$@""#, "sh", netns]);
         let uid = uid.to_string();
@@ -91,12 +96,7 @@ impl Site {
         let mut child =
             call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Said {
-            code: output.status.code(),
-            answer: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        child
     }
 
     /// Sets up a container of a user in a network namespace.
@@ -138,6 +138,16 @@ impl Site {
         let mut names: Vec<String> = all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
         names.sort();
         names
+    }
+}
+
+/// What a call has said that has begun.
+pub fn said(call: Child) -> Said {
+    let output = call.wait_with_output().unwrap();
+    Said {
+        code: output.status.code(),
+        answer: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

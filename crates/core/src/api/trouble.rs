@@ -81,6 +81,8 @@ codes! {
     ArpIgnored = Broken;
     /// The host's firewall drops bridged packets unless a rule accepts them.
     FirewallDrops = Warning;
+    /// Users other than root may put containers on a network whose parent carries VLANs.
+    VlansOpen = Warning;
     /// Addresses cannot be probed on the LAN.
     ProbeFailed = Broken;
     /// A link or route of somebody else's is in the way.

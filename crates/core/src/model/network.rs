@@ -13,7 +13,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, Fallback, LeaseOptions};
 use crate::model::ownership::{EngineKind, Ownership};
-use crate::model::users::Allowed;
+use crate::model::users::{Allowed, User};
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode, PortOption};
 use crate::net::link::Tag;
@@ -185,6 +185,17 @@ impl Network {
     /// Whom the containers belong to that the network's maker attaches.
     pub fn ownership(&self) -> Ownership {
         self.engine.as_ref().map_or(Ownership::Cli, |engine| engine.kind.into())
+    }
+
+    /// Whether no user other than root can be let on it, whatever is said in `allowed`: its endpoint would have the
+    /// parent's MAC and could change it.
+    pub fn is_for_root_alone(&self) -> bool {
+        self.kind == LinkKind::Macvlan(MacvlanMode::Passthru)
+    }
+
+    /// Whether a user other than root may put containers on it.
+    pub fn admits(&self, user: &User) -> bool {
+        !self.adopted && !self.is_for_root_alone() && self.allowed.admits(user)
     }
 
     /// The subnet that contains an address.

@@ -328,8 +328,12 @@ impl State {
         let had = before.clone();
         // What other names have released stays theirs if a user asks who is not root.
         let user = name.and_then(EndpointName::user);
-        let is_for_him = move |ip: IpAddr| user.is_none() || !self.is_kept_from_user(user, ip);
+        let handed_out = user.map(|_| (network.clone(), Family::of(subnet.net.addr())));
         let rest = iter::once_with(move || {
+            // But of what other users' names keep, he has his share.
+            let shares = handed_out.and_then(|(network, family)| self.shares(&network, family));
+            let over = user.zip(shares).map(|(uid, shares)| shares.give_way_to(uid)).unwrap_or_default();
+            let is_for_him = |ip: IpAddr| user.is_none_or(|uid| !self.is_kept_from_user(uid, &over, ip));
             let doubtful = if asks { open.doubtful(&pool, heard) } else { Vec::new() };
             let let_go = open.let_go(&pool, heard).into_iter();
             let let_go =
@@ -374,9 +378,12 @@ impl State {
         Box::new(pool.from_offset(0).filter(move |ip| !is_used(*ip)))
     }
 
-    /// Whether a name that is not a user's remembers an address.
-    fn is_kept_from_user(&self, user: Option<u32>, ip: IpAddr) -> bool {
-        self.identities.with(identity::Mark::Ip(ip)).any(|((_, name), _)| name.user() != user)
+    /// Whether a name that is not a user's remembers an address. Those of users who have more than their share do not
+    /// count.
+    fn is_kept_from_user(&self, uid: u32, over: &BTreeSet<u32>, ip: IpAddr) -> bool {
+        let is_kept_by =
+            |other: Option<u32>| other.is_none_or(|other| other != uid && !over.contains(&other));
+        self.identities.with(identity::Mark::Ip(ip)).any(|((_, name), _)| is_kept_by(name.user()))
     }
 
     /// Whether a name remembers an address.

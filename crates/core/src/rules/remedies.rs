@@ -103,6 +103,7 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
         NetworkError::AddressHeld { what: text(), held: text(), remedy: "choose another".into() },
         NetworkError::MtuTooLarge { mtu: 9000, parent: eth0(), most: 1500 },
         NetworkError::PassthruCutsHost { parent: eth0(), present: text() },
+        NetworkError::PassthruForUsers(eth0()),
         NetworkError::NoHostAccess(macvlan),
         NetworkError::StrictReversePath(eth0()),
         NetworkError::ShimByHand { ip, link: eth0() },
@@ -168,6 +169,7 @@ pub(crate) fn of_containers() -> Vec<AttachError> {
         exhausted(Some(Claimant { mac, known_as: None })).into(),
         UserError::NotAllowed { uid: 1000, network: parsed("lan") }.into(),
         UserError::TooMany { uid: 1000 }.into(),
+        UserError::Share { uid: 1000, network: text(), share: 3 }.into(),
         UserError::Address { uid: 1000, ip, network: text(), ranges: None }.into(),
         UserError::Mac { uid: 1000, mac }.into(),
     ]

@@ -9,6 +9,7 @@ use crate::model::identity::Scope;
 use crate::model::network::{Network, Subnet};
 use crate::model::state::{Change, State};
 use crate::model::users::{MOST_ENDPOINTS, MOST_NAMES_OF_USER, User};
+use crate::net::family::Family;
 use crate::net::name::{EndpointName, NetworkName};
 use crate::net::observed::View;
 use crate::net::option::MAC;
@@ -31,6 +32,18 @@ pub enum UserError {
     TooMany {
         /// The user.
         uid: u32,
+    },
+    /// His containers have as many of the network's addresses as each user's may have.
+    #[error(
+        "user {uid} has {share} of the addresses of network `{network}`, which is each user's share of them"
+    )]
+    Share {
+        /// The user.
+        uid: u32,
+        /// The network.
+        network: String,
+        /// How many that is.
+        share: usize,
     },
     /// He asks for an address that the network does not hand out, or that is kept for somebody else.
     #[error("user {uid} may not choose {ip} on network `{network}`{}", allowed(ranges.as_deref()))]
@@ -78,6 +91,9 @@ impl UserError {
                 .and(", or if that network is there: ")
                 .and_run(format!("ashore network allow {network} --user {uid}")),
             UserError::TooMany { .. } => "stop one that is no longer needed".into(),
+            UserError::Share { .. } => {
+                "stop one that is no longer needed, or have root make a network with a larger range".into()
+            }
             UserError::Address { .. } => {
                 "let Ashore choose the address, which stays with the container's name, or choose a free one of those".into()
             }
@@ -91,15 +107,15 @@ impl UserError {
 impl State {
     /// The network of a name, if root has allowed it to a user.
     pub fn allowed_network(&self, user: &User, name: &NetworkName) -> Result<&Network, UserError> {
-        let network = self.network_called(name).filter(|network| !network.adopted);
+        let network = self.network_called(name);
         network
-            .filter(|network| network.allowed.admits(user))
+            .filter(|network| network.admits(user))
             .ok_or_else(|| UserError::NotAllowed { uid: user.uid, network: name.clone() })
     }
 
     /// Whether root has allowed any network to a user.
     pub fn allows_anything(&self, user: &User) -> bool {
-        self.networks.values().any(|network| network.allowed.admits(user))
+        self.networks.values().any(|network| network.admits(user))
     }
 
     /// Checks what a user asks for.
@@ -111,13 +127,21 @@ impl State {
         host: &View,
     ) -> Result<(), UserError> {
         let (uid, name) = (user.uid, asked.name);
-        if network.adopted || !network.allowed.admits(user) || !user.has_name(name) {
+        if !network.admits(user) || !user.has_name(name) {
             return Err(UserError::NotAllowed { uid, network: network.name.clone() });
         }
         let key = (network.name.clone(), name.clone());
         let others = self.endpoints.keys().filter(|other| user.has_name(&other.1) && **other != key);
         if others.count() >= MOST_ENDPOINTS {
             return Err(UserError::TooMany { uid });
+        }
+        for family in [Family::Ipv4, Family::Ipv6] {
+            if let Some(shares) = self.shares(network, family)
+                && shares.held(uid, network, name) >= shares.each
+            {
+                let share = shares.each;
+                return Err(UserError::Share { uid, network: network.label().to_owned(), share });
+            }
         }
         for ip in asked.ips {
             self.check_users_address(uid, network, name, *ip)?;

@@ -23,7 +23,7 @@ mod unit;
 
 use action::Action;
 use init::Init;
-use systemctl::{PlugSocket, Units};
+use systemctl::Units;
 
 pub(crate) use uninstall::uninstall;
 
@@ -99,10 +99,10 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     if host.init == Init::Systemd {
         refuse_other_daemon(&host)?;
         let mut files = group::make_actions(&host);
-        files.extend(unit_actions(&host)?);
+        files.extend(unit_actions(&host, args.users)?);
         actions.extend(files.clone());
         if let Some(units) = host.units {
-            actions.extend(service_actions(units, &files, is_new || !files.is_empty()));
+            actions.extend(service_actions(units, args.users, &files, is_new || !files.is_empty()));
         }
     }
     if args.dry_run {
@@ -157,8 +157,8 @@ fn is_same_file(one: &Path, other: &Path) -> Result<bool, Failure> {
 }
 
 /// The actions that write the units that are missing or of another version, and that enable them in a tree
-/// that is not running.
-fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
+/// that is not running. The socket for users other than root is enabled for `users`, and otherwise left as it is.
+fn unit_actions(host: &Host, users: bool) -> Result<Vec<Action>, Failure> {
     let mut actions = Vec::new();
     actions.extend(make_directory(&host.at(unit::DIRECTORY)));
     for (name, text) in unit::units(&host.program) {
@@ -174,6 +174,7 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     }
     if !host.is_this() {
         let enabled = unit::WANTED_BY.into_iter().filter_map(|(name, target)| Some((name, target?)));
+        let enabled = enabled.filter(|(name, _)| users || *name != unit::USERS_SOCKET);
         for (name, target) in enabled {
             let wants = host.unit(&format!("{target}.wants"));
             let path = wants.join(name);
@@ -188,23 +189,28 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
 }
 
 /// The systemctl commands. A socket is recreated only if its unit has changed or there is its group now, because calls that wait at
-/// it would be lost.
-fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> {
+/// it would be lost. The socket for users other than root stays as it is, unless it is asked for.
+fn service_actions(units: Units, users: bool, files: &[Action], is_new: bool) -> Vec<Action> {
     let mut actions = Vec::new();
     if !files.is_empty() {
         actions.push(Action::Systemctl(systemctl::RELOAD));
     }
+    let (users, is_started) = (users || units.users.enabled, units.users.active && !units.users.enabled);
+    let enable = if users { systemctl::ENABLE_WITH_USERS } else { systemctl::ENABLE };
     let writes =
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
-    let sockets =
-        [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET, unit::USERS_SOCKET].into_iter().any(writes)
-            || files.contains(&Action::MakeGroup);
-    let active = units.socket_active && [units.plug, units.users] == [PlugSocket::InUse; 2];
+    let sockets = [unit::SOCKET, unit::READ_SOCKET, unit::PLUG_SOCKET].into_iter().any(writes)
+        || (users || is_started) && writes(unit::USERS_SOCKET)
+        || files.contains(&Action::MakeGroup);
+    let active = units.socket_active && units.plug.is_in_use() && (!users || units.users.is_in_use());
     if units.service_active && (sockets || !active) {
         // systemd does not create a socket for a service that is running.
-        actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
+        actions.push(Action::Systemctl(systemctl::STOP));
+        // It has to be there before the service is.
+        actions.extend((!users && is_started).then_some(Action::Systemctl(systemctl::START_USERS)));
+        actions.push(Action::Systemctl(enable));
     } else if !(units.enabled && active && units.service_active) {
-        actions.push(Action::Systemctl(systemctl::ENABLE));
+        actions.push(Action::Systemctl(enable));
     } else if is_new {
         actions.push(Action::Systemctl(systemctl::RESTART));
     }

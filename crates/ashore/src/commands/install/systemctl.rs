@@ -7,7 +7,12 @@ use crate::client::Failure;
 use crate::out::complain;
 
 /// The systemctl commands for the units. The service starts the read socket itself.
-pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, USERS_SOCKET, SERVICE];
+pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, PLUG_SOCKET, SERVICE];
+/// The same with the socket for users other than root, which the administrator has asked for.
+pub(super) const ENABLE_WITH_USERS: &[&str] =
+    &["enable", "--now", SOCKET, PLUG_SOCKET, USERS_SOCKET, SERVICE];
+/// For that socket where it was started and is not enabled: it is stopped with the others.
+pub(super) const START_USERS: &[&str] = &["start", USERS_SOCKET];
 /// For one unit at a time, because with several at once, a missing one would prevent the others. The control
 /// socket comes after the other sockets, because a call at these would start it again.
 pub(super) const DISABLE: [&[&str]; 5] = [
@@ -33,18 +38,20 @@ pub(super) struct Units {
     pub(super) users: PlugSocket,
 }
 
-/// Whether a socket of `ashore-plug` is enabled and active. An earlier version has none.
+/// A socket of `ashore-plug`. An earlier version has none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlugSocket {
-    #[default]
-    Missing,
-    InUse,
+pub(super) struct PlugSocket {
+    pub(super) enabled: bool,
+    pub(super) active: bool,
 }
 
 impl PlugSocket {
     fn now(unit: &str) -> Self {
-        let in_use = ["is-enabled", "is-active"].iter().all(|question| says_yes(&[question, unit]));
-        if in_use { PlugSocket::InUse } else { PlugSocket::Missing }
+        PlugSocket { enabled: says_yes(&["is-enabled", unit]), active: says_yes(&["is-active", unit]) }
+    }
+
+    pub(super) fn is_in_use(self) -> bool {
+        self.enabled && self.active
     }
 }
 
@@ -74,7 +81,7 @@ impl Units {
         for (was, unit, disable) in
             [(self.plug, PLUG_SOCKET, DISABLE_PLUG), (self.users, USERS_SOCKET, DISABLE_USERS)]
         {
-            if was == PlugSocket::Missing && says_yes(&["is-enabled", unit]) {
+            if !was.enabled && says_yes(&["is-enabled", unit]) {
                 complain(systemctl(disable));
             }
         }

@@ -109,7 +109,12 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
+        let were_open = inner.state().with_open_vlans(&observed.host);
         inner.commit(vec![Change::PutNetwork(moved.clone())])?;
+        let mut open = inner.state().newly_open_vlans(&observed.host, &were_open);
+        // Where it is now there are other VLANs, if it had some before.
+        open.extend(inner.state().open_vlans(&moved, &observed.host).filter(|_| were_open.contains(name)));
+        warnings.extend(open.iter().map(ToString::to_string));
         warnings.extend(moved.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
         warnings.extend(inner.engines_vlan(&moved, &observed.host));
         warnings.extend(still_told_by_engine(&before, &moved));

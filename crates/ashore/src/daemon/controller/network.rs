@@ -50,9 +50,13 @@ impl Controller {
         let network = marked(network, pools);
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
+        let before = inner.state().with_open_vlans(&observed.host);
         inner.commit(changes)?;
         warnings.extend(network.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
+        let open = inner.state().newly_open_vlans(&observed.host, &before);
+        warnings.extend(open.iter().map(ToString::to_string));
+        warnings.extend(self.beside_leave(&network));
         if observed.host.link(&network.parent).is_some() {
             inner.vlans.sees(&network);
         }

@@ -129,6 +129,7 @@ impl Controller {
             .chain(networks().filter_map(|one| one.trouble_of_parent(&observed.host)))
             .chain(networks().filter_map(|one| one.trouble_of_subnets(&observed.host)))
             .chain(networks().filter_map(|one| one.trouble_of_arp(&observed.host)))
+            .chain(networks().filter_map(|one| inner.state().open_vlans(one, &observed.host)))
             .chain(cut)
             .chain(altered)
             .collect();

@@ -120,6 +120,7 @@ fn of_network(error: &NetworkError) -> Code {
         NetworkError::AddressHeld { .. } => Code::AddressHeld,
         NetworkError::MtuTooLarge { .. } | NetworkError::MtuTooSmall { .. } => Code::MtuUnfit,
         NetworkError::PassthruCutsHost { .. } => Code::PassthruCutsHost,
+        NetworkError::PassthruForUsers(_) => Code::KindUnfit,
         NetworkError::NoHostAccess(_) => Code::NoHostAccess,
         NetworkError::StrictReversePath(_) => Code::StrictReversePath,
         NetworkError::ShimByHand { .. } => Code::ShimByHand,
@@ -160,6 +161,7 @@ fn about_network(error: &NetworkError) -> About {
         | NetworkError::ForeignSubnet { parent, .. }
         | NetworkError::MtuTooLarge { parent, .. }
         | NetworkError::PassthruCutsHost { parent, .. }
+        | NetworkError::PassthruForUsers(parent)
         | NetworkError::StrictReversePath(parent) => About::parent(parent),
         NetworkError::VlanOnWifi(vlan)
         | NetworkError::BridgeFilters { vlan, .. }
@@ -277,7 +279,7 @@ fn about_attach(error: &AttachError) -> About {
 fn of_user(error: &UserError) -> Code {
     match error {
         UserError::NotAllowed { .. } => Code::UserNotAllowed,
-        UserError::TooMany { .. } => Code::UserHasTooMany,
+        UserError::TooMany { .. } | UserError::Share { .. } => Code::UserHasTooMany,
         UserError::Address { .. } => Code::AddressNotAllowed,
         UserError::Mac { .. } => Code::MacNotAllowed,
     }
@@ -286,6 +288,7 @@ fn of_user(error: &UserError) -> Code {
 fn about_user(error: &UserError) -> About {
     match error {
         UserError::NotAllowed { network, .. } => About::label(network.as_str()),
+        UserError::Share { network, .. } => About::label(network),
         UserError::Address { ip, network, .. } => About { address: Some(*ip), ..About::label(network) },
         UserError::TooMany { .. } | UserError::Mac { .. } => About::default(),
     }

@@ -274,7 +274,17 @@ impl Network {
         Ok(())
     }
 
+    /// Checks whether users other than root may be allowed the network. The kernel gives a passthru child the parent's
+    /// MAC, and the parent the MAC that the child's owner sets (Linux 6.18, `macvlan_set_mac_address`).
+    pub fn check_users(&self) -> Result<(), NetworkError> {
+        if self.is_for_root_alone() && !self.allowed.is_nobody() {
+            return Err(NetworkError::PassthruForUsers(self.parent.clone()));
+        }
+        Ok(())
+    }
+
     fn check_options(&self) -> Result<(), NetworkError> {
+        self.check_users()?;
         self.check_addressing()?;
         self.check_ipv6()?;
         let given = [(&BC_QUEUE_LEN, self.bc_queue_len.is_some()), (&BC_LIMIT, self.bc_limit.is_some())];

@@ -343,6 +343,11 @@ pub enum NetworkError {
         /// The host's addresses on it.
         present: String,
     },
+    /// passthru would give users other than root the interface's MAC.
+    #[error(
+        "macvlan:passthru gives its one endpoint the MAC of `{0}`, so that a user could change it; only root's containers are put on such a network"
+    )]
+    PassthruForUsers(IfName),
     /// The kernel gives the host no access to endpoints of this link kind.
     #[error("{0} leaves the host no way to reach its containers")]
     NoHostAccess(LinkKind),

@@ -56,6 +56,9 @@ impl NetworkError {
             | NetworkError::ParentHasChild { .. }
             | NetworkError::ParentTaken { .. }
             | NetworkError::PassthruCutsHost { .. } => return self.remedy_of_parent(),
+            NetworkError::PassthruForUsers(_) => Remedy::from("make users a network with ")
+                .and_set(&KIND, "macvlan")
+                .and(" on another interface, which gives each container a MAC of its own"),
             NetworkError::VlanOnWifi(_)
             | NetworkError::BridgeFilters { .. }
             | NetworkError::BridgeMixes { .. }
