@@ -105,8 +105,9 @@ fn a_server_on_this_very_host_is_named_where_a_lease_is_wanted() {
 /// What is sent by a bridge goes to its ports, and not to the host that has the bridge.
 #[test]
 fn a_server_on_the_hosts_own_bridge_does_not_hear_and_is_named() {
-    let pool = ("192.168.88.100", "192.168.88.120");
+    type Serve = dyn Fn(&Engines, &Home) -> Server;
     let udhcpd = |engines: &Engines, home: &Home| {
+        let pool = ("192.168.88.100", "192.168.88.120");
         Server::udhcpd_on("br0", engines, &home.nas, home.directory.path(), pool, 60)
     };
     let dnsmasq = |engines: &Engines, home: &Home| {
@@ -116,7 +117,6 @@ fn a_server_on_the_hosts_own_bridge_does_not_hear_and_is_named() {
         let setup = Setup::default();
         Server::isc_on("br0", engines, &home.nas, home.directory.path(), &setup)
     };
-    type Serve = dyn Fn(&Engines, &Home) -> Server;
     let servers: [(&str, &Serve); 3] = [("udhcpd", &udhcpd), ("dnsmasq", &dnsmasq), ("ISC dhcpd", &isc)];
     for (name, serve) in servers {
         let test = format!("leases, {name} on the host's bridge");
