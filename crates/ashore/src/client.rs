@@ -104,7 +104,8 @@ impl Failure {
         match self {
             Failure::Refused(refusal) => refusal.remedy.as_ref().map(ToString::to_string),
             Failure::Unreachable { .. } => Some(
-                "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
+                "as root, start it with `systemctl start ashore`, or `ashore daemon` where it is not installed; or set its socket \
+                 with --socket or ASHORE_SOCKET"
                     .into(),
             ),
             Failure::OtherVersion(other) => Some(other.hint.clone()),
