@@ -77,8 +77,12 @@ fn only_those_in_which_something_has_changed_are_entered_and_every_change_is_kno
     quiet();
     // One look into each after the last change, on the sockets of those that read.
     home.status();
+    home.status();
     let by_status = entered(&home, &strace, || _ = home.status());
     assert!(by_status <= 4, "{by_status}");
+    // Those that were not entered for a minute are.
+    home.nudge();
+    home.nudge();
     let by_reconciliation = entered(&home, &strace, || home.nudge());
     assert!(by_reconciliation <= 4, "{by_reconciliation}");
 

@@ -50,7 +50,17 @@ impl Kernel {
     pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
         let mut run = Run::new(self, on_error);
         run.make(steps);
-        run.end(false)
+        let outcome = run.end(false);
+        self.look_again_after(steps);
+        outcome
+    }
+
+    /// The kernel does not notify of all that steps do in containers.
+    fn look_again_after(&self, steps: &[Step]) {
+        let places = steps.iter().map(Step::place);
+        let changed =
+            places.filter_map(|place| if let Place::Netns(netns) = place { Some(netns) } else { None });
+        self.known_views.borrow_mut().forget(changed);
     }
 
     /// Removes a link in a container by its index, because the container may rename the link at any moment.
@@ -85,6 +95,7 @@ impl Kernel {
             run.make(then);
         }
         let outcome = run.end(is_called_off);
+        self.look_again_after(steps);
         (!is_called_off).then_some(outcome)
     }
 }

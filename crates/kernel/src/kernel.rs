@@ -131,8 +131,11 @@ impl Kernel {
             Found::Gone => return Ok(None),
             Found::Unclear(error) => return Err(InsideError::Open(error)),
         };
-        match namespace.run(Route::open).and_then(|opened| opened) {
-            Ok(route) => {
+        let known = namespace.identity().cookie;
+        let open = || Ok((Route::open()?, known.map_or_else(cookie::here, |cookie| Ok(Some(cookie)))?));
+        match namespace.run(open).and_then(|opened: io::Result<_>| opened) {
+            Ok((route, cookie)) => {
+                let namespace = namespace.known_by(cookie);
                 self.number(&namespace);
                 Ok(Some(Inside { namespace, route }))
             }

@@ -5,15 +5,16 @@
 //! hears of all namespaces that have an nsid there (`NETLINK_LISTEN_ALL_NSID`, Linux 4.2). The kernel notifies
 //! before the request that made the change ends. So a namespace of which nothing was heard is as it was.
 //!
-//! Not everything is notified of: some sysctls are not, and not what an ipvlan changes of its siblings in other
-//! namespaces. So a namespace with an ipvlan is not kept, and the caller looks into each of the others from
-//! time to time ([`Kernel::look_again`](crate::Kernel::look_again)).
+//! Not everything is notified of: some sysctls are not, nor some changes of a link that is down, nor what an ipvlan
+//! changes of its siblings in other namespaces. So a namespace with an ipvlan is not kept, each look enters a few of
+//! those that were not entered for a while, and those in which steps were done are entered again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use ashore_core::net::link::Netns;
 use ashore_core::net::observed::{Link, View};
@@ -29,6 +30,15 @@ use crate::nsfs;
 
 /// So many namespaces are looked into each time, which costs little.
 pub(crate) const FEW: usize = 64;
+
+/// Of the namespaces that were not entered for this long, [`FEW`] are entered by each look, the longest ones first.
+const AGE: Duration = Duration::from_secs(60);
+/// What is more than this many links, addresses and routes is read each time: whoever is in a container decides how
+/// much there is.
+const LARGE: usize = 256;
+/// How many notifications are received in a row. If there are more, everything is looked into again: whoever is in a
+/// container can cause them as fast as they are received.
+const MOST_NEWS: usize = 10_000;
 
 /// Receive buffer of the socket, in bytes. A container that starts causes some ten notifications. If more come than
 /// there is room for, everything is looked into again.
@@ -80,7 +90,7 @@ enum Hearing {
 /// What was seen in a namespace.
 struct Seen {
     netns: Netns,
-    number: i32,
+    at: Instant,
     view: View,
 }
 
@@ -91,21 +101,39 @@ enum About {
 }
 
 impl KnownViews {
-    /// Takes over what has been notified since. `host` is the host's namespace.
-    pub(crate) fn catch_up(&mut self, host: &Namespace) {
+    /// Takes over what has been notified since, before a look into these namespaces. `host` is the host's namespace.
+    pub(crate) fn catch_up(&mut self, host: &Namespace, netns: &[Netns]) {
+        self.hear(host);
+        self.known.retain(netns);
+        self.known.forget_oldest();
+    }
+
+    /// Takes over what has been notified since, if the socket is open: it has to be read from time to time.
+    pub(crate) fn catch_up_if_open(&mut self, host: &Namespace) {
+        if matches!(self.hearing, Hearing::By(_)) {
+            self.hear(host);
+        }
+    }
+
+    fn hear(&mut self, host: &Namespace) {
         let KnownViews { hearing, known } = self;
         if matches!(hearing, Hearing::Unasked) {
             // Whatever happened before is not heard of.
             known.forget_all();
             *hearing = match open(host) {
                 Ok(Some(socket)) => Hearing::By(socket),
-                Ok(None) => Hearing::Forbidden,
+                Ok(None) => {
+                    tracing::info!(
+                        "all containers are entered each time: to hear of changes takes CAP_NET_BROADCAST"
+                    );
+                    Hearing::Forbidden
+                }
                 Err(error) => return tracing::debug!("cannot hear of changes in containers: {error}"),
             };
         }
         let Hearing::By(socket) = hearing else { return };
         let mut buffer = [0; 512];
-        loop {
+        for _ in 0..MOST_NEWS {
             match receive(socket, &mut buffer) {
                 Ok((About::Namespace(number), _)) => known.forget(number),
                 Ok((About::Host, message)) => freed(message).for_each(|number| known.forget(number)),
@@ -113,13 +141,11 @@ impl KnownViews {
                 Err(Errno::EINTR) => {}
                 // Notifications were lost.
                 Err(Errno::ENOBUFS) => known.forget_all(),
-                Err(_) => {
-                    known.forget_all();
-                    *hearing = Hearing::Unasked;
-                    return;
-                }
+                Err(_) => break,
             }
         }
+        known.forget_all();
+        *hearing = Hearing::Unasked;
     }
 
     /// What is in a namespace, if it is known, and if the path still leads there. If it leads there in a way that is
@@ -132,25 +158,21 @@ impl KnownViews {
     }
 
     /// Keeps what was seen in a namespace. `number` is its nsid in the host's namespace, which it had before.
-    pub(crate) fn keep(&mut self, netns: &Netns, number: Option<i32>, view: &View) {
-        let has_ipvlan = view.links.iter().any(Link::is_ipvlan);
-        if let (Hearing::By(_), Some(number), Some(_), false) =
-            (&self.hearing, number, &netns.cookie, has_ipvlan)
-        {
+    pub(crate) fn keep(&mut self, netns: &Netns, number: i32, view: &View) {
+        let is_large = view.links.len() + view.addresses.len() + view.routes.len() > LARGE;
+        if matches!(self.hearing, Hearing::By(_)) && !is_large && !view.links.iter().any(Link::is_ipvlan) {
             let numbers = (netns.dev, netns.ino);
+            self.known.forget(number);
             self.known.files.insert(number, numbers);
-            let seen = Seen { netns: netns.clone(), number, view: view.clone() };
+            let seen = Seen { netns: netns.clone(), at: Instant::now(), view: view.clone() };
             self.known.views.insert(numbers, seen);
         }
     }
 
     /// Has the next look go into these namespaces.
-    pub(crate) fn forget(&mut self, netns: &[Netns]) {
+    pub(crate) fn forget<'a>(&mut self, netns: impl IntoIterator<Item = &'a Netns>) {
         for netns in netns {
-            if let Some(seen) = self.known.views.get(&(netns.dev, netns.ino)) {
-                let number = seen.number;
-                self.known.forget(number);
-            }
+            self.known.views.remove(&(netns.dev, netns.ino));
         }
     }
 }
@@ -159,6 +181,22 @@ impl Known {
     /// Forgets the namespace with this nsid, if it is known.
     fn forget(&mut self, number: i32) {
         if let Some(numbers) = self.files.remove(&number) {
+            self.views.remove(&numbers);
+        }
+    }
+
+    /// Forgets all but these namespaces.
+    fn retain(&mut self, netns: &[Netns]) {
+        let asked: HashSet<FileNumbers> = netns.iter().map(|netns| (netns.dev, netns.ino)).collect();
+        self.views.retain(|numbers, _| asked.contains(numbers));
+        self.files.retain(|_, numbers| asked.contains(numbers));
+    }
+
+    fn forget_oldest(&mut self) {
+        let old = self.views.iter().filter(|(_, seen)| seen.at.elapsed() >= AGE);
+        let mut old: Vec<(Instant, FileNumbers)> = old.map(|(numbers, seen)| (seen.at, *numbers)).collect();
+        old.sort_unstable();
+        for (_, numbers) in old.into_iter().take(FEW) {
             self.views.remove(&numbers);
         }
     }

@@ -57,13 +57,17 @@ pub(crate) fn maker_of(user_namespace: &File) -> io::Result<u32> {
     Ok(uid)
 }
 
-/// Whether a path leads to the namespace with these numbers (device and inode), as far as the kernel knows without
-/// asking a filesystem, and without going through what belongs to a process. False says nothing.
-pub(crate) fn leads_to(path: &Path, numbers: (u64, u64)) -> bool {
+/// Holds what a path leads to, if the kernel knows it without asking a filesystem, and without going through what
+/// belongs to a process (Linux 5.12). `None` says nothing.
+fn hold_known(path: &Path) -> Option<Held> {
     let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
     let how = OpenHow::new().flags(HOLD).resolve(cached | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let held = openat2(AT_FDCWD, path, how).map(Held::from);
-    path.is_absolute() && held.is_ok_and(|held| held.numbers().is_ok_and(|there| there == numbers))
+    openat2(AT_FDCWD, path, how).ok().map(Held::from)
+}
+
+/// Whether a path leads to the namespace with these numbers (device and inode). False says nothing.
+pub(crate) fn leads_to(path: &Path, numbers: (u64, u64)) -> bool {
+    hold_known(path).is_some_and(|held| held.numbers().is_ok_and(|there| there == numbers))
 }
 
 /// Opens a namespace of any type. Returns `None` if the path leads to something else, which is not opened.
@@ -72,6 +76,9 @@ pub(crate) fn leads_to(path: &Path, numbers: (u64, u64)) -> bool {
 /// symbolic links included.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     let device = device()?;
+    if let Some(held) = hold_known(path).filter(|held| held.namespace(device).is_some()) {
+        return held.open().map(Some);
+    }
     let held = walk::hold(path, device)?;
     held.filter(|held| held.namespace(device).is_some()).map(|held| held.open()).transpose()
 }

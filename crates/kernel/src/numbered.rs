@@ -17,6 +17,10 @@ const MANY: usize = 1024;
 impl Kernel {
     /// Makes the host's namespace assign an nsid to another namespace.
     pub(crate) fn number(&self, namespace: &Namespace) {
+        // What the kernel notifies of in the host's own namespace would bear that nsid too.
+        if *namespace == self.host {
+            return;
+        }
         let Some(cookie) = namespace.identity().cookie else { return };
         let mut numbered = self.numbered.borrow_mut();
         if numbered.contains_key(&cookie.number) {

@@ -27,12 +27,13 @@ impl Kernel {
     /// prevent the others from being read. If several paths lead to one namespace, it is listed under the
     /// first path that comes with the kernel's cookie.
     ///
-    /// Of many namespaces it enters only those of which the kernel has notified since the last look, and those
-    /// that it cannot hear of.
+    /// Of many namespaces it enters only those of which the kernel has notified since the last look, those
+    /// that it cannot hear of, and in turn some of the others.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         if netns.len() > FEW {
-            self.known_views.borrow_mut().catch_up(&self.host);
+            self.known_views.borrow_mut().catch_up(&self.host, netns);
         } else {
+            self.known_views.borrow_mut().catch_up_if_open(&self.host);
             self.look_again(netns);
         }
         self.observe_by(Look::Passing, netns)
@@ -167,8 +168,9 @@ impl Kernel {
     fn look_into(&self, netns: &Netns, look: Look) -> Result<Option<View>, InsideError> {
         let Some(inside) = self.enter(netns)? else { return Ok(None) };
         let view = view(&inside.route, look, Some(&self.host))?;
-        if let (Look::Passing, Some(cookie)) = (look, &netns.cookie) {
-            let number = self.numbered.borrow().get(&cookie.number).copied();
+        let number = inside.namespace.identity().cookie;
+        let number = number.and_then(|cookie| self.numbered.borrow().get(&cookie.number).copied());
+        if let (Look::Passing, Some(number)) = (look, number) {
             self.known_views.borrow_mut().keep(netns, number, &view);
         }
         self.keep(inside);

@@ -32,6 +32,11 @@ pub(crate) const AF_INET: u8 = 2;
 pub(crate) const AF_BRIDGE: u8 = 7;
 pub(crate) const AF_INET6: u8 = 10;
 
+/// How many members of next-hop groups are followed in one namespace. Each of many routes may use one group of
+/// many members, so what they come to is no measure of what was read. Further routes have two, so that they are known
+/// to have several.
+const MOST_HOPS: usize = 10_000;
+
 /// Parses the dumps of one namespace, in any order.
 pub fn view(dumps: &[u8]) -> View {
     let mut reader = Reader::default();
@@ -132,8 +137,9 @@ impl Reader {
         let names: BTreeMap<u32, _> = self.view.links.iter().map(|link| (link.index, &link.name)).collect();
         let name_of = |index: u32| names.get(&index).map(|name| (*name).clone());
         let routes = self.routes.iter();
+        let mut left = MOST_HOPS;
         let routes: Vec<ObservedRoute> =
-            routes.flat_map(|route| route.observed(&self.next_hops, &name_of)).collect();
+            routes.flat_map(|route| route.observed(&self.next_hops, &name_of, &mut left)).collect();
         self.view.routes = routes;
         self.view
     }

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ashore_core::net::family::Family;
 use ashore_core::net::link::{LinkType, Netns, Place};
 use ashore_core::net::observed::{Link, Observed, View};
-use ashore_core::net::step::{Address, Route, Step};
+use ashore_core::net::step::{Address, Route, Step, Sysctl, SysctlKey};
 use ashore_kernel::{Kernel, Namespace, OnError};
 use ground::{Ground, link, name};
 
@@ -33,11 +34,20 @@ impl Containers {
             let peer = LinkType::Veth { peer: name("peer"), peer_place: in_it(netns), peer_mac: None };
             ground.make(&[
                 Step::AddLink { place: in_it(netns), link: link("eth0", peer) },
+                Step::SetNoLinkLocal { place: in_it(netns), link: name("eth0") },
+                Step::SetNoLinkLocal { place: in_it(netns), link: name("peer") },
                 Step::SetUp { place: in_it(netns), link: name("eth0"), up: true },
                 Step::SetUp { place: in_it(netns), link: name("peer"), up: true },
             ]);
         }
         Containers { ground, all: all.into_iter().map(Some).collect(), netns, directory }
+    }
+
+    /// Looks until the kernel has notified of all that the containers' first steps caused.
+    fn settle(&self) {
+        self.observe();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        self.observe();
     }
 
     fn observe(&self) -> Observed {
@@ -85,8 +95,7 @@ fn in_it(netns: &Netns) -> Place {
 fn a_container_in_which_nothing_happened_is_not_entered_until_it_is_asked_for() {
     let containers = Containers::new();
     assert_eq!(containers.observe().netns.len(), MANY);
-    // The answers to the containers' own first steps have been heard of by now.
-    containers.observe();
+    containers.settle();
     containers.change_silently(3);
     assert_eq!(containers.link(3, "eth0").arp_filter, Some(0));
     // A few are entered each time.
@@ -104,7 +113,7 @@ fn a_container_in_which_nothing_happened_is_not_entered_until_it_is_asked_for() 
 #[test]
 fn whoever_changes_something_in_a_container_it_is_seen_with_the_next_look() {
     let containers = Containers::new();
-    containers.observe();
+    containers.settle();
     let eth0 = || name("eth0");
     let ip: IpAddr = "192.168.88.9".parse().unwrap();
     let address = Address { net: "192.168.88.9/24".parse().unwrap(), nodad: true };
@@ -138,6 +147,28 @@ fn whoever_changes_something_in_a_container_it_is_seen_with_the_next_look() {
         (0..40_000).map(|n| Step::SetRoute { place: place(), route: net(n), instead_of: None }).collect();
     containers.by_other(21, &many);
     assert_eq!(containers.link(20, "eth0").arp_filter, Some(1));
+}
+
+/// An engine tells the path of a container's namespace, and not the kernel's number for it.
+#[test]
+fn it_is_the_same_for_those_of_which_only_the_path_is_known() {
+    let mut containers = Containers::new();
+    containers.netns.iter_mut().for_each(|netns| netns.cookie = None);
+    containers.settle();
+    containers.change_silently(3);
+    assert_eq!(containers.link(3, "eth0").arp_filter, Some(0));
+    containers.by_other(3, &[Step::SetUp { place: Place::Host, link: name("eth0"), up: false }]);
+    assert!(!containers.link(3, "eth0").up && containers.link(4, "eth0").up);
+}
+
+#[test]
+fn what_steps_have_done_is_seen_though_the_kernel_notifies_nobody() {
+    let containers = Containers::new();
+    containers.observe();
+    let sysctl = Sysctl { family: Family::Ipv4, link: name("eth0"), key: SysctlKey::ArpFilter };
+    let place = in_it(&containers.netns[3]);
+    containers.ground.make(&[Step::SetSysctl { place, sysctl, value: 1, was: None }]);
+    assert_eq!(containers.link(3, "eth0").arp_filter, Some(1));
 }
 
 #[test]

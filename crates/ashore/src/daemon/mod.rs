@@ -62,6 +62,12 @@ use resolv::Resolv;
 
 /// Notifications of changes come in bursts. One burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
+/// A reconciliation holds the lock. Where it has many containers to enter, as those in which something happens all the
+/// time, a change waits for this many times as long as the last one took, and requests come first: an attach is a
+/// change too.
+const PAUSE: u32 = 3;
+/// No change waits longer, however many containers there are.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the daemon is asked to end, or killed. The two differ only in what is left of the control
 /// socket.
@@ -123,7 +129,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     controller.hear_of_routers(tell);
     let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
-    let plugs = Plug::all(plug_path, users_path, &mut handed, &controller)?;
+    let plugs = Plug::all(plug_path, users_path, args.users_socket.is_some(), &mut handed, &controller)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
@@ -187,11 +193,12 @@ fn open_store(args: &DaemonArgs) -> Result<Store, Failure> {
 fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podmans: &Path) {
     let unlocked = &mut Unlocked::of_this_thread();
     let (mut soon, mut gone, mut looked) = (false, Gone::default(), Instant::now());
+    let mut took = Duration::ZERO;
     loop {
         let wait = if soon { SETTLE } else { period };
         let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
         if heard {
-            unlocked.sleep(SETTLE);
+            unlocked.sleep(SETTLE.max(took * PAUSE).min(LONGEST_PAUSE));
             if let Err(error) = watch.take() {
                 tracing::error!("watching links and addresses: {error}");
             }
@@ -204,7 +211,9 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
             controller.look_at_podmans_networks(unlocked, podmans, &mut gone);
             looked = Instant::now();
         }
+        let began = Instant::now();
         soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
+        took = if controller.has_many_containers() { began.elapsed() } else { Duration::ZERO };
     }
 }
 

@@ -70,6 +70,11 @@ impl Controller {
         if self.look_at_vlans(unlocked) { self.reconcile_once(unlocked, why) } else { again }
     }
 
+    /// Whether there are so many containers that requests may have to wait while they are looked into.
+    pub(crate) fn has_many_containers(&self) -> bool {
+        self.copies.state().endpoints.len() > IN_TURN
+    }
+
     fn reconcile_once(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
         let mut inner = self.lock(unlocked);
         let reconciled = self.try_reconcile(&mut inner, why);
