@@ -273,7 +273,7 @@ mod tests {
     fn a_plugin_that_is_ended_is_ended_with_all_that_it_has_started() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
-        let delegate = Delegate { name: "test", config: b"{}", patience: Duration::from_millis(300) };
+        let delegate = Delegate { name: "test", config: b"{}", patience: Duration::from_secs(5) };
         let script = format!("sleep 100 & echo $! >{}; wait", file.display());
         delegate.execute(Command::new("/bin/sh").args(["-c", &script])).unwrap_err();
         let pid = fs::read_to_string(file).unwrap();

@@ -50,17 +50,18 @@ enum Whose {
 }
 
 impl Plug {
-    /// Takes the sockets, or creates them: root's, and the one for users other than root, if there is to be one. What
-    /// those need does not keep root's containers waiting.
+    /// Takes the sockets, or creates them: root's, and the one for users other than root, if there is to be one.
+    /// `asked` says that the administrator has named its place. What those need does not keep root's containers waiting.
     pub(super) fn all(
         root: PathBuf,
         users: Option<PathBuf>,
+        asked: bool,
         handed: &mut ListenFds,
         controller: &Arc<Controller>,
     ) -> anyhow::Result<Vec<Self>> {
         let mut all = vec![Plug::at(root, handed)?];
         // An init system that holds sockets, and not this one, has it from its administrator that there is to be none.
-        if let Some(users) = users.filter(|users| handed.has(users) || handed.are_none()) {
+        if let Some(users) = users.filter(|users| asked || handed.has(users) || handed.are_none()) {
             match Plug::for_users(users.clone(), handed, controller) {
                 Ok(plug) => {
                     controller.hears_users();

@@ -11,7 +11,9 @@ pub(super) fn is_subordinate(uid: u32) -> bool {
 /// Where this host has such ids besides in the file, as from SSSD. Whose an id is cannot be asked there: `getsubids` tells
 /// the ids of a user whose name is known.
 pub(super) fn elsewhere() -> Option<String> {
-    let settings = std::fs::read(Path::new("/etc/nsswitch.conf")).unwrap_or_default();
+    // The distribution's own, where the administrator has none (openSUSE).
+    let files = ["/etc/nsswitch.conf", "/usr/etc/nsswitch.conf"].map(Path::new);
+    let settings = files.iter().find_map(|file| std::fs::read(file).ok()).unwrap_or_default();
     source_in(&String::from_utf8_lossy(&settings))
 }
 
@@ -25,7 +27,9 @@ pub(super) fn groups_do_not_count(source: &str) -> String {
 
 fn source_in(settings: &str) -> Option<String> {
     let lines = settings.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let sources = lines.filter_map(|line| line.trim().strip_prefix("subid:")).flat_map(str::split_whitespace);
+    let lines = lines.filter_map(|line| line.trim().split_once(':'));
+    let lines = lines.filter(|(key, _)| key.trim().eq_ignore_ascii_case("subid"));
+    let sources = lines.flat_map(|(_, sources)| sources.split_whitespace());
     // `[SUCCESS=merge]` and the like are no sources.
     sources.into_iter().find(|word| *word != "files" && !word.starts_with('[')).map(str::to_owned)
 }

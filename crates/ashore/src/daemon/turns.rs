@@ -50,7 +50,7 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use super::*;
@@ -58,19 +58,18 @@ mod tests {
     #[test]
     fn a_few_calls_of_a_user_are_worked_on_and_another_user_waits_for_none_of_them() {
         let turns = Turns::default();
-        let (working, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let held: Vec<Turn<'_>> = (0..SIDE_BY_SIDE).map(|_| turns.take(1000)).collect();
+        let (tell, told) = channel();
         std::thread::scope(|scope| {
-            for _ in 0..20 {
-                scope.spawn(|| {
-                    let _turn = turns.take(1000);
-                    most.fetch_max(working.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                    std::thread::sleep(Duration::from_millis(20));
-                    working.fetch_sub(1, Ordering::SeqCst);
-                });
+            for _ in 0..16 {
+                let (tell, turns) = (tell.clone(), &turns);
+                scope.spawn(move || tell.send(drop(turns.take(1000))).unwrap());
             }
             drop(turns.take(1001));
+            assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "all turns are taken");
+            drop(held);
+            (0..16).for_each(|_| told.recv_timeout(Duration::from_secs(60)).unwrap());
         });
-        assert_eq!(most.into_inner(), SIDE_BY_SIDE);
         assert!(turns.working().is_empty());
     }
 }

@@ -42,7 +42,7 @@ impl Network {
         by_gateways.chain(endpoint.own_routes.defaults()).collect()
     }
 
-    /// A default route of somebody else's in the container that has the family and metric of one that an endpoint wants:
+    /// A default route of another program in the container that has the family and metric of one that an endpoint wants:
     /// the kernel takes no second one. The advertised IPv6 default route yields by itself, for as long as there is
     /// another.
     pub(super) fn foreign_default_route<'a>(
@@ -60,16 +60,21 @@ impl Network {
 }
 
 impl AttachSpec {
-    /// The default route of somebody else's for which an endpoint got none, though one was asked for.
+    /// The default route of another program for which an endpoint got none, though one was asked for.
     pub fn yielded_to<'a>(
         &self,
+        state: &State,
         network: &Network,
         endpoint: &Endpoint,
         inside: &'a View,
     ) -> Option<&'a ObservedRoute> {
-        let asked = self.default_route || self.own_routes.defaults().next().is_some();
+        let (default_route, own_routes) = (self.default_route, self.own_routes.clone());
+        let asked = Endpoint { default_route, own_routes, ..endpoint.clone() };
         let has = endpoint.default_route || endpoint.own_routes.defaults().next().is_some();
-        foreign_default_routes(inside).next().filter(|_| asked && !has && !network.internal)
+        if has || network.internal || state.rival_for_default_route(network, &asked).is_some() {
+            return None;
+        }
+        network.foreign_default_route(&asked, inside)
     }
 }
 

@@ -87,9 +87,13 @@ impl Units {
         }
     }
 
-    /// Restarts the service if it was active before. To be called after its files are restored.
+    /// Starts again what was active before: to stop the service's socket stops the one for users, which the service does
+    /// not start. To be called after its files are restored.
     pub(super) fn bring_back(self) {
         complain(systemctl(RELOAD));
+        if self.users.active {
+            complain(systemctl(START_USERS));
+        }
         if self.service_active {
             complain(systemctl(RESTART));
         }

@@ -136,7 +136,7 @@ impl Controller {
         let network = inner.state().network_of(&endpoint);
         let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
         warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
-        let yielded = |network| spec.yielded_to(network, &endpoint, inside?);
+        let yielded = |network| spec.yielded_to(inner.state(), network, &endpoint, inside?);
         if let Some((there, network)) = network.and_then(|network| Some((yielded(network)?, network))) {
             let (name, network, there) = (&endpoint.name, network.label(), there.way());
             warnings.push(format!(

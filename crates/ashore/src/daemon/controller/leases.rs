@@ -356,7 +356,7 @@ impl Controller {
         let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
         own.then(|| {
             format!(
-                "a DHCP server runs on this host (UDP port 67 is in use), but what asks for leases by `{parent}` does not reach it: \
+                "a DHCP server runs on this host (UDP port 67 is in use), but what Ashore asks for leases by `{parent}` does not reach it: \
                  if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, or create \
                  the network again without leases, with a range outside the server's pool",
                 parent = network.parent

@@ -134,11 +134,15 @@ impl Controller {
         if !no_longer {
             network.check_users().map_err(|error| refusal::network(&error))?;
         }
-        let host = inner.observe(&[])?.host;
         inner.commit(vec![Change::PutNetwork(network.clone())])?;
-        let open = inner.state().open_vlans(&network, &host);
-        let mut warnings: Vec<String> = open.iter().map(ToString::to_string).collect();
-        warnings.extend(self.beside_leave(&network));
+        if no_longer {
+            return Ok(Reply::Created { network, warnings: Vec::new() });
+        }
+        let mut warnings = self.beside_leave(&network);
+        if let Ok(observed) = inner.observe(&[]) {
+            let open = inner.state().open_vlans(&network, &observed.host);
+            warnings.extend(open.iter().map(ToString::to_string));
+        }
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -218,7 +222,7 @@ fn for_user(refusal: Refusal, network: &Network) -> Refusal {
         Code::RangeUsedUp | Code::LeaseOnLan => {
             "try again when a container has gone, or ask root for a larger range"
         }
-        _ => "ask root, whom `ashore status` and `ashore attach` tell why",
+        _ => "ask root: `ashore status` shows why",
     };
     Refusal { message, remedy: Some(remedy.into()), ..refusal }
 }
