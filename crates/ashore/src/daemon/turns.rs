@@ -63,7 +63,10 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 let (tell, turns) = (tell.clone(), &turns);
-                scope.spawn(move || tell.send(drop(turns.take(1000))).unwrap());
+                scope.spawn(move || {
+                    drop(turns.take(1000));
+                    tell.send(()).unwrap();
+                });
             }
             drop(turns.take(1001));
             assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "all turns are taken");
