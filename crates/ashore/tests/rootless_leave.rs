@@ -6,20 +6,9 @@ mod home;
 use std::fs::File;
 
 use ashore_lab::Ran;
-use home::users::{ALICE, Container, Site};
+use home::users::{ALICE, Container, Site, site};
 use home::{is_root, type_on};
 use serde_json::{Value, json};
-
-/// A site, if this is root: nobody else has other users' ids.
-fn site(allowed: &str) -> Option<Site> {
-    if !is_root() {
-        ashore_lab::cannot_run("rootless", "other users' ids need root");
-        return None;
-    }
-    let site = Site::new();
-    site.create_lan(allowed);
-    Some(site)
-}
 
 /// The child of such a network has the MAC of the NIC, and whoever owns the child sets it for both.
 #[test]

@@ -1,26 +1,34 @@
 //! The ids that root gave to users for their containers (`subid(5)`).
 
-use std::path::Path;
+use std::io::ErrorKind;
 
-/// Whether root gave a user's id to another user, for the containers of that one.
+/// Whether root gave a user's id to another user, for the containers of that one. Where that cannot be read, any id may
+/// be such a one.
 pub(super) fn is_subordinate(uid: u32) -> bool {
-    let ranges = std::fs::read("/etc/subuid").unwrap_or_default();
-    is_in(&String::from_utf8_lossy(&ranges), uid)
+    match std::fs::read("/etc/subuid") {
+        Ok(ranges) => is_in(&String::from_utf8_lossy(&ranges), uid),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 /// Where this host has such ids besides in the file, as from SSSD. Whose an id is cannot be asked there: `getsubids` tells
 /// the ids of a user whose name is known.
 pub(super) fn elsewhere() -> Option<String> {
     // The distribution's own, where the administrator has none (openSUSE).
-    let files = ["/etc/nsswitch.conf", "/usr/etc/nsswitch.conf"].map(Path::new);
-    let settings = files.iter().find_map(|file| std::fs::read(file).ok()).unwrap_or_default();
-    source_in(&String::from_utf8_lossy(&settings))
+    for file in ["/etc/nsswitch.conf", "/usr/etc/nsswitch.conf"] {
+        match std::fs::read(file) {
+            Ok(settings) => return source_in(&String::from_utf8_lossy(&settings)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => return Some("a source that cannot be read".to_owned()),
+        }
+    }
+    None
 }
 
 /// What an administrator is told where groups do not count.
 pub(super) fn groups_do_not_count(source: &str) -> String {
     format!(
-        "groups do not count on this host, since /etc/nsswitch.conf has subordinate ids from `{source}`, and each of a user's would \
+        "groups do not count on this host, since nsswitch.conf has subordinate ids from `{source}`, and each of a user's would \
          have the user's groups: allow users by their ids"
     )
 }
@@ -70,6 +78,7 @@ mod tests {
             ("subid: [SUCCESS=merge] files\n", None),
             ("passwd: files\n subid:\tsss\n", Some("sss")),
             ("subid: files sss # both\n", Some("sss")),
+            ("SubID : sss\n", Some("sss")),
         ] {
             assert_eq!(source_in(settings).as_deref(), source, "{settings:?}");
         }

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use ashore_lab::{Beside, Daemon};
+use ashore_lab::{Beside, Daemon, cannot_run};
 use serde_json::{Value, json};
 
 use super::cni::Said;
-use super::{Home, PROGRAM};
+use super::{Home, PROGRAM, is_root};
 
 /// A home with two users. Their programs are where they may execute them.
 pub struct Site {
@@ -21,6 +21,17 @@ pub struct Site {
 
 pub const ALICE: u32 = 1000;
 pub const BOB: u32 = 1001;
+
+/// A site, if this is root: nobody else has other users' ids. `allowed` are options of the network `lan`.
+pub fn site(allowed: &str) -> Option<Site> {
+    if !is_root() {
+        cannot_run("rootless", "other users' ids need root");
+        return None;
+    }
+    let site = Site::new();
+    site.create_lan(allowed);
+    Some(site)
+}
 
 impl Site {
     pub fn new() -> Site {

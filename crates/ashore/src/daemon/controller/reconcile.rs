@@ -139,6 +139,7 @@ impl Controller {
         let in_turn = why == Cause::Time && !inner.unfinished.get();
         let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
         if in_turn {
+            // Those that are due may be more than those that are always entered.
             inner.kernel.look_again(&netns);
         }
         let observed = inner.observe(&netns)?;

@@ -139,9 +139,15 @@ impl Controller {
             return Ok(Reply::Created { network, warnings: Vec::new() });
         }
         let mut warnings = self.beside_leave(&network);
-        if let Ok(observed) = inner.observe(&[]) {
-            let open = inner.state().open_vlans(&network, &observed.host);
-            warnings.extend(open.iter().map(ToString::to_string));
+        match inner.observe(&[]) {
+            Ok(observed) => {
+                let open = inner.state().open_vlans(&network, &observed.host);
+                warnings.extend(open.iter().map(ToString::to_string));
+            }
+            Err(refusal) => {
+                let parent = &network.parent;
+                warnings.push(format!("it could not be seen whether `{parent}` carries VLANs: {refusal}"));
+            }
         }
         for warning in &warnings {
             tracing::warn!("{warning}");
