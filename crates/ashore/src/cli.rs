@@ -45,7 +45,9 @@ Exit codes:
   6  the kernel refused, or nothing on the LAN answered; everything was undone
   7  the state could not be written; everything was undone
   8  the daemon cannot be reached, or is of another version
-  9  a privilege is missing";
+  9  a privilege is missing
+ 10  `ashore doctor` found something that may break, or needs a look
+ 11  `ashore doctor` found something that does not work";
 
 /// All commands.
 #[derive(Debug, Subcommand)]
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     PoolCheck(PoolCheckArgs),
     /// Show networks, endpoints, their addresses and anything that needs attention
     Status(ClientArgs),
+    /// Find what stands in the way, ask the LAN, and say what helps
+    Doctor(DoctorArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),
@@ -155,6 +159,24 @@ pub(crate) struct ForgetArgs {
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A network, or a container on one; without it, everything
+    pub(crate) about: Option<String>,
+    /// Look only at networks on this interface
+    #[arg(long, value_name = "IFNAME")]
+    pub(crate) parent: Option<IfName>,
+    /// A machine of the LAN that should answer
+    #[arg(long, value_name = "IP")]
+    pub(crate) to: Option<Ipv4Addr>,
+    /// Show what was found last, and ask nobody
+    #[arg(long, conflicts_with_all = ["about", "parent", "to"])]
+    pub(crate) last: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

@@ -66,6 +66,9 @@ pub(crate) enum Failure {
     /// An error that the user cannot correct.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
+    /// The doctor has found something. It is printed already.
+    #[error("{0}")]
+    Unwell(&'static str, u8),
     /// The command succeeded, but the result is not as expected.
     #[error("{0}")]
     NotAsExpected(String),
@@ -94,6 +97,7 @@ impl Failure {
                 1
             }
             Failure::Refused(refusal) => exit_code_of(refusal.kind),
+            Failure::Unwell(_, code) => *code,
             Failure::Unreachable { .. } | Failure::OtherVersion(_) => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => UNPRIVILEGED,
         }
@@ -113,7 +117,7 @@ impl Failure {
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),
             Failure::NoAnswer(_) => Some("check the result with: ashore status".into()),
-            Failure::Internal(_) | Failure::NotAsExpected(_) => None,
+            Failure::Internal(_) | Failure::NotAsExpected(_) | Failure::Unwell(..) => None,
         }
     }
 }

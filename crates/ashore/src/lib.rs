@@ -44,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Guard { trial } => daemon::guard(&trial),
         Command::PoolCheck(args) => commands::pool_check::run(args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),
         Command::Uninstall(args) => commands::install::uninstall(&args),

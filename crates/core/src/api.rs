@@ -1,6 +1,7 @@
 //! The requests to the daemon, and its replies, with the troubles that it reports.
 
 pub mod about;
+pub mod diagnosis;
 pub mod document;
 pub mod engine_call;
 pub mod envelope;

@@ -3,9 +3,11 @@
 //! Nothing here touches the kernel or prints. The kernel crate reads the kernel's state into [`Observed`] and
 //! runs each [`Step`]. Everything in between is a pure function of values.
 //!
-//! Each module uses only the modules before it, in this order: `net`, `model`, `rules` and `plan`, `api`.
+//! Each module uses only the modules before it, in this order: `net`, `model`, `rules` and `plan`, `api`,
+//! `checks`.
 
 pub mod api;
+pub mod checks;
 pub mod model;
 pub mod net;
 pub mod plan;

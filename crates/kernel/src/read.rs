@@ -81,6 +81,7 @@ impl Reader {
                 self.namespaces.extend(namespace.map(|number| (link.index, number)));
                 self.view.altnames.extend(link::altnames(message.body).map(|name| (name, link.index)));
                 self.view.rises.extend(link::rises(message.body).map(|rises| (link.index, rises)));
+                self.view.bridges.extend(link::bridge(message.body).map(|bridge| (link.index, bridge)));
                 self.view.links.push(link);
             }
             RTM_NEWADDR => self.view.addresses.push(address::address(message.body)?),

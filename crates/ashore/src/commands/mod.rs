@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod bridge;
+pub(crate) mod doctor;
 pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod network;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use ashore_core::api::diagnosis::Diagnosis;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
@@ -47,6 +48,7 @@ mod claims;
 mod deferred;
 mod demand;
 mod detach;
+mod doctor;
 mod engine_calls;
 mod engines;
 mod firewall;
@@ -112,6 +114,8 @@ pub(crate) struct Controller {
     wakers: Wakers,
     /// Whether users other than root can call.
     users: AtomicBool,
+    /// What was found last.
+    diagnosed: Mutex<Option<Diagnosis>>,
 }
 
 /// The held lock. It borrows the thread's proof that the lock is not held.
@@ -218,8 +222,21 @@ impl Controller {
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
-        let (claims, users) = (Box::new(Local), AtomicBool::new(false));
-        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers, users }
+        let (claims, users, diagnosed) = (Box::new(Local), AtomicBool::new(false), Mutex::new(None));
+        Controller {
+            inner,
+            copies,
+            lasting,
+            lan,
+            claims,
+            lists,
+            trial,
+            moves,
+            followers,
+            wakers,
+            users,
+            diagnosed,
+        }
     }
 
     /// Answers one request. All requests enter here.
@@ -292,6 +309,8 @@ impl Controller {
             }
             Request::CheckPool(question) => self.check_pool(unlocked, &question),
             Request::Status => self.status(unlocked),
+            Request::Diagnose(complaint) => self.diagnose(unlocked, &complaint),
+            Request::LastDiagnosis => Ok(self.last_diagnosis()),
             Request::ExportState => Ok(Reply::State(self.copies.store().export())),
             Request::ImportState(document) => self.import(unlocked, document),
         }
@@ -551,7 +570,7 @@ fn addresses_in<'a>(
 
 /// Whether a request changes nothing.
 fn only_looks(request: &Request) -> bool {
-    only_reads(request) || matches!(request, Request::Plan(_) | Request::CheckPool(_))
+    only_reads(request) || matches!(request, Request::Plan(_) | Request::CheckPool(_) | Request::Diagnose(_))
 }
 
 /// Whether a request is answered from a copy of what is known, without the lock.

@@ -48,6 +48,7 @@ mod clients;
 mod doubts;
 mod following;
 mod forwarding;
+mod gateways;
 mod hearsay;
 mod inquiries;
 mod leases;
@@ -65,6 +66,7 @@ use claims::Claims;
 use doubts::Doubts;
 use following::reserved_for_host;
 use forwarding::Forwarding;
+use gateways::Gateways;
 use hearsay::Hearsay;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
@@ -127,6 +129,7 @@ struct Table {
     defended: BTreeMap<OnLan, Defended>,
     doubts: Doubts,
     forwarding: Forwarding,
+    gateways: Gateways,
     /// The subnets whose addresses are of interest.
     subnets: BTreeSet<(IfName, IpNet)>,
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
@@ -293,6 +296,9 @@ impl Table {
         ended |= again;
         next = forwards.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
+        let (asks, answered) = self.gateways.turn(&self.parents, now, send);
+        next = asks.into_iter().chain([next]).min().unwrap_or(next);
+        ended |= answered;
         let (unreachable, send_queue) = (&mut self.unreachable, &self.send_queue);
         let send_soon =
             &|parent: &IfName, frame: &[u8]| send_queue.borrow_mut().send(parent, frame, now, send);

@@ -23,7 +23,24 @@ struct Shared {
     /// Containers that are off their networks until they can be reconnected, by the engine's ids, with the
     /// reason.
     off: Mutex<BTreeMap<(String, String), Trouble>>,
+    /// Whether the engine runs, and why its API cannot be reached.
+    reach: Mutex<Reach>,
 }
+
+/// Whether an engine can be asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The engine does not run here.
+    #[default]
+    Absent,
+    /// It answers.
+    Answers,
+    /// It runs and cannot be asked: since when, and why.
+    Unreachable(Instant, String),
+}
+
+/// An engine that starts runs for some seconds before it answers.
+const STARTING: Duration = Duration::from_secs(15);
 
 /// Counters that only increase.
 #[derive(Default)]
@@ -67,6 +84,25 @@ impl Lists {
             turns = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         turns.answered >= mine
+    }
+
+    /// Records whether the engine can be asked.
+    pub(super) fn reach(&self, now: Reach) {
+        let mut reach = self.shared.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        *reach = match (now, &*reach) {
+            (Reach::Unreachable(_, why), Reach::Unreachable(since, _)) => Reach::Unreachable(*since, why),
+            (now, _) => now,
+        };
+    }
+
+    /// Whether the engine answers. `None` if it does not run here, or has only begun to. The error is why it
+    /// cannot be asked.
+    pub(crate) fn answers(&self) -> Option<Result<(), String>> {
+        match &*self.shared.reach.lock().unwrap_or_else(PoisonError::into_inner) {
+            Reach::Absent => None,
+            Reach::Answers => Some(Ok(())),
+            Reach::Unreachable(since, why) => (since.elapsed() >= STARTING).then(|| Err(why.clone())),
+        }
     }
 
     /// Why containers are off their networks.

@@ -8,6 +8,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::api::diagnosis::Diagnosis;
 use crate::api::document::Document;
 use crate::api::refusal::Refusal;
 use crate::api::trouble::Trouble;
@@ -134,6 +135,8 @@ pub enum Reply {
     Pools(Vec<PoolReport>),
     /// The status of the daemon, its networks and its endpoints.
     Status(Status),
+    /// What stands in the way.
+    Diagnosis(Diagnosis),
     /// The entire state.
     State(Document),
     /// The request was refused, with the reason. Nothing was done.

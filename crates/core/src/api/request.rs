@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::diagnosis::Complaint;
 use crate::api::document::Document;
 use crate::api::engine_call::EngineCall;
 use crate::model::inventory::Inventory;
@@ -125,6 +126,10 @@ pub enum Request {
     CheckPool(PoolQuestion),
     /// Shows the status of the daemon, its networks and its endpoints.
     Status,
+    /// Looks for what stands in the way, and asks the LAN. Answered by `Reply::Diagnosis`.
+    Diagnose(Complaint),
+    /// Shows what was found last. Answered by `Reply::Diagnosis`, or by `Reply::Done` if nothing was.
+    LastDiagnosis,
     /// Exports the entire state.
     ExportState,
     /// Replaces the entire state. Refused while there are endpoints.
@@ -153,6 +158,8 @@ impl Request {
             | Request::Plan(_)
             | Request::CheckPool(_)
             | Request::Status
+            | Request::Diagnose(_)
+            | Request::LastDiagnosis
             | Request::ExportState => true,
             Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
@@ -173,11 +180,14 @@ impl Request {
             Request::ListNetworks
             | Request::InspectNetwork { .. }
             | Request::Status
+            | Request::LastDiagnosis
             | Request::Plan(None) => true,
             // A plan with a change opens paths that the caller names, and may ask engines. The state holds the
             // seed of all MACs.
             Request::Plan(Some(_))
             | Request::ExportState
+            // A diagnosis sends frames to the LAN.
+            | Request::Diagnose(_)
             | Request::CheckPool(_)
             | Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }

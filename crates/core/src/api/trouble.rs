@@ -83,6 +83,30 @@ codes! {
     FirewallDrops = Warning;
     /// Users other than root may put containers on a network whose parent carries VLANs.
     VlansOpen = Warning;
+    /// The LAN's router answers the host and not a container: something on the way drops frames of other MACs.
+    MacDropped = Broken;
+    /// The router of a network does not answer.
+    RouterSilent = Warning;
+    /// The router of a network is this host, which does not forward packets.
+    RouterIsHost = Warning;
+    /// A machine that is not Ashore's has an address of a network's range.
+    AddressInUse = Warning;
+    /// One machine answers for addresses that nobody has.
+    ProxyArp = Warning;
+    /// No DHCP server answers on the LAN of a network whose addresses are leased.
+    NoDhcpServer = Warning;
+    /// The API of a container engine cannot be reached.
+    EngineUnreachable = Warning;
+    /// A bridge lets a new port wait before it forwards.
+    BridgeWaits = Warning;
+    /// A network has IPv6, and it is turned off on the network's parent.
+    Ipv6Off = Warning;
+    /// A link that is not Ashore's gives the host access to addresses of a network, as the scripts for macvlan do.
+    OtherShim = Warning;
+    /// A network's links take larger frames than its parent.
+    MtuTooLarge = Warning;
+    /// The clock of the host is not set.
+    ClockNotSet = Warning;
     /// Addresses cannot be probed on the LAN.
     ProbeFailed = Broken;
     /// A link or route of somebody else's is in the way.

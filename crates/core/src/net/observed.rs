@@ -50,6 +50,8 @@ pub struct View {
     pub altnames: BTreeMap<IfName, u32>,
     /// How often each link has gained its carrier (`IFLA_CARRIER_UP_COUNT`), by the link's index.
     pub rises: BTreeMap<u32, u32>,
+    /// How each bridge passes frames on, by the bridge's index.
+    pub bridges: BTreeMap<u32, BridgeSettings>,
     /// All addresses, in the kernel's order: a link's first address in a subnet is the primary one.
     pub addresses: Vec<LinkAddress>,
     /// All routes of the main table, not only Ashore's.
@@ -60,6 +62,16 @@ pub struct View {
     pub rp_filter: Option<i32>,
     /// `net.ipv4.conf.all.arp_ignore`, read for the host only.
     pub arp_ignore: Option<i32>,
+}
+
+/// How a bridge passes frames on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BridgeSettings {
+    /// Whether it takes part in spanning tree, in the kernel or by a program (`IFLA_BR_STP_STATE`).
+    pub spanning_tree: bool,
+    /// How long a port waits in each of two states before it forwards, in hundredths of a second
+    /// (`IFLA_BR_FORWARD_DELAY`).
+    pub forward_delay: u32,
 }
 
 /// An observed link.
@@ -335,6 +347,7 @@ impl View {
         let same_addresses = || self.addresses.iter().zip(&other.addresses).all(is_same);
         self.links == other.links
             && (&self.altnames, &self.rises) == (&other.altnames, &other.rises)
+            && self.bridges == other.bridges
             && (self.rp_filter, self.arp_ignore) == (other.rp_filter, other.arp_ignore)
             && self.addresses.len() == other.addresses.len()
             && same_addresses()
@@ -347,6 +360,7 @@ impl View {
             links: self.links.clone(),
             altnames: self.altnames.clone(),
             rises: self.rises.clone(),
+            bridges: self.bridges.clone(),
             addresses: self.addresses.clone(),
             routes: Vec::new(),
             neighbours: Vec::new(),

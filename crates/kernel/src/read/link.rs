@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::net::kind::{IpvlanMode, MacvlanMode, PortOption};
 use ashore_core::net::name::IfName;
-use ashore_core::net::observed::{Link, Lower, ObservedKind, Seat};
+use ashore_core::net::observed::{BridgeSettings, Link, Lower, ObservedKind, Seat};
 use ashore_core::net::text::Shown;
 use ashore_core::net::vlan::{Membership, VlanId};
 use nix::libc;
@@ -73,6 +73,20 @@ pub(super) fn altnames(body: &[u8]) -> impl Iterator<Item = IfName> {
 pub(super) fn rises(body: &[u8]) -> Option<u32> {
     const IFLA_CARRIER_UP_COUNT: u16 = 47;
     u32_at(Attributes::after(HEADER, body).get(IFLA_CARRIER_UP_COUNT)?, 0)
+}
+
+/// How a bridge passes frames on. Returns `None` for any other link.
+pub(super) fn bridge(body: &[u8]) -> Option<BridgeSettings> {
+    const IFLA_BR_FORWARD_DELAY: u16 = 1;
+    const IFLA_BR_STP_STATE: u16 = 5;
+    const IFLA_LINKINFO: u16 = 18;
+    let Info { kind, data, .. } = Info::of(Attributes::after(HEADER, body).get(IFLA_LINKINFO)?);
+    let number = |attribute| data.get(attribute).and_then(|value| u32_at(value, 0));
+    if kind != Some(b"bridge") {
+        return None;
+    }
+    let spanning_tree = number(IFLA_BR_STP_STATE)? != 0;
+    Some(BridgeSettings { spanning_tree, forward_delay: number(IFLA_BR_FORWARD_DELAY)? })
 }
 
 fn is_set(flags: u32, flag: i32) -> bool {

@@ -112,6 +112,8 @@ impl Controller {
             .chain(unleased)
             .chain(self.not_themselves(inner))
             .chain(self.lists.troubles())
+            .chain(self.unanswered_troubles(inner, &observed.host))
+            .chain(self.engine_trouble())
             .chain(self.unadvertised(inner.state()))
             .chain(pools)
             .chain(claimed)

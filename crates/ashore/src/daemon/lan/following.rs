@@ -81,6 +81,7 @@ impl Table {
     /// Takes over everything anew.
     fn follow_all(&mut self, state: &State, host: &View, now: Instant) {
         self.own.follow_all(state, host, now);
+        self.gateways.follow_all(state, host, now);
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values() {
             for (key, mac) in defended_of(state, endpoint, host) {
@@ -109,6 +110,7 @@ impl Table {
         now: Instant,
     ) {
         self.own.follow_some(changed, before, state, host, now);
+        self.gateways.follow_some(changed, state, host, now);
         let of = |state: &State, endpoint: Option<&Endpoint>| -> Vec<(OnLan, Mac)> {
             endpoint.into_iter().flat_map(|endpoint| defended_of(state, endpoint, host)).collect()
         };

@@ -189,6 +189,7 @@ impl Table {
         self.leases.ask_again(parent);
         self.leases6.ask_again(parent);
         self.routers.ask_again(parent);
+        self.gateways.ask_again(parent, Instant::now());
     }
 }
 

@@ -18,7 +18,7 @@ use super::api::Api;
 use super::engine::Engine;
 use super::lists::{self, Known};
 use super::{reconnect, version};
-use crate::engines::turns::Lists;
+use crate::engines::turns::{Lists, Reach};
 use crate::handle::{Handle, ask};
 
 /// How often to check whether the engine runs.
@@ -43,11 +43,15 @@ type Work = Option<JoinHandle<()>>;
 pub(crate) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     let mut work = None;
     loop {
-        if engine.socket.exists()
-            && tokio::task::spawn_blocking(engine_runs).await.unwrap_or(false)
-            && let Err(error) = session(&engine, &handle, &lists, &mut work).await
-        {
+        let runs = tokio::task::spawn_blocking(engine_runs).await.unwrap_or(false);
+        let unreachable = |why| Reach::Unreachable(Instant::now(), why);
+        if !runs {
+            lists.reach(Reach::Absent);
+        } else if !engine.socket.exists() {
+            lists.reach(unreachable(format!("there is no socket {}", engine.socket.display())));
+        } else if let Err(error) = session(&engine, &handle, &lists, &mut work).await {
             tracing::debug!("following the engine: {error:#}");
+            lists.reach(unreachable(format!("{}: {error:#}", engine.socket.display())));
         }
         version::forget(&engine);
         // Callers that wait for a list learn that there is none.
@@ -95,6 +99,7 @@ async fn session(
             .await;
         }
         lists.end(turn, true);
+        lists.reach(Reach::Answers);
         let period = if waiting { SOON } else { PERIOD };
         let until = afterwards.map(|at| at.saturating_duration_since(Instant::now()));
         tokio::select! {

@@ -89,7 +89,7 @@ pub struct NetworkSpec {
 }
 
 /// A question about which addresses the DHCP servers assign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolQuestion {
     /// The network whose range is in question.
     pub network: Option<NetworkName>,

@@ -1,0 +1,277 @@
+//! `ashore doctor`: asks the LAN what nobody has asked yet, and has the checks look at all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::PoisonError;
+
+use ashore_core::api::about::About;
+use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding};
+use ashore_core::api::refusal::{self as refused, Refusal};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::Trouble;
+use ashore_core::checks::{self, Asked, Facts, Platform};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::model::survey::PoolReport;
+use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::observed::View;
+use ashore_core::net::remedy::Remedy;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::create::PoolQuestion;
+use ashore_wire::Mac;
+use ashore_wire::conflict::Profile;
+
+use super::{Controller, Inner};
+use crate::clock::now;
+use crate::daemon::lan::Sought;
+use crate::unlocked::Unlocked;
+
+/// How many free addresses of a network are asked for. Each takes three frames.
+const MOST_ADDRESSES: usize = 32;
+/// How many networks' DHCP servers are asked. Each may take some seconds, and a person waits.
+const MOST_POOLS: usize = 4;
+
+impl Controller {
+    /// Looks for what stands in the way.
+    pub(super) fn diagnose(&self, unlocked: &mut Unlocked, complaint: &Complaint) -> Result<Reply, Refusal> {
+        let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
+        let (state, host) = {
+            let reader = self.copies.reader(unlocked)?;
+            (self.copies.state(), reader.observe(&[])?.host)
+        };
+        let scope = Scope::of(&state, complaint)?;
+        let networks: Vec<Network> =
+            state.networks.values().filter(|network| scope.has(network)).cloned().collect();
+        let mut asked = self.ask_the_lan(&state, &networks, &host);
+        asked.unanswered = self.lan.unanswered();
+        let of_scope = scoped(&state, &networks);
+        let facts = Facts { state: &of_scope, host: &host, asked: &asked };
+        let of_status = status.troubles.into_iter().filter(|trouble| scope.concerns(trouble, &networks));
+        let mut findings: Vec<Finding> =
+            of_status.map(|trouble| Finding::trouble("status", trouble)).collect();
+        findings.extend(checks::all(&facts));
+        if let Some(to) = complaint.to {
+            findings.push(self.reaches(unlocked, to, &networks, &host));
+        }
+        let diagnosis = Diagnosis::of(now(), findings);
+        if complaint == &Complaint::default() {
+            let mut last = self.diagnosed.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(diagnosis.clone());
+        }
+        Ok(Reply::Diagnosis(diagnosis))
+    }
+
+    /// What was found last, without asking anybody.
+    pub(super) fn last_diagnosis(&self) -> Reply {
+        let last = self.diagnosed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map_or(Reply::Done { warnings: Vec::new() }, Reply::Diagnosis)
+    }
+
+    /// Asks the LAN, about all networks side by side.
+    fn ask_the_lan(&self, state: &State, networks: &[Network], host: &View) -> Asked {
+        let mut asked = Asked {
+            platform: platform(),
+            forwards: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
+            now: now(),
+            ..Asked::default()
+        };
+        let docker = self.lists.answers();
+        asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
+        std::thread::scope(|scope| {
+            let routers = scope.spawn(|| self.ask_all_routers(networks, host));
+            let answered = scope.spawn(|| self.ask_addresses(state, networks, host));
+            let pools = scope.spawn(|| self.ask_pools(networks));
+            // What a thread that has panicked would have found is not known.
+            asked.routers = routers.join().unwrap_or_default();
+            asked.answered = answered.join().unwrap_or_default();
+            asked.pools = pools.join().unwrap_or_default();
+        });
+        asked
+    }
+
+    fn ask_all_routers(
+        &self,
+        networks: &[Network],
+        host: &View,
+    ) -> BTreeMap<(IfName, Ipv4Addr), Option<bool>> {
+        let unlocked = &Unlocked::of_this_thread();
+        let routers = networks.iter().filter(|network| !network.internal).flat_map(|network| {
+            let gateways = network.subnets.iter().filter_map(|subnet| match subnet.gateway? {
+                IpAddr::V4(router) => Some(router),
+                IpAddr::V6(_) => None,
+            });
+            gateways.map(|router| (network.parent.clone(), router))
+        });
+        let routers: BTreeSet<(IfName, Ipv4Addr)> =
+            routers.filter(|(_, router)| !host.has_address((*router).into())).collect();
+        self.lan.ask_routers(unlocked);
+        routers
+            .into_iter()
+            .map(|(parent, router)| {
+                let answers = self.lan.does_router_answer(unlocked, &parent, router, host);
+                ((parent, router), answers)
+            })
+            .collect()
+    }
+
+    /// Asks for free addresses of each network's ranges, which nobody should have.
+    fn ask_addresses(
+        &self,
+        state: &State,
+        networks: &[Network],
+        host: &View,
+    ) -> BTreeMap<NetworkName, (usize, BTreeMap<IpAddr, Mac>)> {
+        let (unlocked, none) = (&Unlocked::of_this_thread(), BTreeMap::new());
+        let held = BTreeSet::new();
+        let mut all = BTreeMap::new();
+        for network in networks.iter().filter(|network| network.conflict != Profile::Off) {
+            let known = AddressesInUse { host, heard: &BTreeMap::new(), answered: &none, held: &held };
+            let free = network.handed_out().filter(|subnet| subnet.net.addr().is_ipv4()).flat_map(|subnet| {
+                state.candidates(network, subnet, None, &known).take(MOST_ADDRESSES).collect::<Vec<_>>()
+            });
+            let sought: Vec<Sought> = free.map(|ip| (ip, None)).collect();
+            // Through a parent that is down nobody is asked, which another check says.
+            if let Ok(answered) = self.lan.probe(unlocked, &network.parent, &sought, Profile::Quick) {
+                all.insert(network.name.clone(), (sought.len(), answered));
+            }
+        }
+        all
+    }
+
+    fn ask_pools(&self, networks: &[Network]) -> BTreeMap<NetworkName, Result<Vec<PoolReport>, String>> {
+        let unlocked = &mut Unlocked::of_this_thread();
+        let mut all = BTreeMap::new();
+        let mut parents = BTreeSet::new();
+        let wanted = networks.iter().filter(|network| network.conflict != Profile::Off);
+        for network in wanted.filter(|network| network.subnets.iter().any(|one| one.net.addr().is_ipv4())) {
+            // A server tells the same for each network on its LAN, unless they have ranges of their own.
+            let leased = network.handed_out().next().is_none();
+            if (leased && !parents.insert(&network.parent)) || all.len() == MOST_POOLS {
+                continue;
+            }
+            let question = if leased {
+                PoolQuestion { parent: Some(network.parent.clone()), ..PoolQuestion::default() }
+            } else {
+                PoolQuestion { network: Some(network.name.clone()), ..PoolQuestion::default() }
+            };
+            let answer = match self.check_pool(unlocked, &question) {
+                Ok(Reply::Pools(reports)) => Ok(reports),
+                Ok(_) => continue,
+                Err(refusal) => Err(refusal.message),
+            };
+            all.insert(network.name.clone(), answer);
+        }
+        all
+    }
+
+    /// Troubles with routers, as they are known without asking.
+    pub(super) fn unanswered_troubles(&self, inner: &Inner, host: &View) -> Vec<Trouble> {
+        let all = self.lan.unanswered();
+        if all.is_empty() {
+            return Vec::new();
+        }
+        checks::unanswered(inner.state(), host, platform(), &all)
+    }
+
+    /// That the API of an engine cannot be reached.
+    pub(super) fn engine_trouble(&self) -> Option<Trouble> {
+        let why = self.lists.answers()?.err()?;
+        Some(checks::unreachable_engine("Docker", &why))
+    }
+
+    /// Whether a machine of the LAN answers the parent whose subnet it is in.
+    fn reaches(&self, unlocked: &Unlocked, to: Ipv4Addr, networks: &[Network], host: &View) -> Finding {
+        const CHECK: &str = "to";
+        let about = About::address(to.into());
+        let Some(network) = networks.iter().find(|network| network.subnet_of(to.into()).is_some()) else {
+            let why = format!("{to} is in no subnet of these networks: ask from a container, through the router");
+            return Finding::unknown(CHECK, about, why);
+        };
+        match self.lan.does_router_answer(unlocked, &network.parent, to, host) {
+            Some(true) => Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{}`", network.parent)),
+            Some(false) => Finding::unknown(
+                CHECK,
+                about,
+                format!("{to} does not answer on the LAN of `{}`: it is off, or has another address", network.parent),
+            ),
+            None => Finding::unknown(CHECK, about, format!("`{}` does not pass frames", network.parent)),
+        }
+    }
+}
+
+/// The part of everything that a complaint is about.
+struct Scope<'a> {
+    name: Option<&'a str>,
+    parent: Option<&'a IfName>,
+    networks: BTreeSet<NetworkName>,
+}
+
+impl<'a> Scope<'a> {
+    fn of(state: &State, complaint: &'a Complaint) -> Result<Self, Refusal> {
+        let (name, parent) = (complaint.about.as_deref(), complaint.parent.as_ref());
+        let is_meant = |network: &&Network| {
+            let is_called = |name: &str| {
+                let has = || state.endpoints_on(&network.name).any(|endpoint| endpoint.name.as_str() == name);
+                network.label() == name || network.name.as_str() == name || has()
+            };
+            name.is_none_or(is_called) && parent.is_none_or(|parent| network.parent == *parent)
+        };
+        let networks: BTreeSet<NetworkName> =
+            state.networks.values().filter(is_meant).map(|network| network.name.clone()).collect();
+        if networks.is_empty()
+            && let Some(name) = name
+        {
+            let message = format!("there is no network and no container `{name}` on one");
+            let remedy = Remedy::run("ashore status").and(" lists both");
+            return Err(Refusal::new(refused::Code::NoNetwork, About::label(name), message, Some(remedy)));
+        }
+        Ok(Scope { name, parent, networks })
+    }
+
+    fn has(&self, network: &Network) -> bool {
+        self.networks.contains(&network.name)
+    }
+
+    /// Whether a trouble belongs to it. What concerns the host concerns everything on it.
+    fn concerns(&self, trouble: &Trouble, networks: &[Network]) -> bool {
+        if self.name.is_none() && self.parent.is_none() {
+            return true;
+        }
+        let About { network, endpoint, .. } = &trouble.about;
+        let is_network =
+            network.as_ref().is_none_or(|label| networks.iter().any(|network| network.label() == label));
+        let names_network = networks.iter().any(|network| Some(network.label()) == self.name);
+        let is_endpoint = endpoint.as_ref().is_none_or(|one| self.name.is_none_or(|name| one.as_str() == name));
+        is_network && (names_network || is_endpoint)
+    }
+}
+
+/// The state with some networks alone.
+fn scoped(state: &State, networks: &[Network]) -> State {
+    let mut of_scope = state.clone();
+    let others = state.networks.values().filter(|network| !networks.iter().any(|one| one.name == network.name));
+    for network in others {
+        for endpoint in state.endpoints_on(&network.name) {
+            of_scope.apply(Change::DelEndpoint(endpoint.key()));
+        }
+        of_scope.apply(Change::DelNetwork(network.name.clone()));
+    }
+    of_scope
+}
+
+/// What the host runs on.
+fn platform() -> Platform {
+    let id = |file: &str| read(&format!("/sys/class/dmi/id/{file}"));
+    Platform::of_firmware(id("sys_vendor").trim(), id("product_name").trim())
+}
+
+/// A short file of the kernel, or nothing if it cannot be read.
+fn read(path: &str) -> String {
+    const LONGEST: u64 = 256;
+    let mut text = Vec::new();
+    // What could be read counts.
+    let _ = File::open(path).map(|file| file.take(LONGEST).read_to_end(&mut text));
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,120 @@
+//! The checks of `ashore doctor`, one a file. Each is a function of what is known: the state, the host as it was
+//! observed, and what was asked on the LAN. Most of them have a test that makes the trouble on a real LAN.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ashore_wire::Mac;
+
+use crate::api::diagnosis::Finding;
+use crate::model::network::Network;
+use crate::model::state::State;
+use crate::model::survey::PoolReport;
+use crate::net::name::{EndpointKey, IfName, NetworkName};
+use crate::net::observed::View;
+
+mod addresses;
+mod bridge;
+mod clock;
+mod engine;
+mod ipv6;
+mod mtu;
+mod other_shim;
+mod parent;
+mod platform;
+mod pool;
+mod router;
+
+pub use engine::unreachable_engine;
+pub use platform::Platform;
+pub use router::{Unanswered, unanswered};
+
+/// All that the checks know.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The networks and endpoints to look at.
+    pub state: &'a State,
+    /// The host.
+    pub host: &'a View,
+    /// What was asked on the LAN and read on the host.
+    pub asked: &'a Asked,
+}
+
+/// What was asked on the LAN and read on the host. What is absent was not asked.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// What the host runs on.
+    pub platform: Platform,
+    /// Whether the host forwards IPv4 packets (`net.ipv4.ip_forward`).
+    pub forwards: bool,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+    /// Endpoints that their routers do not answer.
+    pub unanswered: Vec<Unanswered>,
+    /// Whether the router of a network answers the network's parent. `None`: it could not be asked.
+    pub routers: BTreeMap<(IfName, Ipv4Addr), Option<bool>>,
+    /// The machines that answered for addresses of a network's ranges, and how many addresses were asked for.
+    pub answered: BTreeMap<NetworkName, (usize, BTreeMap<IpAddr, Mac>)>,
+    /// What DHCP servers offered for a network, or why that could not be found out.
+    pub pools: BTreeMap<NetworkName, Result<Vec<PoolReport>, String>>,
+    /// The container engines that run here, by name, and why their API cannot be reached.
+    pub engines: BTreeMap<&'static str, Option<String>>,
+}
+
+impl Facts<'_> {
+    fn networks(&self) -> impl Iterator<Item = &Network> {
+        self.state.networks.values()
+    }
+
+    /// The parents of all networks, each with one of its networks.
+    fn parents(&self) -> BTreeMap<&IfName, &Network> {
+        self.networks().map(|network| (&network.parent, network)).collect()
+    }
+}
+
+/// All checks.
+pub fn all(facts: &Facts<'_>) -> Vec<Finding> {
+    let checks: [fn(&Facts<'_>) -> Vec<Finding>; 10] = [
+        parent::check,
+        router::check,
+        pool::check,
+        addresses::check,
+        engine::check,
+        bridge::check,
+        other_shim::check,
+        mtu::check,
+        ipv6::check,
+        clock::check,
+    ];
+    checks.into_iter().flat_map(|check| check(facts)).collect()
+}
+
+/// The endpoints of a network, by name, as a person lists them.
+fn named(endpoints: &BTreeSet<&EndpointKey>) -> String {
+    const MOST: usize = 3;
+    let mut names: Vec<String> = endpoints.iter().take(MOST).map(|(_, name)| format!("`{name}`")).collect();
+    match endpoints.len().checked_sub(MOST) {
+        None | Some(0) => {}
+        Some(more) => names.push(format!("{more} more")),
+    }
+    crate::net::text::list(names.into_iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> T {
+        serde_json::from_str(json).expect("it is valid")
+    }
+
+    #[test]
+    fn a_long_list_of_endpoints_is_cut() {
+        let keys: Vec<EndpointKey> = ["a", "b", "c", "d", "e"]
+            .map(|name| ("lan".parse().unwrap(), name.parse().unwrap()))
+            .into_iter()
+            .collect();
+        assert_eq!(named(&keys.iter().take(1).collect()), "`a`");
+        assert_eq!(named(&keys.iter().collect()), "`a`, `b`, `c` and 2 more");
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether networks stay clear of what the LAN's DHCP servers hand out, and whether there is one where addresses
+//! are leased.
+
+use super::Facts;
+use crate::api::about::About;
+use crate::api::diagnosis::Finding;
+use crate::api::trouble::{Code, Trouble};
+use crate::model::lease::Addressing;
+use crate::net::remedy::Remedy;
+
+const CHECK: &str = "dhcp";
+
+pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for network in facts.networks() {
+        let (about, label) = (About::network(network), network.label());
+        let reports = match facts.asked.pools.get(&network.name) {
+            None => continue,
+            Some(Err(why)) => {
+                found.push(Finding::unknown(CHECK, about, format!("network `{label}`: {why}")));
+                continue;
+            }
+            Some(Ok(reports)) => reports,
+        };
+        let servers: usize = reports.iter().map(|report| report.servers.len()).sum();
+        if network.addressing == Addressing::Dhcp {
+            found.push(if servers == 0 {
+                let message = format!(
+                    "addresses of network `{label}` are leased, and no DHCP server answers on the LAN of `{}`",
+                    network.parent
+                );
+                let remedy = Remedy::from("check that the router's DHCP server is on; it may have no address left");
+                Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, Some(remedy)))
+            } else {
+                Finding::fine(CHECK, about, format!("a DHCP server answers for network `{label}`"))
+            });
+            continue;
+        }
+        for report in reports {
+            found.push(match report.check() {
+                Err(error) => {
+                    let remedy = error.remedy().map(|remedy| remedy.in_words_of(network.front()));
+                    let message = format!("network `{label}`: {error}");
+                    Finding::trouble(CHECK, Trouble::new(Code::RangeInPool, about.clone(), message, remedy))
+                }
+                Ok(()) => {
+                    let what = format!("no DHCP server was seen to offer addresses of {}", report.range);
+                    Finding::fine(CHECK, about.clone(), what)
+                }
+            });
+        }
+    }
+    found
+}
