@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::client::ClientArgs;
+use crate::commands::setup::Maker;
 
 mod install;
 mod parse;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     PoolCheck(PoolCheckArgs),
     /// Show networks, endpoints, their addresses and anything that needs attention
     Status(ClientArgs),
+    /// Find parent, subnet, router and a free range, make the first network, and try it
+    Setup(SetupArgs),
     /// Find what stands in the way, ask the LAN, and say what helps
     Doctor(DoctorArgs),
     /// Export and import all state
@@ -159,6 +162,34 @@ pub(crate) struct ForgetArgs {
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore setup`.
+#[derive(Debug, Args)]
+pub(crate) struct SetupArgs {
+    /// Name of the network [default: lan]
+    #[arg(long)]
+    pub(crate) name: Option<NetworkName>,
+    /// The host's interface that faces the LAN [default: the one of the default route]
+    #[arg(long, value_name = "IFNAME")]
+    pub(crate) parent: Option<IfName>,
+    /// Who makes the network [default: docker or podman, whichever is here]
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<Maker>,
+    /// Let the LAN's DHCP server assign the addresses
+    #[arg(long)]
+    pub(crate) dhcp: bool,
+    /// A machine beyond the router that a container should reach, for the test at the end
+    #[arg(long, value_name = "IP")]
+    pub(crate) to: Option<IpAddr>,
+    /// Ask nothing, and do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Show what was found and what would be done, and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

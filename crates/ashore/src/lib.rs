@@ -13,6 +13,7 @@ pub mod front;
 mod handle;
 mod out;
 mod persist;
+mod platform;
 mod protocol;
 mod sockets;
 mod supervise;
@@ -44,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Guard { trial } => daemon::guard(&trial),
         Command::PoolCheck(args) => commands::pool_check::run(args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Setup(args) => commands::setup::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),

@@ -17,6 +17,7 @@ mod addresses;
 mod bridge;
 mod clock;
 mod engine;
+mod host;
 mod ipv6;
 mod mtu;
 mod other_shim;
@@ -26,6 +27,7 @@ mod pool;
 mod router;
 
 pub use engine::unreachable_engine;
+pub use host::host;
 pub use platform::Platform;
 pub use router::{Unanswered, unanswered};
 

@@ -10,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod plan;
 pub(crate) mod pool_check;
 pub(crate) mod router_config;
+pub(crate) mod setup;
 pub(crate) mod state;
 pub(crate) mod status;
 mod table;

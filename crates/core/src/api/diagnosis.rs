@@ -91,7 +91,8 @@ impl Diagnosis {
         let mut seen: Vec<Trouble> = Vec::new();
         findings.retain(|finding| {
             let Found::Trouble(trouble) = &finding.result else { return true };
-            let is_known = seen.iter().any(|there| (there.code, &there.about) == (trouble.code, &trouble.about));
+            let is_known =
+                seen.iter().any(|there| (there.code, &there.about) == (trouble.code, &trouble.about));
             seen.push(trouble.clone());
             !is_known
         });

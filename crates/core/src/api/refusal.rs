@@ -85,6 +85,8 @@ codes! {
     NetworkExists = Taken;
     /// There is a network of that name already, and it has something else than was asked for.
     NetworkDiffers = Taken;
+    /// A command asks questions, and there is no terminal to ask them on.
+    NotATerminal = Invalid;
     /// There is no such network.
     NoNetwork = NotFound;
     /// The network belongs to an engine, which alone may do that.

@@ -23,15 +23,20 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         let (about, label) = (About::network(network), network.label());
         let mut by: BTreeMap<Mac, usize> = BTreeMap::new();
         answered.values().for_each(|mac| *by.entry(*mac).or_default() += 1);
-        let for_all = by.iter().find(|(_, count)| **count >= FOR_ALL && **count * 2 > *asked).map(|(mac, _)| *mac);
+        let for_all =
+            by.iter().find(|(_, count)| **count >= FOR_ALL && **count * 2 > *asked).map(|(mac, _)| *mac);
         if let Some(mac) = for_all {
             let message = format!(
                 "the machine {mac} answers for {} of the {asked} free addresses of network `{label}`: it answers for others \
                  (proxy ARP), so no address is found free",
                 by[&mac]
             );
-            let remedy = "turn proxy ARP off on that machine, which is often the router or an access point".into();
-            found.push(Finding::trouble(CHECK, Trouble::new(Code::ProxyArp, about.clone(), message, Some(remedy))));
+            let remedy =
+                "turn proxy ARP off on that machine, which is often the router or an access point".into();
+            found.push(Finding::trouble(
+                CHECK,
+                Trouble::new(Code::ProxyArp, about.clone(), message, Some(remedy)),
+            ));
         }
         let others: Vec<String> = answered
             .iter()
@@ -46,9 +51,13 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                 list(shown)
             );
             let remedy = "give those machines addresses outside the range".into();
-            found.push(Finding::trouble(CHECK, Trouble::new(Code::AddressInUse, about, message, Some(remedy))));
+            found.push(Finding::trouble(
+                CHECK,
+                Trouble::new(Code::AddressInUse, about, message, Some(remedy)),
+            ));
         } else if for_all.is_none() && *asked > 0 {
-            let what = format!("nobody else has an address of the range of network `{label}` ({asked} asked for)");
+            let what =
+                format!("nobody else has an address of the range of network `{label}` ({asked} asked for)");
             found.push(Finding::fine(CHECK, about, what));
         }
     }

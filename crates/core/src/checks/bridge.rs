@@ -24,10 +24,17 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             );
             let remedy = Remedy::from("unless the bridge has a second way to the LAN: ")
                 .and_run(format!("ip link set dev {word} type bridge stp_state 0"));
-            found.push(Finding::trouble(CHECK, Trouble::new(Code::BridgeWaits, about.clone(), message, Some(remedy))));
+            found.push(Finding::trouble(
+                CHECK,
+                Trouble::new(Code::BridgeWaits, about.clone(), message, Some(remedy)),
+            ));
         }
         if found.len() == before {
-            found.push(Finding::fine(CHECK, about, format!("the bridge `{name}` passes everything on at once")));
+            found.push(Finding::fine(
+                CHECK,
+                about,
+                format!("the bridge `{name}` passes everything on at once"),
+            ));
         }
     }
     found

@@ -21,6 +21,8 @@ pub fn unreachable_engine(engine: &str, why: &str) -> Trouble {
     let message = format!(
         "the API of {engine} cannot be reached, so names of containers are not known and cannot keep their addresses: {why}"
     );
-    let remedy = Remedy::run("systemctl status docker").and(" shows whether it runs; another socket is given with ").and_run("ashore daemon --docker-host unix://SOCKET");
+    let remedy = Remedy::run("systemctl status docker")
+        .and(" shows whether it runs; another socket is given with ")
+        .and_run("ashore daemon --docker-host unix://SOCKET");
     Trouble::new(Code::EngineUnreachable, About::default(), message, Some(remedy))
 }

@@ -51,14 +51,18 @@ impl Platform {
     /// What drops the frames of containers here, most likely.
     pub(super) fn suspect(self) -> &'static str {
         match self {
-            Platform::Machine => "the switch (port security), or the access point that this host is connected by",
+            Platform::Machine => {
+                "the switch (port security), or the access point that this host is connected by"
+            }
             Platform::VMware => "the virtual switch of VMware",
             Platform::HyperV => "the virtual switch of Hyper-V",
             Platform::VirtualBox => "the bridged adapter of VirtualBox",
             Platform::Qemu => "the bridge or the firewall of the hypervisor (Proxmox: the MAC filter)",
             Platform::Xen => "the virtual switch of Xen",
             Platform::Parallels => "the bridged network of Parallels",
-            Platform::Cloud => "the network of the cloud, which knows this machine's own MAC and address alone",
+            Platform::Cloud => {
+                "the network of the cloud, which knows this machine's own MAC and address alone"
+            }
         }
     }
 
@@ -66,19 +70,25 @@ impl Platform {
     pub(super) fn remedy(self) -> Remedy {
         match self {
             Platform::Machine => "turn port security off for this host's port of the switch".into(),
-            Platform::VMware => "allow promiscuous mode, MAC address changes and forged transmits for the port \
+            Platform::VMware => {
+                "allow promiscuous mode, MAC address changes and forged transmits for the port \
                                  group of this virtual machine"
-                .into(),
+                    .into()
+            }
             Platform::HyperV => Remedy::from("on the Hyper-V host: ")
                 .and_run("Set-VMNetworkAdapter -VMName THIS-MACHINE -MacAddressSpoofing On"),
             Platform::VirtualBox => Remedy::from("on the VirtualBox host, with this machine off: ")
                 .and_run("VBoxManage modifyvm THIS-MACHINE --nic-promisc1 allow-all"),
-            Platform::Qemu => "on Proxmox, turn the MAC filter off under the machine's Firewall > Options; with \
+            Platform::Qemu => {
+                "on Proxmox, turn the MAC filter off under the machine's Firewall > Options; with \
                                libvirt, leave the filter clean-traffic out and set trustGuestRxFilters"
-                .into(),
+                    .into()
+            }
             Platform::Xen => "allow promiscuous mode for this machine's virtual interface".into(),
             Platform::Parallels => "connect this machine by a bridged network of a cabled adapter".into(),
-            Platform::Cloud => "containers cannot have addresses of their own here; publish their ports instead".into(),
+            Platform::Cloud => {
+                "containers cannot have addresses of their own here; publish their ports instead".into()
+            }
         }
     }
 }

@@ -86,7 +86,9 @@ fn silent(network: &Network, router: Ipv4Addr, host: &View) -> Trouble {
             .and("; if that is the LAN's, create the network again with ")
             .and_set(&option::GATEWAY, &other)
             .in_words_of(network.front()),
-        None => "check that the router is on; if it is, create the network again with the router's address".into(),
+        None => {
+            "check that the router is on; if it is, create the network again with the router's address".into()
+        }
     };
     let about = About { address: Some(router.into()), ..About::network(network) };
     Trouble::new(Code::RouterSilent, about, message, Some(remedy))
@@ -111,7 +113,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                 }
                 continue;
             }
-            let is_told = asked.unanswered.iter().any(|one| one.endpoint.0 == network.name && one.router == router);
+            let is_told =
+                asked.unanswered.iter().any(|one| one.endpoint.0 == network.name && one.router == router);
             match asked.routers.get(&(network.parent.clone(), router)).copied().flatten() {
                 _ if is_told => {}
                 Some(true) => {

@@ -1,8 +1,6 @@
 //! `ashore doctor`: asks the LAN what nobody has asked yet, and has the checks look at all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 
@@ -11,7 +9,7 @@ use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding};
 use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::trouble::Trouble;
-use ashore_core::checks::{self, Asked, Facts, Platform};
+use ashore_core::checks::{self, Asked, Facts};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::model::survey::PoolReport;
@@ -26,6 +24,7 @@ use ashore_wire::conflict::Profile;
 use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::lan::Sought;
+use crate::platform::{forwards, platform};
 use crate::unlocked::Unlocked;
 
 /// How many free addresses of a network are asked for. Each takes three frames.
@@ -71,12 +70,7 @@ impl Controller {
 
     /// Asks the LAN, about all networks side by side.
     fn ask_the_lan(&self, state: &State, networks: &[Network], host: &View) -> Asked {
-        let mut asked = Asked {
-            platform: platform(),
-            forwards: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
-            now: now(),
-            ..Asked::default()
-        };
+        let mut asked = Asked { platform: platform(), forwards: forwards(), now: now(), ..Asked::default() };
         let docker = self.lists.answers();
         asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
         std::thread::scope(|scope| {
@@ -186,15 +180,21 @@ impl Controller {
         const CHECK: &str = "to";
         let about = About::address(to.into());
         let Some(network) = networks.iter().find(|network| network.subnet_of(to.into()).is_some()) else {
-            let why = format!("{to} is in no subnet of these networks: ask from a container, through the router");
+            let why =
+                format!("{to} is in no subnet of these networks: ask from a container, through the router");
             return Finding::unknown(CHECK, about, why);
         };
         match self.lan.does_router_answer(unlocked, &network.parent, to, host) {
-            Some(true) => Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{}`", network.parent)),
+            Some(true) => {
+                Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{}`", network.parent))
+            }
             Some(false) => Finding::unknown(
                 CHECK,
                 about,
-                format!("{to} does not answer on the LAN of `{}`: it is off, or has another address", network.parent),
+                format!(
+                    "{to} does not answer on the LAN of `{}`: it is off, or has another address",
+                    network.parent
+                ),
             ),
             None => Finding::unknown(CHECK, about, format!("`{}` does not pass frames", network.parent)),
         }
@@ -243,7 +243,8 @@ impl<'a> Scope<'a> {
         let is_network =
             network.as_ref().is_none_or(|label| networks.iter().any(|network| network.label() == label));
         let names_network = networks.iter().any(|network| Some(network.label()) == self.name);
-        let is_endpoint = endpoint.as_ref().is_none_or(|one| self.name.is_none_or(|name| one.as_str() == name));
+        let is_endpoint =
+            endpoint.as_ref().is_none_or(|one| self.name.is_none_or(|name| one.as_str() == name));
         is_network && (names_network || is_endpoint)
     }
 }
@@ -251,7 +252,8 @@ impl<'a> Scope<'a> {
 /// The state with some networks alone.
 fn scoped(state: &State, networks: &[Network]) -> State {
     let mut of_scope = state.clone();
-    let others = state.networks.values().filter(|network| !networks.iter().any(|one| one.name == network.name));
+    let others =
+        state.networks.values().filter(|network| !networks.iter().any(|one| one.name == network.name));
     for network in others {
         for endpoint in state.endpoints_on(&network.name) {
             of_scope.apply(Change::DelEndpoint(endpoint.key()));
@@ -259,19 +261,4 @@ fn scoped(state: &State, networks: &[Network]) -> State {
         of_scope.apply(Change::DelNetwork(network.name.clone()));
     }
     of_scope
-}
-
-/// What the host runs on.
-fn platform() -> Platform {
-    let id = |file: &str| read(&format!("/sys/class/dmi/id/{file}"));
-    Platform::of_firmware(id("sys_vendor").trim(), id("product_name").trim())
-}
-
-/// A short file of the kernel, or nothing if it cannot be read.
-fn read(path: &str) -> String {
-    const LONGEST: u64 = 256;
-    let mut text = Vec::new();
-    // What could be read counts.
-    let _ = File::open(path).map(|file| file.take(LONGEST).read_to_end(&mut text));
-    String::from_utf8_lossy(&text).into_owned()
 }

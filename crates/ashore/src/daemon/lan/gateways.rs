@@ -158,13 +158,7 @@ impl Gateways {
     }
 
     /// Takes over endpoints that have changed. Networks and host are as they were.
-    pub(super) fn follow_some(
-        &mut self,
-        changed: &[Differs<'_>],
-        state: &State,
-        host: &View,
-        now: Instant,
-    ) {
+    pub(super) fn follow_some(&mut self, changed: &[Differs<'_>], state: &State, host: &View, now: Instant) {
         for (had, has) in changed {
             let has = has.and_then(|has| Some((has.key(), asker(state, has, host)?)));
             if let Some(had) = had.map(Endpoint::key)
@@ -289,7 +283,9 @@ impl Gateways {
         if self.due.is_empty() {
             return false;
         }
-        let Some(arp) = Arp::parse(frame).filter(|arp| arp.operation == Operation::Reply) else { return false };
+        let Some(arp) = Arp::parse(frame).filter(|arp| arp.operation == Operation::Reply) else {
+            return false;
+        };
         let question = Question { parent: parent.clone(), router: arp.sender_ip, from: arp.target_mac };
         let Some(asked) = self.asked.get_mut(&question) else { return false };
         let was_silent = asked.is_silent();
@@ -299,7 +295,8 @@ impl Gateways {
             tracing::info!(%parent, router = %arp.sender_ip, from = %arp.target_mac, "the router answers");
             // It may have been off, so the others are asked now.
             let same = |other: &Question| (&other.parent, other.router) == (parent, arp.sender_ip);
-            for (_, other) in self.asked.iter_mut().filter(|(other, there)| same(other) && there.is_silent()) {
+            for (_, other) in self.asked.iter_mut().filter(|(other, there)| same(other) && there.is_silent())
+            {
                 other.begin(now);
             }
         }
@@ -416,8 +413,7 @@ fn asker(state: &State, endpoint: &Endpoint, host: &View) -> Option<Asker> {
     }
     let router = network.gateways_of(endpoint).find_map(v4)?;
     // A router that is this host, or a container of it, is not reached by the wire.
-    if host.addresses.iter().any(|there| there.net.addr() == router)
-        || state.holder(router.into()).is_some()
+    if host.addresses.iter().any(|there| there.net.addr() == router) || state.holder(router.into()).is_some()
     {
         return None;
     }
@@ -447,5 +443,144 @@ fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    const NIC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const WEB: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
+
+    fn eth0() -> IfName {
+        "eth0".parse().expect("a name")
+    }
+
+    fn question(from: Mac) -> Question {
+        Question { parent: eth0(), router: ROUTER, from }
+    }
+
+    /// An endpoint, and a LAN on which the router answers some MACs.
+    struct Lan {
+        gateways: Gateways,
+        parents: BTreeMap<IfName, Tap>,
+        answers: Vec<Mac>,
+        now: Instant,
+    }
+
+    impl Lan {
+        fn new(answers: &[Mac]) -> Lan {
+            let tap = Tap { parent: 2, mac: NIC, shim: None };
+            let now = Instant::now();
+            let (parents, gateways) = (BTreeMap::from([(eth0(), tap)]), Gateways::default());
+            let mut lan = Lan { gateways, parents, answers: answers.to_vec(), now };
+            lan.comes("web", WEB);
+            lan
+        }
+
+        fn comes(&mut self, name: &str, from: Mac) {
+            let (ip, host) = (Ipv4Addr::new(192, 168, 88, 192), Ipv4Addr::new(192, 168, 88, 9));
+            let asker = Asker { question: question(from), ip, of_parent: question(NIC), host };
+            self.gateways.comes(key(name), asker, self.now);
+        }
+
+        /// Lets time pass, and returns who asked.
+        fn pass(&mut self, time: Duration) -> Vec<Mac> {
+            let (end, asked) = (self.now + time, RefCell::new(Vec::new()));
+            while self.now < end {
+                let before = asked.borrow().len();
+                let say = |_: &IfName, frame: &[u8]| {
+                    asked.borrow_mut().push(Arp::parse(frame).expect("a question").sender_mac);
+                    Ok(())
+                };
+                let (next, _) = self.gateways.turn(&self.parents, self.now, &say);
+                for from in asked.borrow()[before..].iter().filter(|from| self.answers.contains(from)) {
+                    let router = Mac([2, 0, 0, 0, 0, 7]);
+                    let answer = Arp {
+                        operation: Operation::Reply,
+                        sender_mac: router,
+                        sender_ip: ROUTER,
+                        target_mac: *from,
+                        target_ip: Ipv4Addr::UNSPECIFIED,
+                    };
+                    self.gateways.hear(&eth0(), &answer.broadcast_frame(), self.now);
+                }
+                self.now = next.unwrap_or(end).max(self.now + Duration::from_millis(1));
+            }
+            asked.into_inner()
+        }
+
+        fn verdict(&self) -> Option<Option<bool>> {
+            self.gateways.unanswered().first().map(|one| one.answers_parent)
+        }
+    }
+
+    fn key(name: &str) -> EndpointKey {
+        ("lan".parse().expect("a name"), name.parse().expect("a name"))
+    }
+
+    #[test]
+    fn who_is_answered_is_not_asked_for_again() {
+        let mut lan = Lan::new(&[NIC, WEB]);
+        assert_eq!(lan.pass(Duration::from_secs(120)), [WEB]);
+        assert_eq!(lan.verdict(), None);
+        assert!(lan.gateways.macs_on(&eth0()).next().is_none(), "nothing is awaited");
+    }
+
+    #[test]
+    fn if_the_parent_alone_is_answered_the_mac_is_dropped_and_that_ends() {
+        let mut lan = Lan::new(&[NIC]);
+        let asked = lan.pass(Duration::from_secs(4));
+        assert_eq!(asked, [WEB, WEB, WEB, WEB, WEB, NIC]);
+        assert_eq!(lan.verdict(), Some(Some(true)));
+        lan.answers.push(WEB);
+        lan.pass(Duration::from_secs(40));
+        assert_eq!(lan.verdict(), None);
+    }
+
+    #[test]
+    fn a_router_that_answers_nobody_is_silent_until_it_is_back() {
+        let mut lan = Lan::new(&[]);
+        lan.comes("db", Mac([2, 0, 0, 0, 0, 2]));
+        lan.pass(Duration::from_secs(2));
+        assert_eq!(lan.verdict(), None, "it is not known yet");
+        lan.pass(Duration::from_secs(6));
+        assert_eq!(lan.verdict(), Some(Some(false)));
+        assert_eq!(lan.gateways.unanswered().len(), 2);
+        lan.answers = vec![NIC, WEB, Mac([2, 0, 0, 0, 0, 2])];
+        lan.pass(Duration::from_secs(40));
+        assert_eq!(lan.verdict(), None);
+        lan.pass(Duration::from_secs(1));
+        assert!(lan.gateways.beside.is_empty() && lan.gateways.due.is_empty());
+        assert_eq!(lan.gateways.asked.len(), 2, "the parent is not asked for ever");
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten_and_through_a_parent_that_is_down_nobody_asks() {
+        let mut lan = Lan::new(&[]);
+        let parents = std::mem::take(&mut lan.parents);
+        assert!(lan.pass(Duration::from_secs(60)).is_empty());
+        assert_eq!(lan.verdict(), None);
+        lan.parents = parents;
+        lan.pass(Duration::from_secs(8));
+        lan.gateways.leaves(&key("web"));
+        lan.pass(Duration::from_secs(60));
+        assert!(lan.gateways.asked.is_empty() && lan.gateways.due.is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_sent_was_not_asked() {
+        let mut lan = Lan::new(&[]);
+        let end = lan.now + Duration::from_secs(60);
+        while lan.now < end {
+            let (next, _) =
+                lan.gateways.turn(&lan.parents, lan.now, &|_, _| Err(std::io::ErrorKind::NetworkDown.into()));
+            lan.now = next.expect("it is tried again").max(lan.now + Duration::from_millis(1));
+        }
+        assert_eq!(lan.verdict(), None);
     }
 }

@@ -1,0 +1,135 @@
+//! Who makes the network, and the command that does.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
+
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+
+use super::{Choice, Found};
+use crate::client::{ClientArgs, Failure, ask, unexpected};
+use crate::out::{complain, one_line};
+
+/// Who makes the network: an engine, whose containers are to be on it, or the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Maker {
+    /// `docker network create`
+    Docker,
+    /// `podman network create`
+    Podman,
+    /// `ashore network create`, for whatever has a network namespace
+    Ashore,
+}
+
+impl fmt::Display for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Maker::Docker => "docker",
+            Maker::Podman => "podman",
+            Maker::Ashore => "ashore",
+        })
+    }
+}
+
+impl FromStr for Maker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "docker" => Ok(Maker::Docker),
+            "podman" => Ok(Maker::Podman),
+            "ashore" => Ok(Maker::Ashore),
+            other => Err(format!("`{other}` is none of docker, podman and ashore")),
+        }
+    }
+}
+
+impl Maker {
+    /// Whether its program is here.
+    pub(super) fn is_there(self) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = self.to_string();
+        std::env::split_paths(&path)
+            .any(|directory: std::path::PathBuf| Path::new(&directory).join(&program).is_file())
+    }
+
+    /// The words of the command that makes the network.
+    pub(super) fn words(self, choice: &Choice, found: &Found) -> Vec<String> {
+        let mut words: Vec<String> = [&self.to_string(), "network", "create"].map(String::from).into();
+        let mut say = |all: &[&str]| words.extend(all.iter().map(|word| (*word).to_owned()));
+        let (subnet, parent) = (found.subnet.to_string(), found.parent.to_string());
+        let driver_option = format!("parent={parent}");
+        match self {
+            Maker::Docker => say(&["-d", "ashore", "--ipam-driver", "ashore", "-o", &driver_option]),
+            Maker::Podman => say(&["-d", "ashore", "-o", &driver_option]),
+            Maker::Ashore => {}
+        }
+        if choice.dhcp {
+            match self {
+                Maker::Docker => say(&["--ipam-opt", "addressing=dhcp"]),
+                Maker::Podman => say(&["--ipam-driver", "dhcp"]),
+                Maker::Ashore => say(&["--dhcp", "--parent", &parent]),
+            }
+            if self == Maker::Podman {
+                words.push(choice.name.to_string());
+                return words;
+            }
+        }
+        say(&["--subnet", &subnet]);
+        if let Some(range) = found.range.filter(|_| !choice.dhcp) {
+            say(&["--ip-range", &range.to_string()]);
+        }
+        if let Some(router) = found.router {
+            say(&["--gateway", &router.to_string()]);
+        }
+        words.push(choice.name.to_string());
+        words
+    }
+
+    /// The command, to be read and typed.
+    pub(super) fn command(self, choice: &Choice, found: &Found) -> String {
+        self.words(choice, found).join(" ")
+    }
+
+    /// The command for a first container with an address of one's own choice.
+    pub(super) fn first(self, choice: &Choice, found: &Found) -> String {
+        let ip = found.range.filter(|_| !choice.dhcp).map(|range| range.last());
+        let fixed = ip.map(|ip| format!("--ip {ip} ")).unwrap_or_default();
+        let name = &choice.name;
+        match self {
+            Maker::Docker | Maker::Podman => {
+                format!("{self} run -d --name web --network {name} {fixed}nginx")
+            }
+            Maker::Ashore => {
+                format!("ip netns add web && ashore attach {name} --netns /run/netns/web {fixed}")
+                    .trim()
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Makes the network.
+pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Result<(), Failure> {
+    if choice.maker == Maker::Ashore {
+        return match ask(client, &Request::CreateNetwork(choice.spec(found)))? {
+            Reply::Created { warnings, .. } => {
+                warnings.iter().for_each(|warning| complain!("ashore: {}", one_line(warning)));
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        };
+    }
+    let words = choice.maker.words(choice, found);
+    let (program, words) = words.split_first().expect("a command has a program");
+    let made = Command::new(program).args(words).output();
+    let made = made.map_err(|error| Failure::NotAsExpected(format!("cannot run {program}: {error}")))?;
+    if made.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&made.stderr);
+    Err(Failure::NotAsExpected(format!("{program} did not make the network: {}", one_line(said.trim()))))
+}

@@ -1,0 +1,254 @@
+//! `ashore doctor`: each trouble is made on a real LAN, and found with what helps; a healthy LAN has none.
+
+mod home;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use ashore_lab::{Engines, Ran, cannot_run};
+use home::{Home, eventually_within, ip, is_root, type_on};
+use serde_json::Value;
+
+/// What `ashore doctor` answers.
+struct Told {
+    ran: Ran,
+    findings: Vec<Value>,
+}
+
+impl Told {
+    fn of(home: &Home, options: &str) -> Told {
+        let ran = home.run(&format!("doctor --json {options}"));
+        let told: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        let findings = told["findings"].as_array().cloned().unwrap_or_default();
+        Told { ran, findings }
+    }
+
+    fn codes(&self) -> Vec<&str> {
+        let troubles = self.findings.iter().filter(|finding| finding["result"] == "trouble");
+        troubles.map(|finding| finding["what"]["code"].as_str().unwrap()).collect()
+    }
+
+    /// The trouble with this code, as text.
+    #[track_caller]
+    fn trouble(&self, code: &str) -> String {
+        let found = self.findings.iter().find(|finding| finding["what"]["code"] == code);
+        found.unwrap_or_else(|| panic!("{code}: {}{}", self.ran.stdout, self.ran.stderr))["what"].to_string()
+    }
+
+    #[track_caller]
+    fn is_well(&self) {
+        assert_eq!(self.codes(), [""; 0], "{}", self.ran.stdout);
+        assert_eq!(self.ran.code, Some(0), "{}", self.ran.stderr);
+    }
+
+    #[track_caller]
+    fn is_only(&self, code: &str, exit: i32, words: &[&str]) {
+        assert_eq!(self.codes(), [code], "{}", self.ran.stdout);
+        assert_eq!(self.ran.code, Some(exit), "{}", self.ran.stderr);
+        let trouble = self.trouble(code);
+        for word in words {
+            assert!(trouble.contains(word), "{word}: {trouble}");
+        }
+    }
+}
+
+fn with_tools(test: &str, run: impl FnOnce()) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(_) => run(),
+    }
+}
+
+/// A home with the usual network and a container on it.
+fn with_web() -> (Home, ashore_lab::Machine) {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    (home, web)
+}
+
+#[test]
+fn on_a_healthy_lan_nothing_stands_in_the_way() {
+    let (home, _web) = with_web();
+    Told::of(&home, "").is_well();
+    let shown = home.ok("doctor");
+    assert!(shown.ends_with("nothing stands in the way\n"), "{shown}");
+    assert!(shown.contains("✓ the router 192.168.88.1 of network `lan` answers"), "{shown}");
+    for name in ["lan", "web", "--parent eth0", "--to 192.168.88.50"] {
+        Told::of(&home, name).is_well();
+    }
+    assert_eq!(Told::of(&home, "nobody").ran.code, Some(4));
+    // What was found is kept for those who may only read.
+    assert!(home.ok("doctor --last").ends_with("nothing stands in the way\n"));
+}
+
+#[test]
+fn on_other_healthy_networks_neither() {
+    let home = Home::bridged();
+    let kinds = ["bridge", "macvlan:bridge", "macvlan:private"];
+    for (at, kind) in kinds.into_iter().enumerate() {
+        let range = format!("192.168.88.{}/28", 192 + 16 * at);
+        let parent = "--parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1";
+        home.ok(&format!("network create n{at} {parent} --kind {kind} --ip-range {range}"));
+        let one = home.world.container(&format!("c{at}")).unwrap();
+        home.attach(&format!("n{at}"), &one, "");
+        Told::of(&home, &format!("n{at}")).is_well();
+        if kind == "bridge" {
+            home.ok(&format!("detach n{at} c{at}"));
+            home.ok(&format!("network rm n{at}"));
+        }
+    }
+    home.ok(
+        "network create inside --parent br0 --subnet 192.168.88.0/24 --ip-range 192.168.88.240/28 --internal",
+    );
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_switch_that_drops_the_macs_of_containers_is_found_and_found_mended() {
+    with_tools("doctor, port security", || {
+        let home = Home::new();
+        let nic = home.nic();
+        home.create_lan();
+        // A port that is locked passes frames of the MACs alone that its administrator has entered.
+        type_on(home.world.switch(), &format!("bridge fdb replace {nic} dev nas master static"));
+        type_on(home.world.switch(), "bridge link set dev nas learning off locked on");
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        assert!(web.ping(ip("192.168.88.1")).is_none(), "the switch does not let it through");
+        eventually_within(Duration::from_secs(20), "status shows it by itself", || {
+            home.codes().contains(&"mac-dropped".to_owned())
+        });
+        let words = ["192.168.88.1", "`web`", "port security", "--kind ipvlan:l2"];
+        Told::of(&home, "").is_only("mac-dropped", 11, &words);
+
+        type_on(home.world.switch(), "bridge link set dev nas learning on locked off");
+        Told::of(&home, "web").is_well();
+        assert!(web.ping(ip("192.168.88.1")).is_some());
+        assert!(!home.codes().contains(&"mac-dropped".to_owned()));
+    });
+}
+
+#[test]
+fn a_router_where_nobody_is_is_named_with_the_hosts_own() {
+    let home = Home::new();
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.2",
+    );
+    let words = ["192.168.88.2", "own router is 192.168.88.1", "--gateway 192.168.88.1"];
+    Told::of(&home, "").is_only("router-silent", 10, &words);
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    eventually_within(Duration::from_secs(30), "status shows it by itself", || {
+        home.codes().contains(&"router-silent".to_owned())
+    });
+    Told::of(&home, "").is_only("router-silent", 10, &words);
+    // The router comes back.
+    home.router.add_address("eth0", "192.168.88.2/24".parse().unwrap()).unwrap();
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_router_that_is_this_host_is_told_apart() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.9");
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    Told::of(&home, "").is_only("router-is-host", 10, &["192.168.88.9", "--gateway"]);
+    home.nas.inside(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap().unwrap();
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_machine_with_an_address_of_the_range_is_named() {
+    let (home, _web) = with_web();
+    home.laptop.add_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
+    Told::of(&home, "lan").is_only("address-in-use", 10, &["192.168.88.200", "outside the range"]);
+}
+
+#[test]
+fn what_a_script_for_macvlan_left_is_named() {
+    with_tools("doctor, another shim", || {
+        let (home, _web) = with_web();
+        type_on(&home.nas, "ip link add my-shim link eth0 type macvlan mode bridge");
+        type_on(&home.nas, "ip addr add 192.168.88.240/32 dev my-shim");
+        type_on(&home.nas, "ip link set my-shim up");
+        type_on(&home.nas, "ip route add 192.168.88.208/28 dev my-shim");
+        let words = ["my-shim", "ip link del dev my-shim"];
+        Told::of(&home, "").is_only("other-shim", 10, &words);
+        type_on(&home.nas, "ip link del dev my-shim");
+        Told::of(&home, "").is_well();
+    });
+}
+
+#[test]
+fn larger_frames_than_the_parents_are_found() {
+    with_tools("doctor, mtu", || {
+        let home = Home::new();
+        home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 --mtu 1500");
+        Told::of(&home, "").is_well();
+        type_on(&home.nas, "ip link set dev eth0 mtu 1400");
+        Told::of(&home, "lan").is_only("mtu-too-large", 10, &["1500", "1400", "--mtu 1400"]);
+    });
+}
+
+#[test]
+fn ipv6_that_is_off_at_the_parent_is_found() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 --subnet fd88::/64 --ip-range fd88::c0/123");
+    assert_eq!(Told::of(&home, "").codes(), [""; 0]);
+    home.nas.inside(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1")).unwrap().unwrap();
+    let told = Told::of(&home, "lan");
+    assert!(told.trouble("ipv6-off").contains("disable_ipv6=0"), "{}", told.ran.stdout);
+}
+
+#[test]
+fn a_bridge_with_spanning_tree_and_a_lan_without_a_dhcp_server_are_found() {
+    with_tools("doctor, spanning tree", || {
+        let home = Home::bridged();
+        home.ok("network create lan --parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 --dhcp");
+        Told::of(&home, "").is_only("no-dhcp-server", 10, &["`lan`", "br0"]);
+        type_on(&home.nas, "ip link set dev br0 type bridge stp_state 1");
+        let told = Told::of(&home, "lan");
+        assert!(told.trouble("bridge-waits").contains("30 s"), "{}", told.ran.stdout);
+    });
+}
+
+#[test]
+fn a_cable_that_is_out_comes_first_and_what_cannot_be_asked_is_not_called_silent() {
+    let (home, _web) = with_web();
+    home.world.set_cable(&home.nas, false).unwrap();
+    eventually_within(Duration::from_secs(10), "the daemon sees it", || {
+        home.codes().contains(&"no-carrier".to_owned())
+    });
+    let told = Told::of(&home, "");
+    assert_eq!(told.ran.code, Some(11));
+    assert_eq!(told.findings[0]["what"]["code"], "no-carrier", "{}", told.ran.stdout);
+    assert!(!told.codes().contains(&"router-silent"), "nobody was asked: {}", told.ran.stdout);
+    home.world.set_cable(&home.nas, true).unwrap();
+    eventually_within(Duration::from_secs(60), "all is well again", || {
+        Told::of(&home, "").ran.code == Some(0)
+    });
+}
+
+#[test]
+fn an_engine_that_runs_and_cannot_be_asked_is_named_after_a_while() {
+    if !is_root() {
+        return cannot_run("doctor, engine", "other processes are not seen without root");
+    }
+    let (home, _web) = with_web();
+    // A program of this name that does not listen.
+    let dockerd = home.directory.path().join("dockerd");
+    std::fs::copy("/bin/sleep", &dockerd).unwrap();
+    std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut stuck = std::process::Command::new(&dockerd).arg("120").stdin(Stdio::null()).spawn().unwrap();
+    eventually_within(Duration::from_secs(40), "status shows it", || {
+        home.codes().contains(&"engine-unreachable".to_owned())
+    });
+    Told::of(&home, "").is_only("engine-unreachable", 10, &["Docker", "there is no socket"]);
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+    eventually_within(Duration::from_secs(20), "it is gone", || Told::of(&home, "").ran.code == Some(0));
+}
