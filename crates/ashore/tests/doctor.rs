@@ -113,8 +113,8 @@ fn a_switch_that_drops_the_macs_of_containers_is_found_and_found_mended() {
         let nic = home.nic();
         home.create_lan();
         // A port that is locked passes frames of the MACs alone that its administrator has entered.
-        type_on(home.world.switch(), &format!("bridge fdb replace {nic} dev nas master static"));
-        type_on(home.world.switch(), "bridge link set dev nas learning off locked on");
+        type_on(home.world.switch(), &format!("bridge fdb replace {nic} dev p-nas master static"));
+        type_on(home.world.switch(), "bridge link set dev p-nas learning off locked on");
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         assert!(web.ping(ip("192.168.88.1")).is_none(), "the switch does not let it through");
@@ -124,7 +124,7 @@ fn a_switch_that_drops_the_macs_of_containers_is_found_and_found_mended() {
         let words = ["192.168.88.1", "`web`", "port security", "--kind ipvlan:l2"];
         Told::of(&home, "").is_only("mac-dropped", 11, &words);
 
-        type_on(home.world.switch(), "bridge link set dev nas learning on locked off");
+        type_on(home.world.switch(), "bridge link set dev p-nas learning on locked off");
         Told::of(&home, "web").is_well();
         assert!(web.ping(ip("192.168.88.1")).is_some());
         assert!(!home.codes().contains(&"mac-dropped".to_owned()));

@@ -2,13 +2,24 @@
 
 mod home;
 
-use ashore_lab::{Engines, cannot_run};
+use ashore_lab::{Engines, Ran, cannot_run};
 use home::dhcp::Server;
-use home::{Home, ip, is_root};
+use home::{Home, PROGRAM, ip, is_root};
 use serde_json::Value;
 
 fn report(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Runs the program on the NAS itself, which it looks at.
+fn run(home: &Home, words: &str) -> Ran {
+    let mut command = home.nas.command(PROGRAM).unwrap();
+    command.args(words.split_whitespace()).env("ASHORE_SOCKET", home.daemon().socket());
+    Ran::of(&mut command).unwrap()
+}
+
+fn ok(home: &Home, words: &str) -> String {
+    run(home, words).expect_success()
 }
 
 /// What the daemon has of endpoints and remembered names.
@@ -21,7 +32,7 @@ fn rows(home: &Home) -> Vec<String> {
 #[test]
 fn from_the_cable_to_a_network_that_works() {
     let home = Home::new();
-    let shown = home.ok("setup --yes --engine ashore --to 203.0.113.7");
+    let shown = ok(&home, "setup --yes --engine ashore --to 203.0.113.7");
     for line in [
         "eth0 faces the LAN 192.168.88.0/24",
         "its router is 192.168.88.1",
@@ -35,17 +46,21 @@ fn from_the_cable_to_a_network_that_works() {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     assert!(shown.lines().all(|line| line.chars().count() <= 160), "{shown}");
-    assert!(rows(&home).is_empty(), "the namespace that it was tried from has left nothing: {:?}", rows(&home));
+    assert!(
+        rows(&home).is_empty(),
+        "the namespace that it was tried from has left nothing: {:?}",
+        rows(&home)
+    );
     let web = home.world.container("web").unwrap();
     home.attach("lan", &web, "--ip 192.168.88.230");
     assert!(home.laptop.ping(ip("192.168.88.230")).is_some());
 
     // Once more, under a name that is taken: refused, and nothing else happens.
-    let again = home.run("setup --yes --engine ashore");
+    let again = run(&home, "setup --yes --engine ashore");
     assert_eq!(again.code, Some(5), "{}", again.stderr);
     assert!(again.stderr.contains("--name"), "{}", again.stderr);
     // Another name gets another range.
-    let other = report(&home.ok("setup --yes --engine ashore --name other --json"));
+    let other = report(&ok(&home, "setup --yes --engine ashore --name other --json"));
     assert_ne!(other["found"]["range"], "192.168.88.224/27", "{other}");
     assert!(other["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{other}");
 }
@@ -53,18 +68,19 @@ fn from_the_cable_to_a_network_that_works() {
 #[test]
 fn it_does_nothing_unless_told_and_asks_nothing_without_a_terminal() {
     let home = Home::new();
-    let asked = home.run("setup");
+    let asked = run(&home, "setup");
     assert_eq!(asked.code, Some(3), "{}", asked.stderr);
     assert!(asked.stderr.contains("ashore setup --yes"), "{}", asked.stderr);
-    let shown = home.ok("setup --dry-run --engine docker");
-    let command = "docker network create -d ashore --ipam-driver ashore -o parent=eth0 --subnet 192.168.88.0/24";
+    let shown = ok(&home, "setup --dry-run --engine docker");
+    let command =
+        "docker network create -d ashore --ipam-driver ashore -o parent=eth0 --subnet 192.168.88.0/24";
     assert!(shown.contains(command), "{shown}");
-    let planned = report(&home.ok("setup --json --engine podman --name home"));
+    let planned = report(&ok(&home, "setup --json --engine podman --name home"));
     assert_eq!(planned["done"], false);
     let command = planned["command"].as_str().unwrap();
     assert!(command.starts_with("podman network create -d ashore -o parent=eth0 --subnet"), "{command}");
     assert_eq!(home.ok("network ls --json").trim(), "[]");
-    let unknown = home.run("setup --yes --parent eth7");
+    let unknown = run(&home, "setup --yes --parent eth7");
     assert_eq!(unknown.code, Some(3), "{}", unknown.stderr);
     assert!(unknown.stderr.contains("eth7"), "{}", unknown.stderr);
 }
@@ -79,16 +95,17 @@ fn it_stays_clear_of_the_routers_pool_or_takes_its_leases() {
             let pool = "192.168.88.200,192.168.88.250,255.255.255.0,2m";
             let _server = Server::dnsmasq(&engines, &home.router, home.directory.path(), pool, &[]);
             home::eventually("the server answers", || {
-                let checked: Value = serde_json::from_str(&home.run("pool-check --json").stdout).unwrap_or_default();
+                let checked: Value =
+                    serde_json::from_str(&home.run("pool-check --json").stdout).unwrap_or_default();
                 checked[0]["servers"].as_array().is_some_and(|servers| !servers.is_empty())
             });
-            let made = report(&home.ok("setup --yes --engine ashore --json"));
+            let made = report(&ok(&home, "setup --yes --engine ashore --json"));
             let range = made["found"]["range"].as_str().unwrap();
             assert!(!["192.168.88.192/27", "192.168.88.224/27"].contains(&range), "{made}");
             assert!(made["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{made}");
-            let leased = report(&home.ok("setup --yes --engine ashore --dhcp --name leased --json"));
+            let leased = report(&ok(&home, "setup --yes --engine ashore --dhcp --name leased --json"));
             assert!(leased["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{leased}");
-            let shown = home.ok("setup --dry-run --name more");
+            let shown = ok(&home, "setup --dry-run --name more");
             assert!(shown.contains("the DHCP server 192.168.88.1 offers from"), "{shown}");
         }
     }

@@ -35,7 +35,6 @@ const MOST_POOLS: usize = 4;
 impl Controller {
     /// Looks for what stands in the way.
     pub(super) fn diagnose(&self, unlocked: &mut Unlocked, complaint: &Complaint) -> Result<Reply, Refusal> {
-        let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
         let (state, host) = {
             let reader = self.copies.reader(unlocked)?;
             (self.copies.state(), reader.observe(&[])?.host)
@@ -43,8 +42,13 @@ impl Controller {
         let scope = Scope::of(&state, complaint)?;
         let networks: Vec<Network> =
             state.networks.values().filter(|network| scope.has(network)).cloned().collect();
-        let mut asked = self.ask_the_lan(&state, &networks, &host);
+        // Through a parent that passes no frames nobody can be asked.
+        let passing = networks.iter().filter(|network| network.trouble_of_parent(&host).is_none());
+        let passing: Vec<Network> = passing.filter(|network| network.is_passing(&host)).cloned().collect();
+        let mut asked = self.ask_the_lan(&state, &passing, &host);
         asked.unanswered = self.lan.unanswered();
+        // After the LAN was asked, because what it answered may end a trouble.
+        let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
         let of_scope = scoped(&state, &networks);
         let facts = Facts { state: &of_scope, host: &host, asked: &asked };
         let of_status = status.troubles.into_iter().filter(|trouble| scope.concerns(trouble, &networks));

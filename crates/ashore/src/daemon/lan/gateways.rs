@@ -19,7 +19,7 @@ use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::kind::{IpvlanMode, LinkKind};
-use ashore_core::net::name::{EndpointKey, IfName};
+use ashore_core::net::name::{EndpointKey, IfName, NetworkName};
 use ashore_core::net::observed::View;
 use ashore_wire::Mac;
 use ashore_wire::arp::{Arp, Operation};
@@ -149,7 +149,8 @@ impl Asked {
 impl Gateways {
     /// Takes over which endpoints have a router to ask.
     pub(super) fn follow_all(&mut self, state: &State, host: &View, now: Instant) {
-        let has = |endpoint: &Endpoint| Some((endpoint.key(), asker(state, endpoint, host)?));
+        let asking = asking(state, host);
+        let has = |endpoint: &Endpoint| Some((endpoint.key(), asker(state, endpoint, host, &asking)?));
         let has: BTreeMap<EndpointKey, Asker> = state.endpoints.values().filter_map(has).collect();
         let gone = self.askers.iter().filter(|(key, asker)| has.get(key) != Some(asker));
         let gone: Vec<EndpointKey> = gone.map(|(key, _)| key.clone()).collect();
@@ -159,8 +160,9 @@ impl Gateways {
 
     /// Takes over endpoints that have changed. Networks and host are as they were.
     pub(super) fn follow_some(&mut self, changed: &[Differs<'_>], state: &State, host: &View, now: Instant) {
+        let asking = asking(state, host);
         for (had, has) in changed {
-            let has = has.and_then(|has| Some((has.key(), asker(state, has, host)?)));
+            let has = has.and_then(|has| Some((has.key(), asker(state, has, host, &asking)?)));
             if let Some(had) = had.map(Endpoint::key)
                 && has.as_ref().is_none_or(|(_, asker)| self.askers.get(&had) != Some(asker))
             {
@@ -406,9 +408,9 @@ impl Lan {
 
 /// What an endpoint asks. `None` if it has no router, or if its router cannot be expected to answer a question
 /// that is sent through the parent.
-fn asker(state: &State, endpoint: &Endpoint, host: &View) -> Option<Asker> {
+fn asker(state: &State, endpoint: &Endpoint, host: &View, asking: &BTreeSet<&NetworkName>) -> Option<Asker> {
     let network = state.network_of(endpoint)?;
-    if !endpoint.is_wanted() || endpoint.stage != Stage::Attached || !asks_itself(network) {
+    if !endpoint.is_wanted() || endpoint.stage != Stage::Attached || !asking.contains(&network.name) {
         return None;
     }
     let router = network.gateways_of(endpoint).find_map(v4)?;
@@ -423,6 +425,13 @@ fn asker(state: &State, endpoint: &Endpoint, host: &View) -> Option<Asker> {
     let host = host_address(host, &parent, router);
     let of_parent = Question { parent: parent.clone(), router, from: nic };
     Some(Asker { question: Question { parent, router, from }, ip, of_parent, host })
+}
+
+/// The networks whose endpoints can ask. What cannot pass the parent says nothing about the router.
+fn asking<'a>(state: &'a State, host: &View) -> BTreeSet<&'a NetworkName> {
+    let passes = |network: &&Network| network.is_passing(host) && network.trouble_of_parent(host).is_none();
+    let asking = state.networks.values().filter(|network| asks_itself(network)).filter(passes);
+    asking.map(|network| &network.name).collect()
 }
 
 /// Whether the answer to an endpoint's question passes the parent. A bridge passes it to the endpoint's port and
