@@ -18,9 +18,11 @@ use ipnet::IpNet;
 
 use crate::client::ClientArgs;
 
+mod happenings;
 mod install;
 mod parse;
 
+pub(crate) use happenings::{EventsArgs, MapArgs};
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
@@ -74,6 +76,10 @@ pub(crate) enum Command {
     PoolCheck(PoolCheckArgs),
     /// Show networks, endpoints, their addresses and anything that needs attention
     Status(ClientArgs),
+    /// Show what has happened: who came and went, whose address was claimed, which troubles began and ended
+    Events(EventsArgs),
+    /// Show who has which address of a network's subnets
+    Map(MapArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),

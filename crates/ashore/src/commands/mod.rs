@@ -3,8 +3,11 @@
 pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod bridge;
+pub(crate) mod events;
 pub(crate) mod install;
 pub(crate) mod lab;
+mod makers;
+pub(crate) mod map;
 pub(crate) mod network;
 pub(crate) mod plan;
 pub(crate) mod pool_check;

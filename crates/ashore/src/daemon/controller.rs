@@ -30,6 +30,7 @@ use ashore_wire::Mac;
 
 use super::follower::Follower;
 use super::hosts::{Claims, Local};
+use super::journal::Journal;
 use super::lan::Lan;
 use super::refusal;
 use crate::engines::turns::Lists;
@@ -60,6 +61,7 @@ mod left_links;
 mod lend;
 mod lookalikes;
 mod lost_namespaces;
+mod map;
 mod missing_links;
 mod moved_links;
 mod moved_networks;
@@ -76,6 +78,7 @@ mod restarted;
 mod routers;
 mod set_up;
 mod status;
+mod troubles;
 mod unknown_links;
 mod users;
 mod vlans;
@@ -102,6 +105,7 @@ pub(crate) struct Controller {
     copies: Copies,
     lasting: Lasting,
     lan: Lan,
+    journal: Journal,
     claims: Box<dyn Claims>,
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
@@ -205,6 +209,7 @@ impl Controller {
         store: Store,
         kernel: Kernel,
         lan: Lan,
+        journal: Journal,
         lists: Lists,
         trial: TrialFile,
         followers: Vec<Box<dyn Follower>>,
@@ -219,7 +224,7 @@ impl Controller {
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
         let (claims, users) = (Box::new(Local), AtomicBool::new(false));
-        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers, users }
+        Controller { inner, copies, lasting, lan, journal, claims, lists, trial, moves, followers, wakers, users }
     }
 
     /// Answers one request. All requests enter here.
@@ -292,6 +297,8 @@ impl Controller {
             }
             Request::CheckPool(question) => self.check_pool(unlocked, &question),
             Request::Status => self.status(unlocked),
+            Request::Events { after, about } => Ok(self.events(after, about.as_deref())),
+            Request::Map { network } => self.map(unlocked, network.as_ref()),
             Request::ExportState => Ok(Reply::State(self.copies.store().export())),
             Request::ImportState(document) => self.import(unlocked, document),
         }

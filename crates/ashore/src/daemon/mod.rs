@@ -44,6 +44,7 @@ mod door;
 mod follower;
 mod guard;
 mod hosts;
+mod journal;
 mod lan;
 mod plug;
 mod refusal;
@@ -56,6 +57,7 @@ use control::Control;
 use controller::{Cause, Controller, Gone, Wakers};
 use follower::Follower;
 pub(crate) use guard::run as guard;
+use journal::Journal;
 use lan::Lan;
 use plug::Plug;
 use resolv::Resolv;
@@ -111,15 +113,19 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();
-    let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
+    let journal = Journal::of(&args.state, store.snapshot());
+    let lan = Lan::start(host.clone(), lists.clone(), journal.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let trial = TrialFile::of(&args.run);
-    let followers: Vec<Box<dyn Follower>> = vec![Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
+    // Whoever tells the journal of an address knows no later state than the journal.
+    let followers: Vec<Box<dyn Follower>> =
+        vec![Box::new(journal.clone()), Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
     let (torn_down, ends) = std::sync::mpsc::channel();
     let wakers = Wakers { deferred, leaving: torn_down, search };
-    let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
+    let (kept, listed) = (journal.clone(), lists.clone());
+    let controller = Arc::new(Controller::new(store, kernel, lan, kept, listed, trial, followers, wakers));
     controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
     controller.hear_of_leases(tell);
@@ -154,6 +160,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let searching = controller.clone();
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
         .context("a thread")?;
+    let keeping = controller.clone();
+    spawn_needed("journal", move || keeping.keep_journal(&mut Unlocked::of_this_thread()))
+        .context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     let podmans = args.podman_networks.clone();
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period, &podmans)).context("a thread")?;
@@ -167,6 +176,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish(unlocked);
+    journal.close(unlocked);
     tracing::info!("asked to end");
     Ok(())
 }

@@ -9,9 +9,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::api::document::Document;
+use crate::api::map::LanMap;
 use crate::api::refusal::Refusal;
 use crate::api::trouble::Trouble;
 use crate::model::endpoint::{Source, Stage};
+use crate::model::event::Event;
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::{EngineNetwork, Network};
@@ -134,6 +136,15 @@ pub enum Reply {
     Pools(Vec<PoolReport>),
     /// The status of the daemon, its networks and its endpoints.
     Status(Status),
+    /// What has happened.
+    Events {
+        /// The events, the oldest first.
+        events: Vec<Event>,
+        /// The last number that was given, to ask for what comes after it.
+        last: u64,
+    },
+    /// Who has which address, for each subnet.
+    Maps(Vec<LanMap>),
     /// The entire state.
     State(Document),
     /// The request was refused, with the reason. Nothing was done.

@@ -1,0 +1,162 @@
+//! When troubles begin and end. Nobody may ask for the status for a year, so the daemon looks by itself: after what it
+//! reconciles, and every minute. It looks as a reader does, without the lock.
+
+use std::time::{Duration, Instant};
+
+use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::{Code, Trouble};
+use ashore_core::model::event::{Happening, Kind};
+use ashore_core::model::events::is_same_trouble;
+
+use super::Controller;
+use crate::supervise;
+use crate::unlocked::Unlocked;
+
+/// How often the events are written at most.
+const WRITE: Duration = Duration::from_secs(60);
+/// How often the troubles are looked at without a reason.
+const LOOK: Duration = Duration::from_secs(60);
+/// How long after a look the next one is, if there is a reason.
+const PACE: Duration = Duration::from_secs(5);
+/// The next look is this many times as long away as the last one took, so that containers that change all the time cost
+/// little.
+const SHARE: u32 = 20;
+/// What is seen by two looks that are this far apart has begun, or ended.
+const CERTAIN: Duration = Duration::from_secs(1);
+
+impl Controller {
+    /// Keeps the journal: looks for troubles, and writes it to the disk, forever.
+    pub(crate) fn keep_journal(&self, unlocked: &mut Unlocked) {
+        let mut known = self.journal.open_troubles();
+        let began = Instant::now();
+        let (mut may_write, mut may_look, mut must_look) = (began, began, began + LOOK);
+        let mut reasons = (true, true);
+        loop {
+            let (unwritten, unlooked) = reasons;
+            if unlooked && Instant::now() >= may_look || Instant::now() >= must_look {
+                let began = Instant::now();
+                self.journal.looks();
+                if let Err(fault) = supervise::contained(|| self.look_for_troubles(unlocked, &mut known)) {
+                    tracing::error!("{fault}");
+                }
+                let now = Instant::now();
+                (may_look, must_look) = (now + PACE.max((now - began) * SHARE), now + LOOK);
+            }
+            if unwritten && Instant::now() >= may_write {
+                self.journal.write(unlocked);
+                may_write = Instant::now() + WRITE;
+            }
+            reasons = self.journal.wait(unlocked, |unwritten, unlooked| {
+                let due = [(unwritten, may_write), (unlooked, may_look), (true, must_look)];
+                due.into_iter().filter(|(is_due, _)| *is_due).map(|(_, at)| at).min().unwrap_or(must_look)
+            });
+        }
+    }
+
+    /// Tells what has happened.
+    pub(super) fn events(&self, after: Option<u64>, about: Option<&str>) -> Reply {
+        let (events, last) = self.journal.tell(after.unwrap_or(0), about);
+        Reply::Events { events, last }
+    }
+
+    /// Enters the troubles that have begun and ended since the last look.
+    fn look_for_troubles(&self, unlocked: &mut Unlocked, known: &mut Vec<Happening>) {
+        let Some(first) = self.seen_troubles(unlocked) else { return };
+        if first.changes(known).is_none() {
+            return;
+        }
+        // What comes and goes while a container starts is nothing to tell of.
+        unlocked.sleep(CERTAIN);
+        let Some(second) = self.seen_troubles(unlocked) else { return };
+        let (begun, ended) = second.changes(known).unwrap_or_default();
+        let has = |all: &[Happening], one: &Happening| all.iter().any(|there| is_same_trouble(there, one));
+        let begun: Vec<Happening> = begun.into_iter().filter(|one| has(&first.all, one)).collect();
+        let ended: Vec<Happening> =
+            ended.into_iter().filter(|one| first.is_whole && !has(&first.all, one)).collect();
+        known.retain(|one| !has(&ended, one));
+        known.extend(begun.iter().cloned());
+        let over = ended.into_iter().map(|one| Happening {
+            kind: Kind::TroubleEnded,
+            text: Happening::new(Kind::TroubleEnded, &format!("no longer: {}", one.text)).text,
+            ..one
+        });
+        self.journal.enter(over.chain(begun).collect());
+    }
+
+    fn seen_troubles(&self, unlocked: &mut Unlocked) -> Option<Seen> {
+        match self.status(unlocked) {
+            Ok(Reply::Status(status)) => Some(Seen::of(&status.troubles)),
+            Ok(_) => None,
+            Err(refusal) => {
+                tracing::debug!("no look for troubles: {refusal}");
+                None
+            }
+        }
+    }
+}
+
+/// What one look has seen.
+struct Seen {
+    all: Vec<Happening>,
+    /// Whether what is not in it is not so. While requests are being carried out, only what lasts is in it.
+    is_whole: bool,
+}
+
+impl Seen {
+    fn of(troubles: &[Trouble]) -> Self {
+        let is_whole = troubles.iter().all(|trouble| trouble.code != Code::Busy);
+        let mut all: Vec<Happening> = Vec::new();
+        for trouble in troubles.iter().filter(|trouble| trouble.code != Code::Busy) {
+            let about = &trouble.about;
+            let code = serde_json::to_value(trouble.code).ok();
+            let what = Happening {
+                network: about.network.clone(),
+                name: about.endpoint.clone(),
+                address: about.address,
+                parent: about.parent.clone(),
+                trouble: code.and_then(|code| code.as_str().map(str::to_owned)),
+                ..Happening::new(Kind::TroubleBegun, &trouble.message)
+            };
+            if !all.iter().any(|there| is_same_trouble(there, &what)) {
+                all.push(what);
+            }
+        }
+        Seen { all, is_whole }
+    }
+
+    /// What has begun and what has ended, if anything has.
+    fn changes(&self, known: &[Happening]) -> Option<(Vec<Happening>, Vec<Happening>)> {
+        let is_in = |all: &[Happening], one: &Happening| all.iter().any(|there| is_same_trouble(there, one));
+        let begun: Vec<_> = self.all.iter().filter(|one| !is_in(known, one)).cloned().collect();
+        let gone = known.iter().filter(|one| self.is_whole && !is_in(&self.all, one));
+        let ended: Vec<_> = gone.cloned().collect();
+        (!begun.is_empty() || !ended.is_empty()).then_some((begun, ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ashore_core::api::about::About;
+
+    use super::*;
+
+    fn trouble(code: Code, name: &str, message: &str) -> Trouble {
+        Trouble::new(code, About { endpoint: Some(name.parse().unwrap()), ..About::default() }, message, None)
+    }
+
+    fn names(all: &[Happening]) -> Vec<String> {
+        all.iter().map(|one| one.name.as_ref().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn a_trouble_is_the_same_whatever_it_says_and_while_requests_are_carried_out_none_ends() {
+        let (web, db) = (trouble(Code::NoLease, "web", "it has none"), trouble(Code::MacChanged, "db", "to 1"));
+        let known = Seen::of(&[web.clone(), db]).all;
+        let changed = trouble(Code::MacChanged, "db", "to 2");
+        assert!(Seen::of(&[web.clone(), changed.clone()]).changes(&known).is_none());
+        let (begun, ended) = Seen::of(&[changed, trouble(Code::NoLease, "x", "")]).changes(&known).unwrap();
+        assert_eq!((names(&begun), names(&ended)), (vec!["x".to_owned()], vec!["web".to_owned()]));
+        let busy = Trouble::new(Code::Busy, About::default(), "busy", None);
+        assert!(Seen::of(&[web, busy]).changes(&known).is_none());
+    }
+}
