@@ -87,7 +87,13 @@ mod tests {
     use super::*;
 
     fn event(number: u64) -> Event {
-        Event { number, at: 100, first: None, times: 1, what: Happening::new(Kind::Attached, "it\n\u{1b}came") }
+        Event {
+            number,
+            at: 100,
+            first: None,
+            times: 1,
+            what: Happening::new(Kind::Attached, "it\n\u{1b}came"),
+        }
     }
 
     #[test]

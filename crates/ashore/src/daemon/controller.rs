@@ -30,7 +30,6 @@ use ashore_wire::Mac;
 
 use super::follower::Follower;
 use super::hosts::{Claims, Local};
-use super::journal::Journal;
 use super::lan::Lan;
 use super::refusal;
 use crate::engines::turns::Lists;
@@ -105,7 +104,6 @@ pub(crate) struct Controller {
     copies: Copies,
     lasting: Lasting,
     lan: Lan,
-    journal: Journal,
     claims: Box<dyn Claims>,
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
@@ -209,7 +207,6 @@ impl Controller {
         store: Store,
         kernel: Kernel,
         lan: Lan,
-        journal: Journal,
         lists: Lists,
         trial: TrialFile,
         followers: Vec<Box<dyn Follower>>,
@@ -224,7 +221,7 @@ impl Controller {
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
         let (claims, users) = (Box::new(Local), AtomicBool::new(false));
-        Controller { inner, copies, lasting, lan, journal, claims, lists, trial, moves, followers, wakers, users }
+        Controller { inner, copies, lasting, lan, claims, lists, trial, moves, followers, wakers, users }
     }
 
     /// Answers one request. All requests enter here.

@@ -29,8 +29,8 @@ use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, ann
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
+use super::chronicle::Chronicle;
 use super::follower::Published;
-use super::journal::Journal;
 use crate::engines::turns::Lists;
 use crate::supervise::spawn_needed;
 
@@ -92,6 +92,7 @@ type OnLan = (IfName, IpAddr);
 #[derive(Clone)]
 pub(crate) struct Lan {
     shared: Arc<Shared>,
+    chronicle: Chronicle,
 }
 
 struct Shared {
@@ -134,7 +135,7 @@ struct Table {
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
     claims: Claims,
     /// Is told of conflicts.
-    journal: Option<Journal>,
+    chronicle: Option<Chronicle>,
     announcements: Vec<Announcement>,
     send_queue: RefCell<SendQueue>,
     prefetch: Vec<Prefetch>,
@@ -174,10 +175,11 @@ struct Announcement {
 
 impl Lan {
     /// Starts the LAN thread, which listens in a namespace.
-    pub(crate) fn start(namespace: Namespace, lists: Lists, journal: Journal) -> io::Result<Self> {
-        let table = Table { doubts: Doubts::of(lists), journal: Some(journal), ..Table::default() };
+    pub(crate) fn start(namespace: Namespace, lists: Lists, chronicle: Chronicle) -> io::Result<Self> {
+        let table =
+            Table { doubts: Doubts::of(lists), chronicle: Some(chronicle.clone()), ..Table::default() };
         let shared = Shared { table: Mutex::new(table), ended: Condvar::new(), waker: Waker::new()? };
-        let lan = Lan { shared: Arc::new(shared) };
+        let lan = Lan { shared: Arc::new(shared), chronicle };
         let listener = Listener::new(namespace, lan.clone());
         spawn_needed("lan", move || listener.run())?;
         Ok(lan)
@@ -185,6 +187,11 @@ impl Lan {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told of conflicts, and of all else that happens.
+    pub(crate) fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
     }
 
     /// Listens on a parent that has no network yet, until the returned value is dropped.

@@ -37,6 +37,7 @@ use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 use crate::unlocked::Unlocked;
 
+mod chronicle;
 mod clients;
 mod control;
 mod controller;
@@ -44,7 +45,6 @@ mod door;
 mod follower;
 mod guard;
 mod hosts;
-mod journal;
 mod lan;
 mod plug;
 mod refusal;
@@ -53,11 +53,11 @@ mod subids;
 mod turns;
 mod witness;
 
+use chronicle::Chronicle;
 use control::Control;
 use controller::{Cause, Controller, Gone, Wakers};
 use follower::Follower;
 pub(crate) use guard::run as guard;
-use journal::Journal;
 use lan::Lan;
 use plug::Plug;
 use resolv::Resolv;
@@ -113,19 +113,18 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();
-    let journal = Journal::of(&args.state, store.snapshot());
-    let lan = Lan::start(host.clone(), lists.clone(), journal.clone()).context("listening to the LAN")?;
+    let chronicle = Chronicle::of(&args.state, store.snapshot());
+    let lan = Lan::start(host.clone(), lists.clone(), chronicle.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let trial = TrialFile::of(&args.run);
-    // Whoever tells the journal of an address knows no later state than the journal.
+    // Whoever tells the chronicle of an address knows no later state than the chronicle.
     let followers: Vec<Box<dyn Follower>> =
-        vec![Box::new(journal.clone()), Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
+        vec![Box::new(chronicle.clone()), Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
     let (torn_down, ends) = std::sync::mpsc::channel();
     let wakers = Wakers { deferred, leaving: torn_down, search };
-    let (kept, listed) = (journal.clone(), lists.clone());
-    let controller = Arc::new(Controller::new(store, kernel, lan, kept, listed, trial, followers, wakers));
+    let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
     controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
     controller.hear_of_leases(tell);
@@ -161,7 +160,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
         .context("a thread")?;
     let keeping = controller.clone();
-    spawn_needed("journal", move || keeping.keep_journal(&mut Unlocked::of_this_thread()))
+    spawn_needed("chronicle", move || keeping.keep_chronicle(&mut Unlocked::of_this_thread()))
         .context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     let podmans = args.podman_networks.clone();
@@ -176,7 +175,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish(unlocked);
-    journal.close(unlocked);
+    chronicle.close(unlocked);
     tracing::info!("asked to end");
     Ok(())
 }

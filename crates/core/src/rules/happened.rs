@@ -218,7 +218,9 @@ mod tests {
     /// What happens when a state is changed, each as its kind and its text.
     fn told(state: &mut State, changes: Vec<Change>) -> Vec<(Kind, String)> {
         let before = state.clone();
-        changes.into_iter().for_each(|change| state.apply(change));
+        for change in changes {
+            state.apply(change);
+        }
         let told = state.happened_since(&before);
         assert!(state.happened_since(state).is_empty());
         told.into_iter().map(|what| (what.kind, what.text)).collect()

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use ashore_core::api::map::LanMap;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
+use ashore_core::model::identity::Identity;
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::state::State;
 use ashore_core::net::name::NetworkName;
 use ashore_core::net::observed::View;
 use ipnet::IpNet;
 
+use super::network::no_network;
 use super::{Controller, Inner};
-use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
 impl Controller {
@@ -27,7 +28,7 @@ impl Controller {
             let host = reader.observe(&[])?.host;
             let state = reader.state();
             let wanted: Vec<&Network> = match network {
-                Some(name) => vec![state.networks.get(name).ok_or_else(|| refusal::no_network(name))?],
+                Some(name) => vec![state.networks.get(name).ok_or_else(|| no_network(name))?],
                 None => state.networks.values().collect(),
             };
             let maps = wanted.into_iter().map(|network| state.as_leased(network)).flat_map(|network| {
@@ -49,7 +50,7 @@ impl Controller {
         let endpoints = endpoints(state, network, &net);
         let mut away = BTreeMap::new();
         for name in state.left_last(network) {
-            let kept = state.identity_of(network, name).into_iter().flat_map(|kept| kept.all_addresses());
+            let kept = state.identity_of(network, name).into_iter().flat_map(Identity::all_addresses);
             for ip in kept.filter(|ip| net.contains(ip) && !endpoints.contains_key(ip)) {
                 away.entry(ip).or_insert_with(|| name.to_string());
             }
@@ -75,10 +76,12 @@ impl Controller {
 fn endpoints(state: &State, network: &Network, net: &IpNet) -> BTreeMap<IpAddr, String> {
     let mut found = BTreeMap::new();
     for endpoint in state.endpoints.values() {
-        let Some(its) = state.network_of(endpoint).filter(|its| its.parent == network.parent) else { continue };
-        let called = || match its.name == network.name {
-            true => endpoint.name.to_string(),
-            false => format!("{}/{}", its.label(), endpoint.name),
+        let Some(its) = state.network_of(endpoint).filter(|its| its.parent == network.parent) else {
+            continue;
+        };
+        let called = || {
+            let is_here = its.name == network.name;
+            if is_here { endpoint.name.to_string() } else { format!("{}/{}", its.label(), endpoint.name) }
         };
         let here = endpoint.addresses.iter().map(IpNet::addr).filter(|ip| net.contains(ip));
         found.extend(here.map(|ip| (ip, called())));

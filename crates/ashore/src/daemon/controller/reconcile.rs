@@ -79,7 +79,7 @@ impl Controller {
         let mut inner = self.lock(unlocked);
         let reconciled = self.try_reconcile(&mut inner, why);
         if why != Cause::Time {
-            self.journal.stir_troubles();
+            self.lan.chronicle().stir_troubles();
         }
         inner.publication.begin();
         inner.unreconciled = match &reconciled {

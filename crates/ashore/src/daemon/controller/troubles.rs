@@ -16,7 +16,8 @@ use crate::unlocked::Unlocked;
 const WRITE: Duration = Duration::from_secs(60);
 /// How often the troubles are looked at without a reason.
 const LOOK: Duration = Duration::from_secs(60);
-/// How long after a look the next one is, if there is a reason.
+/// How long after a look the next one is, if there is a reason. It is twice as long with each look that finds nothing
+/// new, since a look may itself be a reason: it may make a link for a moment.
 const PACE: Duration = Duration::from_secs(5);
 /// The next look is this many times as long away as the last one took, so that containers that change all the time cost
 /// little.
@@ -25,29 +26,32 @@ const SHARE: u32 = 20;
 const CERTAIN: Duration = Duration::from_secs(1);
 
 impl Controller {
-    /// Keeps the journal: looks for troubles, and writes it to the disk, forever.
-    pub(crate) fn keep_journal(&self, unlocked: &mut Unlocked) {
-        let mut known = self.journal.open_troubles();
+    /// Keeps the chronicle: looks for troubles, and writes it to the disk, forever.
+    pub(crate) fn keep_chronicle(&self, unlocked: &mut Unlocked) {
         let began = Instant::now();
-        let (mut may_write, mut may_look, mut must_look) = (began, began, began + LOOK);
+        let mut known = Known::of(self.lan.chronicle().open_troubles());
+        let (mut may_write, mut may_look, mut must_look, mut pace) = (began, began, began + LOOK, PACE);
         let mut reasons = (true, true);
         loop {
-            let (unwritten, unlooked) = reasons;
-            if unlooked && Instant::now() >= may_look || Instant::now() >= must_look {
-                let began = Instant::now();
-                self.journal.looks();
-                if let Err(fault) = supervise::contained(|| self.look_for_troubles(unlocked, &mut known)) {
-                    tracing::error!("{fault}");
-                }
-                let now = Instant::now();
-                (may_look, must_look) = (now + PACE.max((now - began) * SHARE), now + LOOK);
-            }
+            let (unwritten, stirred) = reasons;
             if unwritten && Instant::now() >= may_write {
-                self.journal.write(unlocked);
+                self.lan.chronicle().write(unlocked);
                 may_write = Instant::now() + WRITE;
             }
-            reasons = self.journal.wait(unlocked, |unwritten, unlooked| {
-                let due = [(unwritten, may_write), (unlooked, may_look), (true, must_look)];
+            if stirred && Instant::now() >= may_look || Instant::now() >= must_look {
+                let began = Instant::now();
+                self.lan.chronicle().looks();
+                let looked = supervise::contained(|| self.look_for_troubles(unlocked, &mut known));
+                let is_new = looked.unwrap_or_else(|fault| {
+                    tracing::error!("{fault}");
+                    false
+                });
+                pace = if is_new || !stirred { PACE } else { LOOK.min(2 * pace) };
+                let now = Instant::now();
+                (may_look, must_look) = (now + pace.max((now - began) * SHARE), now + LOOK);
+            }
+            reasons = self.lan.chronicle().wait(unlocked, |unwritten, stirred| {
+                let due = [(unwritten, may_write), (stirred, may_look), (true, must_look)];
                 due.into_iter().filter(|(is_due, _)| *is_due).map(|(_, at)| at).min().unwrap_or(must_look)
             });
         }
@@ -55,32 +59,34 @@ impl Controller {
 
     /// Tells what has happened.
     pub(super) fn events(&self, after: Option<u64>, about: Option<&str>) -> Reply {
-        let (events, last) = self.journal.tell(after.unwrap_or(0), about);
+        let (events, last) = self.lan.chronicle().tell(after.unwrap_or(0), about);
         Reply::Events { events, last }
     }
 
-    /// Enters the troubles that have begun and ended since the last look.
-    fn look_for_troubles(&self, unlocked: &mut Unlocked, known: &mut Vec<Happening>) {
-        let Some(first) = self.seen_troubles(unlocked) else { return };
+    /// Enters the troubles that have begun and ended since the last look. Returns whether any has.
+    fn look_for_troubles(&self, unlocked: &mut Unlocked, known: &mut Known) -> bool {
+        let Some(first) = self.seen_troubles(unlocked) else { return false };
         if first.changes(known).is_none() {
-            return;
+            return false;
         }
         // What comes and goes while a container starts is nothing to tell of.
         unlocked.sleep(CERTAIN);
-        let Some(second) = self.seen_troubles(unlocked) else { return };
+        let Some(second) = self.seen_troubles(unlocked) else { return false };
         let (begun, ended) = second.changes(known).unwrap_or_default();
-        let has = |all: &[Happening], one: &Happening| all.iter().any(|there| is_same_trouble(there, one));
         let begun: Vec<Happening> = begun.into_iter().filter(|one| has(&first.all, one)).collect();
         let ended: Vec<Happening> =
             ended.into_iter().filter(|one| first.is_whole && !has(&first.all, one)).collect();
-        known.retain(|one| !has(&ended, one));
-        known.extend(begun.iter().cloned());
+        known.all.retain(|one| !has(&ended, one));
+        known.all.extend(begun.iter().cloned());
         let over = ended.into_iter().map(|one| Happening {
             kind: Kind::TroubleEnded,
             text: Happening::new(Kind::TroubleEnded, &format!("no longer: {}", one.text)).text,
             ..one
         });
-        self.journal.enter(over.chain(begun).collect());
+        let new: Vec<Happening> = over.chain(begun).collect();
+        let is_new = !new.is_empty();
+        self.lan.chronicle().enter(new);
+        is_new
     }
 
     fn seen_troubles(&self, unlocked: &mut Unlocked) -> Option<Seen> {
@@ -117,7 +123,7 @@ impl Seen {
                 trouble: code.and_then(|code| code.as_str().map(str::to_owned)),
                 ..Happening::new(Kind::TroubleBegun, &trouble.message)
             };
-            if !all.iter().any(|there| is_same_trouble(there, &what)) {
+            if !has(&all, &what) {
                 all.push(what);
             }
         }
@@ -125,13 +131,35 @@ impl Seen {
     }
 
     /// What has begun and what has ended, if anything has.
-    fn changes(&self, known: &[Happening]) -> Option<(Vec<Happening>, Vec<Happening>)> {
-        let is_in = |all: &[Happening], one: &Happening| all.iter().any(|there| is_same_trouble(there, one));
-        let begun: Vec<_> = self.all.iter().filter(|one| !is_in(known, one)).cloned().collect();
-        let gone = known.iter().filter(|one| self.is_whole && !is_in(&self.all, one));
-        let ended: Vec<_> = gone.cloned().collect();
+    fn changes(&self, known: &Known) -> Option<(Vec<Happening>, Vec<Happening>)> {
+        let begun: Vec<_> = self.all.iter().filter(|one| !has(&known.all, one)).cloned().collect();
+        let is_over = |one: &&Happening| self.is_whole && !has(&self.all, one) && known.may_end(one);
+        let ended: Vec<_> = known.all.iter().filter(is_over).cloned().collect();
         (!begun.is_empty() || !ended.is_empty()).then_some((begun, ended))
     }
+}
+
+/// The troubles that there are.
+struct Known {
+    all: Vec<Happening>,
+    /// Those that there were when the daemon started, and when that was. It has to hear of the LAN and of engines before
+    /// it knows that they are over.
+    inherited: (Vec<Happening>, Instant),
+}
+
+impl Known {
+    fn of(all: Vec<Happening>) -> Self {
+        Known { inherited: (all.clone(), Instant::now()), all }
+    }
+
+    fn may_end(&self, one: &Happening) -> bool {
+        let (inherited, since) = &self.inherited;
+        since.elapsed() >= LOOK || !has(inherited, one)
+    }
+}
+
+fn has(all: &[Happening], one: &Happening) -> bool {
+    all.iter().any(|there| is_same_trouble(there, one))
 }
 
 #[cfg(test)]
@@ -150,13 +178,17 @@ mod tests {
 
     #[test]
     fn a_trouble_is_the_same_whatever_it_says_and_while_requests_are_carried_out_none_ends() {
-        let (web, db) = (trouble(Code::NoLease, "web", "it has none"), trouble(Code::MacChanged, "db", "to 1"));
-        let known = Seen::of(&[web.clone(), db]).all;
+        let (web, db) =
+            (trouble(Code::NoLease, "web", "it has none"), trouble(Code::MacChanged, "db", "to 1"));
+        let mut known = Known::of(Vec::new());
+        known.all = Seen::of(&[web.clone(), db]).all;
         let changed = trouble(Code::MacChanged, "db", "to 2");
         assert!(Seen::of(&[web.clone(), changed.clone()]).changes(&known).is_none());
         let (begun, ended) = Seen::of(&[changed, trouble(Code::NoLease, "x", "")]).changes(&known).unwrap();
         assert_eq!((names(&begun), names(&ended)), (vec!["x".to_owned()], vec!["web".to_owned()]));
         let busy = Trouble::new(Code::Busy, About::default(), "busy", None);
         assert!(Seen::of(&[web, busy]).changes(&known).is_none());
+        let inherited = Known::of(known.all);
+        assert!(Seen::of(&[]).changes(&inherited).is_none(), "a daemon that has just started knows little");
     }
 }

@@ -96,8 +96,8 @@ impl Table {
     }
 
     fn note_conflict(&mut self, key: OnLan, mac: Mac) {
-        if let Some(journal) = &self.journal {
-            journal.claimed(&key.0, key.1, mac);
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.claimed(&key.0, key.1, mac);
         }
         let claims = self.conflicts.entry(key).or_default();
         claims.insert(mac, seconds());

@@ -1,4 +1,4 @@
-//! The daemon's journal: what has happened, for `ashore events`.
+//! The daemon's chronicle: what has happened, for `ashore events`.
 //!
 //! It follows the state, so whatever changes the state is in it, and no request tells it. Conflict detection tells it
 //! of claims, and a thread of its own of troubles (`controller/troubles.rs`). It is in memory, and on the disk a minute
@@ -20,9 +20,9 @@ use super::follower::{Follower, Published};
 use crate::clock::now;
 use crate::unlocked::Unlocked;
 
-/// The journal. All copies are the same one.
+/// The chronicle. All copies are the same one.
 #[derive(Clone)]
-pub(crate) struct Journal(Arc<Shared>);
+pub(crate) struct Chronicle(Arc<Shared>);
 
 struct Shared {
     kept: Mutex<Kept>,
@@ -37,9 +37,9 @@ struct Kept {
     /// The state of which all is known.
     state: Arc<State>,
     /// Whether the file lacks something.
-    unwritten: bool,
+    to_write: bool,
     /// Whether troubles may have begun or ended.
-    unlooked: bool,
+    to_look: bool,
 }
 
 struct File {
@@ -48,8 +48,8 @@ struct File {
     failed: bool,
 }
 
-impl Journal {
-    /// The journal of a daemon that begins with a state. What the last daemon has kept is taken over.
+impl Chronicle {
+    /// The chronicle of a daemon that begins with a state. What the last daemon has kept is taken over.
     pub(crate) fn of(directory: &Path, state: Arc<State>) -> Self {
         let file = EventsFile::of(directory);
         let kept = file.read().unwrap_or_else(|error| {
@@ -62,9 +62,9 @@ impl Journal {
         let mut events = Events::restored(kept.events);
         let text = format!("the daemon has started (Ashore {})", env!("CARGO_PKG_VERSION"));
         events.add(Happening::new(Kind::Started, &text), now());
-        let kept = Mutex::new(Kept { events, state, unwritten: true, unlooked: true });
+        let kept = Mutex::new(Kept { events, state, to_write: true, to_look: true });
         let file = Mutex::new(File { file, failed: false });
-        Journal(Arc::new(Shared { kept, stirred: Condvar::new(), file }))
+        Chronicle(Arc::new(Shared { kept, stirred: Condvar::new(), file }))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -78,7 +78,7 @@ impl Journal {
         }
         let mut kept = self.kept();
         kept.enter(all);
-        self.stir(&mut kept, |kept| &mut kept.unwritten);
+        self.stir(&mut kept, |kept| &mut kept.to_write);
     }
 
     /// Enters that a machine on a parent's LAN claims an address.
@@ -86,12 +86,12 @@ impl Journal {
         let mut kept = self.kept();
         let claim = kept.state.claim_on(parent, ip, mac);
         kept.enter(vec![claim]);
-        self.stir(&mut kept, |kept| &mut kept.unwritten);
+        self.stir(&mut kept, |kept| &mut kept.to_write);
     }
 
     /// Has the troubles looked at soon.
     pub(super) fn stir_troubles(&self) {
-        self.stir(&mut self.kept(), |kept| &mut kept.unlooked);
+        self.stir(&mut self.kept(), |kept| &mut kept.to_look);
     }
 
     /// Wakes the thread for a reason, unless it has that reason already.
@@ -105,14 +105,14 @@ impl Journal {
     /// whether there is something to write, and whether troubles are to be looked at.
     pub(super) fn wait(&self, _: &Unlocked, until: impl Fn(bool, bool) -> Instant) -> (bool, bool) {
         let kept = self.kept();
-        let left = until(kept.unwritten, kept.unlooked).saturating_duration_since(Instant::now());
+        let left = until(kept.to_write, kept.to_look).saturating_duration_since(Instant::now());
         let (kept, _) = self.0.stirred.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner);
-        (kept.unwritten, kept.unlooked)
+        (kept.to_write, kept.to_look)
     }
 
     /// Notes that troubles are looked at now.
     pub(super) fn looks(&self) {
-        self.kept().unlooked = false;
+        self.kept().to_look = false;
     }
 
     /// The troubles that have begun and not ended.
@@ -132,7 +132,7 @@ impl Journal {
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         let events = {
             let mut kept = self.kept();
-            if !std::mem::take(&mut kept.unwritten) {
+            if !std::mem::take(&mut kept.to_write) {
                 return;
             }
             kept.events.after(0, None)
@@ -143,7 +143,7 @@ impl Journal {
                 if !std::mem::replace(&mut file.failed, true) {
                     tracing::warn!("the events cannot be written to {}: {error}", file.file.path().display());
                 }
-                self.kept().unwritten = true;
+                self.kept().to_write = true;
             }
         }
     }
@@ -163,7 +163,7 @@ impl Kept {
     }
 }
 
-impl Follower for Journal {
+impl Follower for Chronicle {
     fn follow(&self, published: &Published) {
         let mut kept = self.kept();
         let before = std::mem::replace(&mut kept.state, published.state.clone());
@@ -173,8 +173,8 @@ impl Follower for Journal {
         let all = published.state.happened_since(&before);
         if !all.is_empty() {
             kept.enter(all);
-            self.stir(&mut kept, |kept| &mut kept.unwritten);
-            self.stir(&mut kept, |kept| &mut kept.unlooked);
+            self.stir(&mut kept, |kept| &mut kept.to_write);
+            self.stir(&mut kept, |kept| &mut kept.to_look);
         }
     }
 }
