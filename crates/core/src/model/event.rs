@@ -13,7 +13,7 @@ const LONGEST: usize = 400;
 /// One thing that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number. A later event has a higher one. What happens again gets a new number.
+    /// Its number. A later event has a higher one. A claim that is made again gets a new number.
     pub number: u64,
     /// When it happened last, in seconds since 1970.
     pub at: u64,
@@ -152,15 +152,11 @@ impl Happening {
         }
     }
 
-    /// Whether both are of the same kind and the same thing. One container's events push out no other's.
+    /// Whether both are of the same kind and about the same thing. One container's events push out no other's.
     pub fn is_beside(&self, other: &Happening) -> bool {
-        self.kind == other.kind && self.is_about_the_same(other)
-    }
-
-    /// Whether both are about the same thing, whatever has happened to it.
-    pub fn is_about_the_same(&self, other: &Happening) -> bool {
-        let is_claim = self.kind == Kind::Conflict || other.kind == Kind::Conflict;
-        self.network == other.network
+        let is_claim = self.kind == Kind::Conflict;
+        self.kind == other.kind
+            && self.network == other.network
             && self.name == other.name
             && self.parent == other.parent
             && self.trouble == other.trouble

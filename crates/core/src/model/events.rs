@@ -37,7 +37,7 @@ impl Events {
         events
     }
 
-    /// Adds what has happened. What happens again, with nothing else about the same thing in between, is counted.
+    /// Adds what has happened. A claim that is made again is counted, because a machine may make it all the time.
     pub fn add(&mut self, what: Happening, now: u64) {
         if let Some(before) = self.take_same(&what, now) {
             let is_new = before.at < now;
@@ -58,26 +58,20 @@ impl Events {
         self.last
     }
 
-    /// Takes out the event that happens again.
+    /// Takes out the claim that is made again.
     fn take_same(&mut self, what: &Happening, now: u64) -> Option<Event> {
-        let is_claim = what.kind == Kind::Conflict;
-        let newer = |event: &Event, than: u64| event.number > than && event.what.is_about_the_same(what);
-        let of_kind = self.kinds.get(&what.kind)?;
-        let is_same = |there: &Happening| {
-            there.is_beside(what) && there.mac == what.mac && there.address == what.address
-        };
-        let at = of_kind.iter().rposition(|event| is_same(&event.what)).filter(|at| {
-            let number = of_kind[*at].number;
-            is_claim || !self.kinds.values().flatten().any(|event| newer(event, number))
-        });
-        // Of many machines that claim one address in the same second, one is named.
-        let crowd = || {
-            let mut beside = of_kind.iter().enumerate().rev().filter(|(_, event)| event.what.is_beside(what));
-            let newest = beside.next().filter(|(_, event)| event.at >= now).map(|(at, _)| at);
-            newest.filter(|_| beside.count() + 1 >= MOST_OF_ONE)
-        };
-        let at = at.or_else(|| if is_claim { crowd() } else { None })?;
-        self.kinds.get_mut(&what.kind)?.remove(at)
+        if what.kind != Kind::Conflict {
+            return None;
+        }
+        let claims = self.kinds.get_mut(&what.kind)?;
+        let is_same = |there: &Happening| there.is_beside(what) && there.mac == what.mac;
+        let at = claims.iter().rposition(|event| is_same(&event.what)).or_else(|| {
+            // Of many machines that claim one address in the same second, one is named.
+            let mut beside = claims.iter().enumerate().rev().filter(|(_, event)| event.what.is_beside(what));
+            let (newest, event) = beside.next()?;
+            (event.at >= now && beside.count() + 1 >= MOST_OF_ONE).then_some(newest)
+        })?;
+        claims.remove(at)
     }
 
     /// Enters an event by its number, in place of the oldest one if there is no room.
@@ -200,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_again_is_counted_and_moves_to_the_end() {
+    fn a_claim_that_is_made_again_is_counted_and_moves_to_the_end() {
         let mut events = Events::default();
         events.add(claim("web", 1), 10);
         events.add(of(Kind::Attached, "db"), 11);
@@ -215,6 +209,10 @@ mod tests {
         assert!(events.after(again.number, None).is_empty());
         assert_eq!(events.after(0, Some("db")).len(), 1);
         assert!(events.after(0, Some("nobody")).is_empty());
+        for at in [20, 30] {
+            events.add(of(Kind::Started, "x"), at);
+        }
+        assert_eq!(events.after(0, Some("x")).len(), 2, "each start of a daemon that is killed is an event");
     }
 
     #[test]
