@@ -137,7 +137,7 @@ fn the_controller_waits_only_with_the_proof_that_it_does_not_hold_its_lock() {
         // Addresses that are probed side by side.
         (format!("{daemon}/controller/leases.rs"), 1),
         // The main thread, and those that it starts.
-        (format!("{daemon}/mod.rs"), 8),
+        (format!("{daemon}/mod.rs"), 9),
     ];
     assert_eq!(made, BTreeMap::from(expected));
 }

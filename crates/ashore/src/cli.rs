@@ -19,9 +19,11 @@ use ipnet::IpNet;
 use crate::client::ClientArgs;
 use crate::commands::setup::Maker;
 
+mod happenings;
 mod install;
 mod parse;
 
+pub(crate) use happenings::{EventsArgs, MapArgs};
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
@@ -81,6 +83,10 @@ pub(crate) enum Command {
     Setup(SetupArgs),
     /// Find what stands in the way, ask the LAN, and say what helps
     Doctor(DoctorArgs),
+    /// Show what has happened: who came and went, whose address was claimed, which troubles began and ended
+    Events(EventsArgs),
+    /// Show who has which address of a network's subnets
+    Map(MapArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),

@@ -44,6 +44,8 @@ pub fn run() -> ExitCode {
         Command::Bridge(command) => commands::bridge::run(&command),
         Command::Guard { trial } => daemon::guard(&trial),
         Command::PoolCheck(args) => commands::pool_check::run(args),
+        Command::Events(args) => commands::events::run(&args),
+        Command::Map(args) => commands::map::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Setup(args) => commands::setup::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

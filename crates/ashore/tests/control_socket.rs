@@ -204,6 +204,8 @@ fn nothing_but_reading_passes_the_read_socket() {
     let table = [
         (r#""status""#, true),
         (r#""list-networks""#, true),
+        (r#"{"events":{"after":null,"about":null}}"#, true),
+        (r#"{"map":{"network":null}}"#, true),
         (r#"{"inspect-network":{"network":"lan"}}"#, true),
         (r#"{"plan":null}"#, true),
         (r#"{"plan":{"remove-network":{"network":"lan"}}}"#, false),

@@ -2,6 +2,8 @@
 
 pub mod assigned;
 pub mod endpoint;
+pub mod event;
+pub mod events;
 pub mod identity;
 pub mod indexed;
 pub mod inventory;

@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod create;
 pub mod default_route;
 pub mod facing;
+pub mod happened;
 pub mod inherit;
 pub mod learn;
 pub mod leases;

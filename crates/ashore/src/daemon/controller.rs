@@ -62,6 +62,7 @@ mod left_links;
 mod lend;
 mod lookalikes;
 mod lost_namespaces;
+mod map;
 mod missing_links;
 mod moved_links;
 mod moved_networks;
@@ -78,6 +79,7 @@ mod restarted;
 mod routers;
 mod set_up;
 mod status;
+mod troubles;
 mod unknown_links;
 mod users;
 mod vlans;
@@ -311,6 +313,8 @@ impl Controller {
             Request::Status => self.status(unlocked),
             Request::Diagnose(complaint) => self.diagnose(unlocked, &complaint),
             Request::LastDiagnosis => Ok(self.last_diagnosis()),
+            Request::Events { after, about } => Ok(self.events(after, about.as_deref())),
+            Request::Map { network } => self.map(unlocked, network.as_ref()),
             Request::ExportState => Ok(Reply::State(self.copies.store().export())),
             Request::ImportState(document) => self.import(unlocked, document),
         }

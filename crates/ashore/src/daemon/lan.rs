@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ashore_core::api::map::{Claimed, Machine};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
@@ -28,6 +29,7 @@ use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, ann
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
+use super::chronicle::Chronicle;
 use super::follower::Published;
 use crate::engines::turns::Lists;
 use crate::supervise::spawn_needed;
@@ -92,6 +94,7 @@ type OnLan = (IfName, IpAddr);
 #[derive(Clone)]
 pub(crate) struct Lan {
     shared: Arc<Shared>,
+    chronicle: Chronicle,
 }
 
 struct Shared {
@@ -134,6 +137,8 @@ struct Table {
     subnets: BTreeSet<(IfName, IpNet)>,
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
     claims: Claims,
+    /// Is told of conflicts.
+    chronicle: Option<Chronicle>,
     announcements: Vec<Announcement>,
     send_queue: RefCell<SendQueue>,
     prefetch: Vec<Prefetch>,
@@ -173,10 +178,11 @@ struct Announcement {
 
 impl Lan {
     /// Starts the LAN thread, which listens in a namespace.
-    pub(crate) fn start(namespace: Namespace, lists: Lists) -> io::Result<Self> {
-        let table = Table { doubts: Doubts::of(lists), ..Table::default() };
+    pub(crate) fn start(namespace: Namespace, lists: Lists, chronicle: Chronicle) -> io::Result<Self> {
+        let table =
+            Table { doubts: Doubts::of(lists), chronicle: Some(chronicle.clone()), ..Table::default() };
         let shared = Shared { table: Mutex::new(table), ended: Condvar::new(), waker: Waker::new()? };
-        let lan = Lan { shared: Arc::new(shared) };
+        let lan = Lan { shared: Arc::new(shared), chronicle };
         let listener = Listener::new(namespace, lan.clone());
         spawn_needed("lan", move || listener.run())?;
         Ok(lan)
@@ -184,6 +190,11 @@ impl Lan {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told of conflicts, and of all else that happens.
+    pub(crate) fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
     }
 
     /// Listens on a parent that has no network yet, until the returned value is dropped.
@@ -227,6 +238,17 @@ impl Lan {
     /// The machine that last claimed an address or probed for it.
     pub(crate) fn said_of(&self, parent: &IfName, ip: IpAddr) -> Option<Mac> {
         self.table().hearsay.get(parent)?.said_of(ip)
+    }
+
+    /// The machines that were heard on a parent's LAN, and those that recently claimed addresses that are in use there.
+    pub(crate) fn machines(&self, parent: &IfName) -> (Vec<Machine>, Vec<Claimed>) {
+        let table = self.table();
+        let heard = table.hearsay.get(parent).map(|there| there.machines(Instant::now(), seconds()));
+        let claimed = table.conflicts.iter().filter(|((on, _), _)| on == parent);
+        let claimed = claimed.flat_map(|((_, ip), claims)| {
+            claims.iter().map(|(mac, at)| Claimed { ip: *ip, mac: *mac, at: *at })
+        });
+        (heard.unwrap_or_default(), claimed.collect())
     }
 
     /// Whether another machine was recently heard to have an address.

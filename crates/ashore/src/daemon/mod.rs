@@ -37,6 +37,7 @@ use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 use crate::unlocked::Unlocked;
 
+mod chronicle;
 mod clients;
 mod control;
 mod controller;
@@ -52,6 +53,7 @@ mod subids;
 mod turns;
 mod witness;
 
+use chronicle::Chronicle;
 use control::Control;
 use controller::{Cause, Controller, Gone, Wakers};
 use follower::Follower;
@@ -111,10 +113,13 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
     let lists = Lists::default();
-    let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
+    let chronicle = Chronicle::of(&args.state, store.snapshot());
+    let lan = Lan::start(host.clone(), lists.clone(), chronicle.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let trial = TrialFile::of(&args.run);
-    let followers: Vec<Box<dyn Follower>> = vec![Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
+    // Whoever tells the chronicle of an address knows no later state than the chronicle.
+    let followers: Vec<Box<dyn Follower>> =
+        vec![Box::new(chronicle.clone()), Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
     let (torn_down, ends) = std::sync::mpsc::channel();
@@ -154,6 +159,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let searching = controller.clone();
     spawn_needed("search", move || searching.search(&mut Unlocked::of_this_thread(), &lost))
         .context("a thread")?;
+    let keeping = controller.clone();
+    spawn_needed("chronicle", move || keeping.keep_chronicle(&mut Unlocked::of_this_thread()))
+        .context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     let podmans = args.podman_networks.clone();
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period, &podmans)).context("a thread")?;
@@ -167,6 +175,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish(unlocked);
+    chronicle.close(unlocked);
     tracing::info!("asked to end");
     Ok(())
 }

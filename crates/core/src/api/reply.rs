@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::diagnosis::Diagnosis;
 use crate::api::document::Document;
+use crate::api::map::LanMap;
 use crate::api::refusal::Refusal;
 use crate::api::trouble::Trouble;
 use crate::model::endpoint::{Source, Stage};
+use crate::model::event::Event;
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::{EngineNetwork, Network};
@@ -137,6 +139,15 @@ pub enum Reply {
     Status(Status),
     /// What stands in the way.
     Diagnosis(Diagnosis),
+    /// What has happened.
+    Events {
+        /// The events, the oldest first.
+        events: Vec<Event>,
+        /// The last number that was given, to ask for what comes after it.
+        last: u64,
+    },
+    /// Who has which address, for each subnet.
+    Maps(Vec<LanMap>),
     /// The entire state.
     State(Document),
     /// The request was refused, with the reason. Nothing was done.

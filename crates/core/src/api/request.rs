@@ -130,6 +130,18 @@ pub enum Request {
     Diagnose(Complaint),
     /// Shows what was found last. Answered by `Reply::Diagnosis`, or by `Reply::Done` if nothing was.
     LastDiagnosis,
+    /// Tells what has happened. Answered by `Reply::Events`.
+    Events {
+        /// Only what comes after this number. Without one, all that is kept.
+        after: Option<u64>,
+        /// Only what is about this: a network, an endpoint, a parent, an address, a MAC or the code of a trouble.
+        about: Option<String>,
+    },
+    /// Shows who has which address of a network's subnets. Answered by `Reply::Maps`.
+    Map {
+        /// The network. Without one, all networks.
+        network: Option<NetworkName>,
+    },
     /// Exports the entire state.
     ExportState,
     /// Replaces the entire state. Refused while there are endpoints.
@@ -160,6 +172,8 @@ impl Request {
             | Request::Status
             | Request::Diagnose(_)
             | Request::LastDiagnosis
+            | Request::Events { .. }
+            | Request::Map { .. }
             | Request::ExportState => true,
             Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
@@ -181,6 +195,8 @@ impl Request {
             | Request::InspectNetwork { .. }
             | Request::Status
             | Request::LastDiagnosis
+            | Request::Events { .. }
+            | Request::Map { .. }
             | Request::Plan(None) => true,
             // A plan with a change opens paths that the caller names, and may ask engines. The state holds the
             // seed of all MACs.
@@ -225,6 +241,7 @@ impl Request {
             | Request::Detach { network, .. } => Some(network),
             Request::Attach(spec) => Some(&mut spec.network),
             Request::CheckPool(question) => question.network.as_mut(),
+            Request::Map { network } => network.as_mut(),
             Request::Plan(change) => change.as_mut()?.network_mut(),
             _ => None,
         }

@@ -78,6 +78,9 @@ impl Controller {
     fn reconcile_once(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
         let mut inner = self.lock(unlocked);
         let reconciled = self.try_reconcile(&mut inner, why);
+        if why != Cause::Time {
+            self.lan.chronicle().stir_troubles();
+        }
         inner.publication.begin();
         inner.unreconciled = match &reconciled {
             // A failed write is known to the code that writes, and the kernel is in line with the state.

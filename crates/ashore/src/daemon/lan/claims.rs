@@ -96,6 +96,9 @@ impl Table {
     }
 
     fn note_conflict(&mut self, key: OnLan, mac: Mac) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.claimed(&key.0, key.1, mac);
+        }
         let claims = self.conflicts.entry(key).or_default();
         claims.insert(mac, seconds());
         if claims.len() > MOST_CLAIMS

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ashore_core::api::map::Machine;
 use ashore_core::rules::addresses_in_use;
 use ashore_wire::{Heard, Mac};
 
@@ -25,6 +26,8 @@ struct Said {
     mac: Mac,
     /// Whether the machine claimed the address.
     claims: bool,
+    /// Since when the machine is heard with the address.
+    since: Instant,
     /// When that was last heard.
     at: Instant,
     /// When it is forgotten unless it is heard again.
@@ -44,10 +47,13 @@ impl Hearsay {
         }
         let until = now + if heard.claims { HEARD_FOR } else { WANTED_FOR };
         let (mac, ip) = (heard.sender, heard.ip);
-        let said =
-            self.0.entry(ip).or_insert(Said { mac, claims: false, at: now, until, asked, answered: false });
+        let new = Said { mac, claims: false, since: now, at: now, until, asked, answered: false };
+        let said = self.0.entry(ip).or_insert(new);
         said.at = now;
         if heard.claims || said.until < until {
+            if said.mac != mac {
+                said.since = now;
+            }
             (said.mac, said.until) = (mac, until);
         }
         said.claims |= heard.claims;
@@ -56,7 +62,8 @@ impl Hearsay {
     /// Enters that a machine answered a probe for an address.
     pub(super) fn confirm(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         let (at, until) = (now, now + HEARD_FOR);
-        self.0.insert(ip, Said { mac, claims: true, at, until, asked: Some(now), answered: true });
+        let since = self.0.get(&ip).filter(|said| said.mac == mac).map_or(now, |said| said.since);
+        self.0.insert(ip, Said { mac, claims: true, since, at, until, asked: Some(now), answered: true });
     }
 
     /// Enters that no machine answered a probe for an address.
@@ -94,6 +101,21 @@ impl Hearsay {
             let since = |at: Instant| now.saturating_duration_since(at);
             since(said.at) >= WANTED_FOR && said.asked.is_none_or(|asked| since(asked) >= again)
         })
+    }
+
+    /// All machines, for people. `today` is the time of day, in seconds since 1970.
+    pub(super) fn machines(&self, now: Instant, today: u64) -> Vec<Machine> {
+        let on_clock = |at: Instant| today.saturating_sub(now.saturating_duration_since(at).as_secs());
+        let fresh = self.0.iter().filter(|(_, said)| now < said.until);
+        let told = |(ip, said): (&IpAddr, &Said)| Machine {
+            ip: *ip,
+            mac: said.mac,
+            claims: said.claims,
+            since: on_clock(said.since),
+            heard: on_clock(said.at),
+            maker: None,
+        };
+        fresh.map(told).collect()
     }
 
     /// All addresses, with what was heard about them.
@@ -140,6 +162,24 @@ mod tests {
         hearsay.overhear(&said(ONE, 1, true), None, start);
         hearsay.forget(|at, mac| (at, mac) == (ip(1), ONE), start);
         assert!(hearsay.0.is_empty(), "the claim is void");
+    }
+
+    #[test]
+    fn a_machine_is_there_since_it_was_first_heard_with_its_address() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut hearsay = Hearsay::default();
+        hearsay.overhear(&said(ONE, 1, true), None, start);
+        hearsay.overhear(&said(ONE, 1, true), None, after(20));
+        hearsay.confirm(ip(1), ONE, after(30));
+        let told = |hearsay: &Hearsay| {
+            let all = hearsay.machines(after(40), 1000).into_iter();
+            all.map(|machine| (machine.mac, machine.claims, machine.since, machine.heard)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&hearsay), [(ONE, true, 960, 990)]);
+        hearsay.overhear(&said(OTHER, 1, true), None, after(35));
+        assert_eq!(told(&hearsay), [(OTHER, true, 995, 995)]);
+        assert!(hearsay.machines(after(4000), 1000).is_empty());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use ashore_kernel::Kernel;
 use ashore_store::Store;
 
 use super::*;
+use crate::daemon::chronicle::Chronicle;
 use crate::daemon::controller::Wakers;
 use crate::daemon::hosts::Claims;
 use crate::daemon::lan::Lan;
@@ -72,7 +73,8 @@ fn with_network<T>(
     let pool = PoolKey::of(&network, &network.subnets[0]);
     store.commit(vec![Change::PutNetwork(network)]).unwrap();
     let kernel = Kernel::here().unwrap();
-    let lan = Lan::start(kernel.host().clone(), Lists::default()).unwrap();
+    let chronicle = Chronicle::of(directory.path(), store.snapshot());
+    let lan = Lan::start(kernel.host().clone(), Lists::default(), chronicle).unwrap();
     let trial = TrialFile::at(&directory.path().join("trial"));
     let wakers = Wakers { deferred: channel().0, leaving: channel().0, search: channel().0 };
     let controller = Controller::new(store, kernel, lan, Lists::default(), trial, Vec::new(), wakers);
