@@ -25,7 +25,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 use crate::client::{Failure, print_refusal};
-use crate::out::{complain, one_line};
+use crate::out::{Style, one_line};
 
 /// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
@@ -72,10 +72,10 @@ fn wants_json(matches: &ArgMatches) -> bool {
 /// Prints what went wrong, and the remedy on a line of its own.
 fn report(failure: &Failure) {
     match failure {
-        Failure::Refused(refusal) => complain!("ashore: {}", one_line(&refusal.message)),
-        other => complain!("ashore: {other}"),
+        Failure::Refused(refusal) => out::error(Style::Bad, &one_line(&refusal.message)),
+        other => out::error(Style::Bad, &other.to_string()),
     }
     if let Some(hint) = failure.hint() {
-        complain!("  try: {}", one_line(&hint));
+        out::remedy(&hint);
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
 use ashore_core::api::request::Request;
+use ashore_core::api::trouble::{Severity, Trouble};
 use ashore_core::model::endpoint::{Source, Stage};
 
 use super::table;
 use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
 use crate::clock::now;
-use crate::out::{one_line, say};
+use crate::out::{self, Style, say};
 
 pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
     match ask(client, &Request::Status)? {
@@ -38,12 +39,22 @@ fn print(status: &Status) {
     }
     table::print(&columns, &endpoints);
     for trouble in &status.troubles {
-        say!("\n! {}", one_line(&trouble.to_string()));
+        say!("");
+        print_trouble(trouble);
     }
     if !status.pending.is_empty() {
         say!("\npending changes, which the next reconciliation will make:");
         status.pending.iter().for_each(|step| say!("  {}", step.command));
     }
+}
+
+/// Prints a trouble and what helps.
+pub(super) fn print_trouble(trouble: &Trouble) {
+    let style = match trouble.severity {
+        Severity::Broken => Style::Bad,
+        Severity::Warning => Style::Warning,
+    };
+    out::marked(style, "!", &trouble.to_string());
 }
 
 fn network_row(report: &NetworkReport) -> Vec<String> {
