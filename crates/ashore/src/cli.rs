@@ -20,10 +20,12 @@ use crate::client::ClientArgs;
 
 mod install;
 mod parse;
+mod show;
 
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
+pub(crate) use show::{InspectArgs, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -73,7 +75,13 @@ pub(crate) enum Command {
     /// Ask the LAN's DHCP servers whether they offer addresses of a range; takes no lease
     PoolCheck(PoolCheckArgs),
     /// Show networks, endpoints, their addresses and anything that needs attention
-    Status(ClientArgs),
+    Status(StatusArgs),
+    /// List networks and endpoints, in short
+    #[command(alias = "list")]
+    Ls(ClientArgs),
+    /// Show all that is known of a network or an endpoint
+    #[command(alias = "show")]
+    Inspect(InspectArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),
@@ -179,8 +187,10 @@ pub(crate) enum NetworkCommand {
     /// Create a network
     Create(Box<NetworkCreateArgs>),
     /// List networks
+    #[command(alias = "list")]
     Ls(ClientArgs),
     /// Show a network
+    #[command(alias = "show")]
     Inspect {
         /// Name of the network
         network: NetworkName,
@@ -200,6 +210,7 @@ pub(crate) enum NetworkCommand {
     /// Allow users other than root to put containers of their own on a network, by rootless Podman
     Allow(NetworkAllowArgs),
     /// Remove a network that has no endpoints
+    #[command(aliases = ["delete", "remove"])]
     Rm {
         /// Name of the network
         network: NetworkName,

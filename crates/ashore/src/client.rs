@@ -66,6 +66,14 @@ pub(crate) enum Failure {
     /// An error that the user cannot correct.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
+    /// The command line asks for what does not go together.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it.
+        message: String,
+        /// What was meant, or where it is explained.
+        remedy: Option<String>,
+    },
     /// The command succeeded, but the result is not as expected.
     #[error("{0}")]
     NotAsExpected(String),
@@ -94,6 +102,7 @@ impl Failure {
                 1
             }
             Failure::Refused(refusal) => exit_code_of(refusal.kind),
+            Failure::Usage { .. } => 2,
             Failure::Unreachable { .. } | Failure::OtherVersion(_) => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => UNPRIVILEGED,
         }
@@ -109,6 +118,7 @@ impl Failure {
                     .into(),
             ),
             Failure::OtherVersion(other) => Some(other.hint.clone()),
+            Failure::Usage { remedy, .. } => remedy.clone(),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),

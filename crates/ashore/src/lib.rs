@@ -11,6 +11,7 @@ mod engines;
 mod files;
 pub mod front;
 mod handle;
+mod nearest;
 mod out;
 mod persist;
 mod protocol;
@@ -18,7 +19,9 @@ mod sockets;
 mod supervise;
 mod trial;
 mod unlocked;
+mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
@@ -29,7 +32,18 @@ use crate::out::{Style, one_line};
 
 /// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let matches = match Cli::command().try_get_matches_from(&words) {
+        Ok(matches) => matches,
+        Err(error) => match usage::failure(&error, &Cli::command(), &words) {
+            Some(failure) => {
+                report(&failure);
+                return ExitCode::from(failure.exit_code());
+            }
+            // The help or the version.
+            None => error.exit(),
+        },
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Lab(args) => commands::lab::run(&args),
@@ -44,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::Guard { trial } => daemon::guard(&trial),
         Command::PoolCheck(args) => commands::pool_check::run(args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Ls(client) => commands::inspect::list(&client),
+        Command::Inspect(args) => commands::inspect::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),
         Command::Uninstall(args) => commands::install::uninstall(&args),

@@ -46,6 +46,18 @@ pub(crate) fn complaint(text: Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", lines(&text.to_string()));
 }
 
+/// Whether standard output is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    Screen::of_stdout().width.is_some()
+}
+
+/// Clears the terminal.
+pub(crate) fn clear() {
+    let mut to = io::stdout().lock();
+    // If it cannot be written, the next line says so.
+    let _ = to.write_all(b"\x1b[H\x1b[2J\x1b[3J").and_then(|()| to.flush());
+}
+
 /// Prints a line in one style.
 pub(crate) fn styled(style: Style, text: &str) {
     printed(&Screen::of_stdout().painted(style, &lines(text)));

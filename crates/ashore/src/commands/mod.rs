@@ -3,6 +3,8 @@
 pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod bridge;
+mod find;
+pub(crate) mod inspect;
 pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod network;

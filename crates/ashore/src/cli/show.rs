@@ -1,0 +1,26 @@
+//! The options of the commands that show what there is.
+
+use clap::Args;
+
+use crate::client::ClientArgs;
+
+/// `ashore status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// A network or an endpoint; without one, show everything
+    pub(crate) name: Option<String>,
+    /// Show it again every two seconds, on a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A network or an endpoint
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
