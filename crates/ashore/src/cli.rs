@@ -25,7 +25,7 @@ mod show;
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
-pub(crate) use show::{InspectArgs, StatusArgs};
+pub(crate) use show::{ExplainArgs, InspectArgs, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// List networks and endpoints, in short
     #[command(alias = "list")]
     Ls(ClientArgs),
+    /// Explain codes of troubles and refusals: what they mean, what usually causes them, what helps
+    Explain(ExplainArgs),
     /// Show all that is known of a network or an endpoint
     #[command(alias = "show")]
     Inspect(InspectArgs),

@@ -24,6 +24,7 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use ashore_core::api::explained;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
@@ -58,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Guard { trial } => daemon::guard(&trial),
         Command::PoolCheck(args) => commands::pool_check::run(args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Ls(client) => commands::inspect::list(&client),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::State(command) => commands::state::run(&command),
@@ -93,5 +95,10 @@ fn report(failure: &Failure) {
     }
     if let Some(hint) = failure.hint() {
         out::remedy(&hint);
+    }
+    if let Failure::Refused(refusal) = failure
+        && let Some(code) = explained::written(&refusal.code)
+    {
+        out::more(&code);
     }
 }

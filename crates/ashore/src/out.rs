@@ -81,6 +81,14 @@ pub(crate) fn remedy(text: &str) {
     complained(wrapped("  try: ", &one_line(text), Screen::of_stderr().width));
 }
 
+/// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a
+/// program reads keep the lines that they know, and `--json` has the code.
+pub(crate) fn more(code: &str) {
+    if Screen::of_stderr().width.is_some() {
+        complained(vec![format!("  more: ashore explain {}", one_line(code))]);
+    }
+}
+
 fn complained(lines: Vec<String>) {
     for line in lines {
         // If standard error cannot be written, there is no place left to report that.

@@ -4,6 +4,7 @@ pub mod about;
 pub mod document;
 pub mod engine_call;
 pub mod envelope;
+pub mod explained;
 pub mod open_vlans;
 pub mod refusal;
 pub mod reply;

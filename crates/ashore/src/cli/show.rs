@@ -24,3 +24,14 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
+
+/// `ashore explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A code such as parent-missing; without one, list all
+    #[arg(value_name = "CODE")]
+    pub(crate) codes: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
+use ashore_core::api::explained;
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Status};
 use ashore_core::api::trouble::{Severity, Trouble};
 use ashore_core::model::endpoint::{Source, Stage};
@@ -72,6 +73,12 @@ fn print(status: &Status) {
     for trouble in &status.troubles {
         say!("");
         print_trouble(trouble);
+    }
+    let codes: BTreeSet<String> =
+        status.troubles.iter().filter_map(|trouble| explained::written(&trouble.code)).collect();
+    // As for errors: a script has the codes with --json.
+    if out::is_terminal() && !codes.is_empty() {
+        say!("\n  more: ashore explain {}", codes.into_iter().collect::<Vec<_>>().join(" "));
     }
     if !status.pending.is_empty() {
         say!("\npending changes, which the next reconciliation will make:");
