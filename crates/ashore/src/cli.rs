@@ -25,7 +25,7 @@ mod show;
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
-pub(crate) use show::{ExplainArgs, InspectArgs, StatusArgs};
+pub(crate) use show::{ExplainArgs, InspectArgs, ReportArgs, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// Show all that is known of a network or an endpoint
     #[command(alias = "show")]
     Inspect(InspectArgs),
+    /// Print what helps others to help: versions, status, plan and log, without MACs, public addresses and secrets
+    Report(ReportArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),
@@ -160,11 +162,17 @@ pub(crate) struct BridgeConfirmArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// Name of the endpoint
-    #[arg(value_parser = parse_endpoint)]
-    pub(crate) name: EndpointName,
+    #[arg(value_parser = parse_endpoint, required_unless_present = "unused")]
+    pub(crate) name: Option<EndpointName>,
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
+    /// Forget all names that are not attached and that neither an engine nor the user of the command line has
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) unused: bool,
+    /// With --unused: show them, and forget none
+    #[arg(long, requires = "unused")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

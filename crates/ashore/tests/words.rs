@@ -69,3 +69,63 @@ fn an_error_of_the_command_line_looks_like_any_other() {
         assert!(help.starts_with("  try: ") && help.contains(remedy), "{command}: {help}");
     }
 }
+
+#[test]
+fn a_code_is_explained_without_a_daemon() {
+    let home = Home::new();
+    let shown = home.ok("explain parent-down");
+    assert_eq!(shown.matches("parent-down (").count(), 2, "{shown}");
+    assert!(shown.contains("ip link set dev PARENT up"), "{shown}");
+    assert!(home.ok("explain").lines().count() > 100);
+    let json: serde_json::Value = serde_json::from_str(&home.ok("explain no-carrier --json")).unwrap();
+    assert_eq!((&json[0]["of"], &json[0]["severity"]), (&"trouble".into(), &"broken".into()));
+    assert_eq!((&json[1]["of"], &json[1]["kind"]), (&"refusal".into(), &"invalid".into()));
+    let ran = home.run("explain no-carier");
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("try: ashore explain no-carrier"), "{}", ran.stderr);
+    // What a script reads is as it was.
+    let refused = home.run("network rm nothing").stderr;
+    assert!(refused.lines().count() == 2 && !refused.contains("explain"), "{refused}");
+}
+
+#[test]
+fn what_nobody_has_is_forgotten_at_once_and_a_look_forgets_nothing() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    let netns = web.namespace().path().display().to_string();
+    home.ok("detach lan web");
+    // Nobody asks for the name of a process that has ended.
+    home.ok(&format!("attach lan --netns {netns} --name pid-4711"));
+    assert_eq!(home.ok("forget --unused").trim(), "no name is unused");
+    home.ok("detach lan pid-4711");
+    for _ in 0..2 {
+        let shown = home.ok("forget --unused --dry-run");
+        assert!(shown.starts_with("pid-4711 would be forgotten on lan: 192.168.88."), "{shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&home.ok("forget --unused --json")).unwrap();
+    assert_eq!((json.as_array().unwrap().len(), &json[0]["name"]), (1, &"pid-4711".into()));
+    assert_eq!(home.ok("forget --unused").trim(), "no name is unused");
+    // The name that its user chose is still there.
+    home.ok("forget web");
+}
+
+#[test]
+fn a_report_tells_what_is_wrong_and_not_whose_it_is() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let attached = home.attach("lan", &web, "");
+    let mac = attached["mac"].as_str().unwrap();
+    let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let seed = state["rows"]["seed"].as_str().unwrap().to_owned();
+    let report = home.ok("report");
+    assert!(report.contains(&mac[..9]) && !report.contains(&mac[9..]) && !report.contains(&seed), "{report}");
+    assert!(report.contains("\"web\"") && report.contains("192.168.88.192"), "{report}");
+    let report = home.ok("report --no-names");
+    assert!(!report.contains("\"web\"") && !report.contains("\"lan\""), "{report}");
+    let json: serde_json::Value = serde_json::from_str(&home.ok("report --json")).unwrap();
+    assert_eq!(json["status"]["endpoints"][0]["name"], "web");
+}

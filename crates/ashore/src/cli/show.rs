@@ -35,3 +35,13 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// `ashore report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Replace the names of networks and endpoints too
+    #[arg(long)]
+    pub(crate) no_names: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
