@@ -25,7 +25,7 @@ mod show;
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
-pub(crate) use show::{ExplainArgs, InspectArgs, ReportArgs, StatusArgs};
+pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Print what helps others to help: versions, status, plan and log, without MACs, public addresses and secrets
     Report(ReportArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command
+    Man(ManArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),
@@ -95,6 +99,13 @@ pub(crate) enum Command {
     Uninstall(UninstallArgs),
     /// Run the daemon, which owns networks, addresses and state
     Daemon(DaemonArgs),
+    /// Print what the last of these words may be; started by the scripts of `ashore completions`
+    #[command(hide = true)]
+    Complete {
+        /// The words behind the program's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Roll back a NIC's move when its trial ends; started by the daemon
     #[command(hide = true)]
     Guard {

@@ -19,6 +19,8 @@ use clap::Args;
 use crate::out::{complain, escaped_json, line_if_read, say};
 use crate::protocol::{self, OtherVersion};
 
+/// The control socket, unless it is said otherwise.
+const SOCKET: &str = "/run/ashore/ashore.sock";
 /// The file name of the read socket, in the directory of the control socket.
 pub(crate) const READ: &str = "ashore-read.sock";
 /// The group whose members may use the read socket.
@@ -230,9 +232,17 @@ pub(crate) fn print_refusal(refusal: &Refusal) {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
     /// Control socket of the daemon
-    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
+    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = SOCKET)]
     pub(crate) socket: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ClientArgs {
+    /// Those of a command line without options.
+    pub(crate) fn usual() -> Self {
+        let socket = std::env::var_os("ASHORE_SOCKET").map_or_else(|| SOCKET.into(), PathBuf::from);
+        ClientArgs { socket, json: false }
+    }
 }

@@ -61,6 +61,15 @@ pub fn run() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Completions(args) => {
+            commands::completions::run(&args);
+            Ok(())
+        }
+        Command::Complete { words } => {
+            commands::completions::complete(&Cli::command(), &words);
+            Ok(())
+        }
+        Command::Man(args) => commands::completions::man(&args, Cli::command()),
         Command::Ls(client) => commands::inspect::list(&client),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::State(command) => commands::state::run(&command),

@@ -2,7 +2,8 @@
 
 mod home;
 
-use home::Home;
+use ashore_lab::Ran;
+use home::{Home, PROGRAM};
 
 #[test]
 fn a_name_is_shown_by_itself() {
@@ -128,4 +129,37 @@ fn a_report_tells_what_is_wrong_and_not_whose_it_is() {
     assert!(!report.contains("\"web\"") && !report.contains("\"lan\""), "{report}");
     let json: serde_json::Value = serde_json::from_str(&home.ok("report --json")).unwrap();
     assert_eq!(json["status"]["endpoints"][0]["name"], "web");
+}
+
+#[test]
+fn a_shell_is_told_the_names_that_there_are() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.ok(&format!("completions {shell}")).contains("ashore complete -- "), "{shell}");
+    }
+    let socket = home.daemon().socket();
+    let complete = |words: &[&str]| {
+        let mut command = home.nas.command(PROGRAM).unwrap();
+        command.env("ASHORE_SOCKET", &socket).args(["complete", "--"]).args(words);
+        Ran::of(&mut command).unwrap().expect_success()
+    };
+    assert_eq!(complete(&["detach", "lan", ""]), "web\ton lan\n");
+    assert_eq!(complete(&["network", "inspect", ""]), "lan\tnetwork on eth0\n");
+    assert!(complete(&["network", "create", "new", "--parent", "e"]).contains("eth0\t"));
+    assert!(complete(&["status", "--js"]).starts_with("--json\t"));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = std::process::Command::new(PROGRAM).arg("man").arg(directory.path()).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    for (page, text) in [("ashore.1", "Exit codes"), ("ashore-network-create.1", "ip\\-range")] {
+        let page = std::fs::read_to_string(directory.path().join(page)).unwrap();
+        assert!(page.contains(text), "{page}");
+    }
+    assert!(!directory.path().join("ashore-guard.1").exists());
 }

@@ -1,6 +1,8 @@
 //! The options of the commands that show what there is.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 
 use crate::client::ClientArgs;
 
@@ -44,4 +46,29 @@ pub(crate) struct ReportArgs {
     pub(crate) no_names: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// `ashore completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// A shell that completes words.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    /// source <(ashore completions bash)
+    Bash,
+    /// source <(ashore completions zsh)
+    Zsh,
+    /// ashore completions fish | source
+    Fish,
+}
+
+/// `ashore man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The directory, which is made if it is missing, such as /usr/local/share/man/man1
+    pub(crate) directory: PathBuf,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod bridge;
+pub(crate) mod completions;
 pub(crate) mod explain;
 mod find;
 pub(crate) mod forget;
