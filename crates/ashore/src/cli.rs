@@ -22,11 +22,13 @@ use crate::commands::setup::Maker;
 mod happenings;
 mod install;
 mod parse;
+mod show;
 
 pub(crate) use happenings::{EventsArgs, MapArgs};
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
+pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -77,8 +79,6 @@ pub(crate) enum Command {
     RouterConfig(Box<RouterConfigArgs>),
     /// Ask the LAN's DHCP servers whether they offer addresses of a range; takes no lease
     PoolCheck(PoolCheckArgs),
-    /// Show networks, endpoints, their addresses and anything that needs attention
-    Status(ClientArgs),
     /// Find parent, subnet, router and a free range, make the first network, and try it
     Setup(SetupArgs),
     /// Find what stands in the way, ask the LAN, and say what helps
@@ -87,6 +87,22 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Show who has which address of a network's subnets
     Map(MapArgs),
+    /// Show networks, endpoints, their addresses and anything that needs attention
+    Status(StatusArgs),
+    /// List networks and endpoints, in short
+    #[command(alias = "list")]
+    Ls(ClientArgs),
+    /// Explain codes of troubles and refusals: what they mean, what usually causes them, what helps
+    Explain(ExplainArgs),
+    /// Show all that is known of a network or an endpoint
+    #[command(alias = "show")]
+    Inspect(InspectArgs),
+    /// Print what helps others to help: versions, status, plan and log, without MACs, public addresses and secrets
+    Report(ReportArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command
+    Man(ManArgs),
     /// Export and import all state
     #[command(subcommand)]
     State(StateCommand),
@@ -96,6 +112,13 @@ pub(crate) enum Command {
     Uninstall(UninstallArgs),
     /// Run the daemon, which owns networks, addresses and state
     Daemon(DaemonArgs),
+    /// Print what the last of these words may be; started by the scripts of `ashore completions`
+    #[command(hide = true)]
+    Complete {
+        /// The words behind the program's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Roll back a NIC's move when its trial ends; started by the daemon
     #[command(hide = true)]
     Guard {
@@ -163,11 +186,17 @@ pub(crate) struct BridgeConfirmArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// Name of the endpoint
-    #[arg(value_parser = parse_endpoint)]
-    pub(crate) name: EndpointName,
+    #[arg(value_parser = parse_endpoint, required_unless_present = "unused")]
+    pub(crate) name: Option<EndpointName>,
     /// Forget it on this network only
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
+    /// Forget all names that are not attached and that neither an engine nor the user of the command line has
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) unused: bool,
+    /// With --unused: show them, and forget none
+    #[arg(long, requires = "unused")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -238,8 +267,10 @@ pub(crate) enum NetworkCommand {
     /// Create a network
     Create(Box<NetworkCreateArgs>),
     /// List networks
+    #[command(alias = "list")]
     Ls(ClientArgs),
     /// Show a network
+    #[command(alias = "show")]
     Inspect {
         /// Name of the network
         network: NetworkName,
@@ -259,6 +290,7 @@ pub(crate) enum NetworkCommand {
     /// Allow users other than root to put containers of their own on a network, by rootless Podman
     Allow(NetworkAllowArgs),
     /// Remove a network that has no endpoints
+    #[command(aliases = ["delete", "remove"])]
     Rm {
         /// Name of the network
         network: NetworkName,

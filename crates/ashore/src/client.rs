@@ -19,6 +19,8 @@ use clap::Args;
 use crate::out::{complain, escaped_json, line_if_read, say};
 use crate::protocol::{self, OtherVersion};
 
+/// The control socket, unless it is said otherwise.
+const SOCKET: &str = "/run/ashore/ashore.sock";
 /// The file name of the read socket, in the directory of the control socket.
 pub(crate) const READ: &str = "ashore-read.sock";
 /// The group whose members may use the read socket.
@@ -69,6 +71,14 @@ pub(crate) enum Failure {
     /// The doctor has found something. It is printed already.
     #[error("{0}")]
     Unwell(&'static str, u8),
+    /// The command line asks for what does not go together.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it.
+        message: String,
+        /// What was meant, or where it is explained.
+        remedy: Option<String>,
+    },
     /// The command succeeded, but the result is not as expected.
     #[error("{0}")]
     NotAsExpected(String),
@@ -98,6 +108,7 @@ impl Failure {
             }
             Failure::Refused(refusal) => exit_code_of(refusal.kind),
             Failure::Unwell(_, code) => *code,
+            Failure::Usage { .. } => 2,
             Failure::Unreachable { .. } | Failure::OtherVersion(_) => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => UNPRIVILEGED,
         }
@@ -113,6 +124,7 @@ impl Failure {
                     .into(),
             ),
             Failure::OtherVersion(other) => Some(other.hint.clone()),
+            Failure::Usage { remedy, .. } => remedy.clone(),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),
@@ -224,9 +236,17 @@ pub(crate) fn print_refusal(refusal: &Refusal) {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
     /// Control socket of the daemon
-    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
+    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = SOCKET)]
     pub(crate) socket: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ClientArgs {
+    /// Those of a command line without options.
+    pub(crate) fn usual() -> Self {
+        let socket = std::env::var_os("ASHORE_SOCKET").map_or_else(|| SOCKET.into(), PathBuf::from);
+        ClientArgs { socket, json: false }
+    }
 }

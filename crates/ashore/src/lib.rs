@@ -11,6 +11,7 @@ mod engines;
 mod files;
 pub mod front;
 mod handle;
+mod nearest;
 mod out;
 mod persist;
 mod platform;
@@ -19,18 +20,32 @@ mod sockets;
 mod supervise;
 mod trial;
 mod unlocked;
+mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use ashore_core::api::explained;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 use crate::client::{Failure, print_refusal};
-use crate::out::{complain, one_line};
+use crate::out::{Style, one_line};
 
 /// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let matches = match Cli::command().try_get_matches_from(&words) {
+        Ok(matches) => matches,
+        Err(error) => match usage::failure(&error, &Cli::command(), &words) {
+            Some(failure) => {
+                report(&failure);
+                return ExitCode::from(failure.exit_code());
+            }
+            // The help or the version.
+            None => error.exit(),
+        },
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Lab(args) => commands::lab::run(&args),
@@ -38,7 +53,7 @@ pub fn run() -> ExitCode {
         Command::Attach(args) => commands::attach::attach(args),
         Command::Detach(args) => commands::attach::detach(&args),
         Command::Adopt(args) => commands::adopt::run(&args),
-        Command::Forget(args) => commands::adopt::forget(&args),
+        Command::Forget(args) => commands::forget::run(&args),
         Command::Plan(args) => commands::plan::run(args),
         Command::RouterConfig(args) => commands::router_config::run(*args),
         Command::Bridge(command) => commands::bridge::run(&command),
@@ -49,6 +64,19 @@ pub fn run() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Setup(args) => commands::setup::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Completions(args) => {
+            commands::completions::run(&args);
+            Ok(())
+        }
+        Command::Complete { words } => {
+            commands::completions::complete(&Cli::command(), &words);
+            Ok(())
+        }
+        Command::Man(args) => commands::completions::man(&args, Cli::command()),
+        Command::Ls(client) => commands::inspect::list(&client),
+        Command::Inspect(args) => commands::inspect::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),
         Command::Uninstall(args) => commands::install::uninstall(&args),
@@ -77,10 +105,15 @@ fn wants_json(matches: &ArgMatches) -> bool {
 /// Prints what went wrong, and the remedy on a line of its own.
 fn report(failure: &Failure) {
     match failure {
-        Failure::Refused(refusal) => complain!("ashore: {}", one_line(&refusal.message)),
-        other => complain!("ashore: {other}"),
+        Failure::Refused(refusal) => out::error(Style::Bad, &one_line(&refusal.message)),
+        other => out::error(Style::Bad, &other.to_string()),
     }
     if let Some(hint) = failure.hint() {
-        complain!("  try: {}", one_line(&hint));
+        out::remedy(&hint);
+    }
+    if let Failure::Refused(refusal) = failure
+        && let Some(code) = explained::written(&refusal.code)
+    {
+        out::more(&code);
     }
 }

@@ -6,6 +6,14 @@ use std::io::{self, ErrorKind, Write};
 
 use ashore_core::net::text::{Shown, is_printable};
 
+mod screen;
+mod style;
+mod wrap;
+
+pub(crate) use screen::Screen;
+pub(crate) use style::Style;
+pub(crate) use wrap::{broken, wrapped};
+
 /// Prints a line. A reader that closes the pipe early (`| head`) is not an error, but a full disk is.
 macro_rules! say {
     ($($text:tt)*) => { $crate::out::line(format_args!($($text)*)) };
@@ -19,7 +27,12 @@ macro_rules! complain {
 pub(crate) use complain;
 
 pub(crate) fn line(text: Arguments<'_>) {
-    if let Err(error) = writeln!(io::stdout().lock(), "{}", lines(&text.to_string())) {
+    printed(&lines(&text.to_string()));
+}
+
+/// Prints what is ready to be shown.
+fn printed(text: &str) {
+    if let Err(error) = writeln!(io::stdout().lock(), "{text}") {
         if error.kind() == ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
@@ -31,6 +44,65 @@ pub(crate) fn line(text: Arguments<'_>) {
 pub(crate) fn complaint(text: Arguments<'_>) {
     // If standard error cannot be written, there is no place left to report that.
     let _ = writeln!(io::stderr().lock(), "{}", lines(&text.to_string()));
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    Screen::of_stdout().width.is_some()
+}
+
+/// Clears the terminal.
+pub(crate) fn clear() {
+    let mut to = io::stdout().lock();
+    // If it cannot be written, the next line says so.
+    let _ = to.write_all(b"\x1b[H\x1b[2J\x1b[3J").and_then(|()| to.flush());
+}
+
+/// Prints a line in one style.
+pub(crate) fn styled(style: Style, text: &str) {
+    printed(&Screen::of_stdout().painted(style, &lines(text)));
+}
+
+/// Prints a mark such as `!` or `✓` in a style, and a text that may contain foreign input. On a terminal the text is
+/// broken at words, and set below itself.
+pub(crate) fn marked(style: Style, mark: &str, text: &str) {
+    for line in with_mark(Screen::of_stdout(), style, mark, &one_line(text)) {
+        printed(&line);
+    }
+}
+
+/// Prints an error or a warning to standard error: `ashore: …`, broken at words on a terminal.
+pub(crate) fn error(style: Style, text: &str) {
+    complained(with_mark(Screen::of_stderr(), style, "ashore:", &lines(text)));
+}
+
+/// Prints what helps to standard error: `  try: …`, broken at words on a terminal.
+pub(crate) fn remedy(text: &str) {
+    complained(wrapped("  try: ", &one_line(text), Screen::of_stderr().width));
+}
+
+/// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a
+/// program reads keep the lines that they know, and `--json` has the code.
+pub(crate) fn more(code: &str) {
+    if Screen::of_stderr().width.is_some() {
+        complained(vec![format!("  more: ashore explain {}", one_line(code))]);
+    }
+}
+
+fn complained(lines: Vec<String>) {
+    for line in lines {
+        // If standard error cannot be written, there is no place left to report that.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// The lines of a text behind a mark, of which only the mark has the style.
+fn with_mark(screen: Screen, style: Style, mark: &str, text: &str) -> Vec<String> {
+    let mut lines = wrapped(&format!("{mark} "), text, screen.width);
+    if let Some(rest) = lines.first().and_then(|first| first.strip_prefix(mark)) {
+        lines[0] = format!("{}{rest}", screen.painted(style, mark));
+    }
+    lines
 }
 
 /// Prints a line, and ignores errors: for an operation that must not stop half way.
@@ -112,6 +184,15 @@ mod tests {
     fn a_line_is_one_and_moves_no_cursor() {
         assert_eq!(one_line(ODD), r"a\x1b[2Jb\x0d\x0ac\xc2\x9b\xe2\x80\xaed\x09e");
         assert_eq!(lines(ODD), "a\\x1b[2Jb\\x0d\nc\\xc2\\x9b\\xe2\\x80\\xaed\te");
+    }
+
+    #[test]
+    fn only_a_mark_has_a_colour_and_foreign_text_brings_none() {
+        let screen = Screen { width: Some(30), colours: true };
+        let shown = with_mark(screen, Style::Bad, "!", &one_line("a \x1b[32mname\x1b[0m that was chosen"));
+        assert_eq!(shown, ["\x1b[31m!\x1b[0m a \\x1b[32mname\\x1b[0m that", "  was chosen"]);
+        let piped = with_mark(Screen::PLAIN, Style::Bad, "!", "a name that was chosen, and whole");
+        assert_eq!(piped, ["! a name that was chosen, and whole"]);
     }
 
     #[test]

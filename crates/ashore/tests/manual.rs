@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use ashore_core::api::{refusal, trouble};
+use ashore_core::api::{explained, refusal, trouble};
 use ashore_core::net::option;
 use ashore_program::front::docker;
 use serde_json::json;
@@ -124,6 +124,41 @@ fn coded(chapter: &str) -> Vec<(String, String)> {
         (row[1].trim_matches('`').to_owned(), row[2].clone())
     };
     rows.map(row).collect()
+}
+
+/// What a table of codes says of each, without links.
+fn said(chapter: &str) -> Vec<[String; 3]> {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let chapter = manual.split("\n## ").find(|text| text.starts_with(chapter)).unwrap();
+    let rows = chapter.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<String> = row.split('|').map(|cell| without_links(cell.trim())).collect();
+        [cells[1].trim_matches('`').to_owned(), cells[3].clone(), cells[4].clone()]
+    })
+    .collect()
+}
+
+/// The same with the texts of the links in place of `[text](place)`.
+fn without_links(text: &str) -> String {
+    let mut parts = text.split("](");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let begin = plain.rfind('[').expect("a link begins");
+        plain.remove(begin);
+        plain.push_str(part.split_once(')').expect("a link ends").1);
+    }
+    plain
+}
+
+#[test]
+fn the_tables_of_codes_say_what_ashore_explain_says() {
+    let explained = explained::all().iter();
+    let explained = explained.map(|of| [of.code.to_owned(), of.means.to_owned(), of.helps.to_owned()]);
+    let in_manual = [said("Troubles"), said("Refusals")].concat();
+    for (explained, said) in explained.zip(&in_manual) {
+        assert_eq!(&explained, said);
+    }
+    assert_eq!(explained::all().len(), in_manual.len());
 }
 
 /// How a code or what goes with it is written.

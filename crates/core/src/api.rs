@@ -5,6 +5,7 @@ pub mod diagnosis;
 pub mod document;
 pub mod engine_call;
 pub mod envelope;
+pub mod explained;
 pub mod map;
 pub mod open_vlans;
 pub mod refusal;

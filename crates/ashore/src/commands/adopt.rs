@@ -1,11 +1,10 @@
-//! `ashore adopt` and `ashore forget`.
+//! `ashore adopt`.
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::{AdoptSpec, Request};
 
 use super::network::{done, warn};
-use super::table;
-use crate::cli::{AdoptArgs, ForgetArgs};
+use crate::cli::AdoptArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
 
@@ -35,18 +34,4 @@ pub(super) fn adopt_request(args: &AdoptArgs) -> Request {
         return Request::Unadopt { network: args.network.clone() };
     }
     Request::Adopt(AdoptSpec { network: args.network.clone(), host_access: args.host_access.unwrap_or(true) })
-}
-
-pub(crate) fn forget(args: &ForgetArgs) -> Result<(), Failure> {
-    let request = Request::Forget { network: args.network.clone(), name: args.name.clone() };
-    match ask(&args.client, &request)? {
-        Reply::Forgotten(dropped) if args.client.json => print_json(&dropped),
-        Reply::Forgotten(dropped) => {
-            for (network, addresses) in dropped {
-                say!("{} is forgotten on {network}: {}", args.name, table::joined(addresses.iter()));
-            }
-            Ok(())
-        }
-        other => Err(unexpected(&other)),
-    }
 }

@@ -10,7 +10,7 @@ use super::network::warn;
 use super::table;
 use crate::cli::{BridgeAdoptArgs, BridgeCommand, BridgeConfirmArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::{complain, one_line, say};
+use crate::out::{self, say};
 use crate::persist::{ConfigFile, Configuration, check_release, configuration};
 
 pub(crate) fn run(command: &BridgeCommand) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ fn foretell(root: &Path, moved: &Move) {
         Err(refusal) => {
             warn(&[refusal.message]);
             if let Some(remedy) = refusal.remedy {
-                complain!("  try: {}", one_line(&remedy.to_string()));
+                out::remedy(&remedy.to_string());
             }
         }
     }

@@ -17,7 +17,7 @@ use nix::unistd::{Group, User};
 use super::table;
 use crate::cli::{NetworkAllowArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
 use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
-use crate::out::{complain, one_line, say};
+use crate::out::{self, Style, one_line, say};
 
 pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
     match command {
@@ -220,7 +220,7 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
 /// Prints warnings of a request that is done.
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
-        complain!("ashore: {}", one_line(warning));
+        out::error(Style::Warning, &one_line(warning));
     }
 }
 

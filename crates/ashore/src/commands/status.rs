@@ -1,25 +1,58 @@
 //! `ashore status`.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
-use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
-use ashore_core::api::request::Request;
+use ashore_core::api::explained;
+use ashore_core::api::reply::{EndpointReport, NetworkReport, Status};
+use ashore_core::api::trouble::{Severity, Trouble};
 use ashore_core::model::endpoint::{Source, Stage};
 
+use super::find::{part_of, status_of};
 use super::table;
-use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
+use crate::cli::StatusArgs;
+use crate::client::{Failure, print_json};
 use crate::clock::now;
-use crate::out::{one_line, say};
+use crate::out::{self, Style, say};
 
-pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
-    match ask(client, &Request::Status)? {
-        Reply::Status(status) if client.json => print_json(&status),
-        Reply::Status(status) => {
-            print(&status);
-            Ok(())
-        }
-        other => Err(unexpected(&other)),
+/// How often `--watch` asks.
+const EVERY: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
+    if !args.watch {
+        return show(args);
     }
+    if !out::is_terminal() {
+        return Err(Failure::Usage {
+            message: "--watch draws on a terminal, and standard output is none".into(),
+            remedy: Some("for a program: ashore status --json".into()),
+        });
+    }
+    loop {
+        out::clear();
+        match show(args) {
+            // A daemon that is started again is soon back.
+            Err(failure @ (Failure::Unreachable { .. } | Failure::NoAnswer(_))) => {
+                out::marked(Style::Bad, "!", &failure.to_string());
+            }
+            shown => shown?,
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+fn show(args: &StatusArgs) -> Result<(), Failure> {
+    let status = *status_of(&args.client)?;
+    let status = match &args.name {
+        Some(name) => part_of(status, name)?,
+        None => status,
+    };
+    if args.client.json {
+        return print_json(&status);
+    }
+    print(&status);
+    Ok(())
 }
 
 fn print(status: &Status) {
@@ -38,12 +71,28 @@ fn print(status: &Status) {
     }
     table::print(&columns, &endpoints);
     for trouble in &status.troubles {
-        say!("\n! {}", one_line(&trouble.to_string()));
+        say!("");
+        print_trouble(trouble);
+    }
+    let codes: BTreeSet<String> =
+        status.troubles.iter().filter_map(|trouble| explained::written(&trouble.code)).collect();
+    // As for errors: a script has the codes with --json.
+    if out::is_terminal() && !codes.is_empty() {
+        say!("\n  more: ashore explain {}", codes.into_iter().collect::<Vec<_>>().join(" "));
     }
     if !status.pending.is_empty() {
         say!("\npending changes, which the next reconciliation will make:");
         status.pending.iter().for_each(|step| say!("  {}", step.command));
     }
+}
+
+/// Prints a trouble and what helps.
+pub(super) fn print_trouble(trouble: &Trouble) {
+    let style = match trouble.severity {
+        Severity::Broken => Style::Bad,
+        Severity::Warning => Style::Warning,
+    };
+    out::marked(style, "!", &trouble.to_string());
 }
 
 fn network_row(report: &NetworkReport) -> Vec<String> {
@@ -61,7 +110,7 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
 }
 
 /// A duration for people, rounded down.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

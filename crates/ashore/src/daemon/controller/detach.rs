@@ -53,7 +53,7 @@ impl Controller {
             return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
         }
         let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
-            return Ok(Reply::Done { warnings: Vec::new() });
+            return Ok(inner.nothing_there(network, name));
         };
         if !is_meant(&endpoint) {
             return Ok(Reply::Done { warnings: Vec::new() });
@@ -173,6 +173,15 @@ impl Controller {
 }
 
 impl Inner {
+    /// The reply to a detach of an endpoint that is not there. A repeated one succeeds in silence. Of a name that is
+    /// not even remembered, it is a slip.
+    fn nothing_there(&self, network: &NetworkName, name: &EndpointName) -> Reply {
+        let of = self.state().networks.get(network);
+        let is_known = of.is_some_and(|of| self.state().identity_of(of, name).is_some());
+        let warning = format!("network `{network}` has no endpoint `{name}`, and remembers none");
+        Reply::Done { warnings: if is_known { Vec::new() } else { vec![warning] } }
+    }
+
     /// Notes the attached endpoints whose links these steps make again in their containers.
     pub(super) fn note_remade(&mut self, steps: &[Step]) {
         let made = |place: &Place| {

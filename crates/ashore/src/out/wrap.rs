@@ -1,0 +1,187 @@
+//! Breaks text into lines at words. What is to be copied stays in one piece, and runs over the edge if it must: a
+//! terminal wraps it without putting a line end into it.
+
+/// Programs whose commands stand in messages and remedies. A command begins with one of them.
+const PROGRAMS: &[&str] = &[
+    "ashore",
+    "bridge",
+    "docker",
+    "ethtool",
+    "ip",
+    "ip6tables",
+    "iptables",
+    "journalctl",
+    "modprobe",
+    "nft",
+    "nmcli",
+    "ping",
+    "podman",
+    "sudo",
+    "sysctl",
+    "systemctl",
+];
+
+/// The lines of a text, none wider than `width` unless it is one word or one command. `first` stands before the
+/// first line, and the others are indented as far.
+///
+/// The width of a text is its number of characters. Names are ASCII, so that is what a terminal shows.
+pub(crate) fn wrapped(first: &str, text: &str, width: Option<usize>) -> Vec<String> {
+    let indent = " ".repeat(first.chars().count());
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let begin = if lines.is_empty() { first } else { &indent };
+        match width {
+            None => lines.push(format!("{begin}{line}").trim_end().to_owned()),
+            Some(width) => fill(begin, &indent, line, width, &mut lines),
+        }
+    }
+    lines
+}
+
+fn fill(begin: &str, indent: &str, text: &str, width: usize, lines: &mut Vec<String>) {
+    let mut line = begin.to_owned();
+    let mut is_empty = true;
+    for piece in pieces(text) {
+        let space = usize::from(!is_empty);
+        if !is_empty && line.chars().count() + space + piece.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, indent.to_owned()).trim_end().to_owned());
+        } else if space == 1 {
+            line.push(' ');
+        }
+        line.push_str(&piece);
+        is_empty = false;
+    }
+    lines.push(line.trim_end().to_owned());
+}
+
+/// The words of a text. A command is one word, and so are what stands between backquotes and an option with its value.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    let mut open = Open::Nothing;
+    // Spaces at the beginning are an indentation.
+    let words = text.trim_start();
+    let lead = &text[..text.len() - words.len()];
+    for (at, word) in words.split(' ').enumerate() {
+        let is_inside = open != Open::Nothing;
+        open = open.after(word, pieces.last().map(String::as_str));
+        match pieces.last_mut() {
+            Some(last) if is_inside => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ if at == 0 => pieces.push(format!("{lead}{word}")),
+            _ if word.is_empty() => {}
+            _ => pieces.push(word.to_owned()),
+        }
+    }
+    pieces
+}
+
+/// What the next word belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// Nothing: a line may end here.
+    Nothing,
+    /// A text between backquotes, which has not ended.
+    Quote,
+    /// A command, which ends with the clause.
+    Command,
+    /// An option, whose value may follow.
+    Option,
+}
+
+impl Open {
+    /// What is open behind a word, which follows another one.
+    fn after(self, word: &str, before: Option<&str>) -> Open {
+        let toggles = word.matches('`').count() % 2 == 1;
+        match self {
+            Open::Quote if toggles => Open::Nothing,
+            Open::Quote => Open::Quote,
+            _ if toggles => Open::Quote,
+            Open::Command if ends_clause(word) => Open::Nothing,
+            Open::Command => Open::Command,
+            Open::Nothing | Open::Option if begins_command(word, before) => Open::Command,
+            Open::Nothing if word.starts_with("--") && !word.contains('=') && !ends_clause(word) => {
+                Open::Option
+            }
+            Open::Nothing | Open::Option => Open::Nothing,
+        }
+    }
+}
+
+/// Whether a word is a program's name in a place where a command begins: at the start, and after a colon or a comma.
+/// In the midst of a sentence, `bridge` is the thing.
+fn begins_command(word: &str, before: Option<&str>) -> bool {
+    PROGRAMS.contains(&word)
+        && before.is_none_or(|before| {
+            before.ends_with([':', ',', ';']) || matches!(before, "or" | "run" | "and" | "then")
+        })
+}
+
+/// Whether a word ends a clause. A colon may be the end of an option of a command.
+fn ends_clause(word: &str) -> bool {
+    word.ends_with([',', ';']) || word.ends_with(')') || word.ends_with('.') && word.len() > 1
+}
+
+/// Breaks words that are wider than `width`, anywhere: the name of a thing, in a narrow column.
+pub(crate) fn broken(word: &str, width: usize) -> Vec<String> {
+    let characters: Vec<char> = word.chars().collect();
+    characters.chunks(width.max(1)).map(|chunk| chunk.iter().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_broken_at_words_and_indented() {
+        let text = "a machine on the LAN claims the address of `web`, which is defended";
+        let lines = wrapped("! ", text, Some(41));
+        assert_eq!(lines, ["! a machine on the LAN claims the address", "  of `web`, which is defended"]);
+        assert_eq!(wrapped("! ", text, Some(40))[1], "  address of `web`, which is defended");
+        assert_eq!(wrapped("! ", text, None), [format!("! {text}")]);
+        assert_eq!(wrapped("", "", Some(40)), [""]);
+    }
+
+    #[test]
+    fn what_is_to_be_copied_is_in_one_piece() {
+        let text = "if it has another name now: ashore network move lan --parent NEW; or wait a while";
+        let lines = wrapped("  try: ", text, Some(40));
+        assert_eq!(
+            lines,
+            [
+                "  try: if it has another name now:",
+                "       ashore network move lan --parent NEW;",
+                "       or wait a while"
+            ]
+        );
+        let quoted = "as root, start it with `systemctl start ashore`, or set its socket with --socket PATH";
+        for width in 20..90 {
+            let text = wrapped("", quoted, Some(width)).join("\n");
+            assert!(text.contains("`systemctl start ashore`") && text.contains("--socket PATH"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_program_s_name_in_a_sentence_is_a_word() {
+        let lines = wrapped("", "the NIC is in a bridge that filters VLANs now", Some(20));
+        assert_eq!(lines, ["the NIC is in a", "bridge that filters", "VLANs now"]);
+    }
+
+    #[test]
+    fn a_command_at_the_start_is_whole() {
+        let command = "sysctl -w net.bridge.bridge-nf-call-iptables=0";
+        assert_eq!(wrapped("  ", command, Some(30)), [format!("  {command}")]);
+    }
+
+    #[test]
+    fn each_line_of_a_text_is_its_own() {
+        assert_eq!(wrapped("! ", "one\n  two", Some(30)), ["! one", "    two"]);
+    }
+
+    #[test]
+    fn a_long_name_is_broken_anywhere() {
+        assert_eq!(broken("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(broken("abc", 3), ["abc"]);
+    }
+}
