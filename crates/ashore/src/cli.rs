@@ -5,14 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ashore_core::model::ipv6::Ipv6Mode;
-use ashore_core::model::lease::{Fallback, Release};
+use ashore_core::model::lease::{Fallback, LeaseTimeout, Release};
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::{EndpointName, IfName, NetworkName, PortName};
 use ashore_core::net::range::{Range, parse_subnet};
+use ashore_core::net::told::{HostName, VendorClass, client_id};
 use ashore_core::net::vlan::VlanId;
 use ashore_routers::{Policy, System};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
+use ashore_wire::dhcp4::ClientId;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
@@ -332,6 +334,18 @@ pub(crate) struct LeaseArgs {
     /// Ignore this DHCP server; repeat for more
     #[arg(long = "dhcp-deny", requires = "dhcp", value_name = "IP")]
     pub(crate) deny: Vec<Ipv4Addr>,
+    /// Host name to tell DHCP servers, for each endpoint alike [default: the endpoint's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<HostName>,
+    /// Ask the DHCP server to register the endpoints' names in the DNS (client FQDN, RFC 4702)
+    #[arg(long, requires = "dhcp")]
+    pub(crate) register_name: bool,
+    /// Vendor class to tell DHCP servers, which may group clients by it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) vendor_class: Option<VendorClass>,
+    /// How long to wait for a lease, 3 to 120 [default: 15, with --fallback range 8]
+    #[arg(long = "lease-timeout", requires = "dhcp", value_name = "SECONDS")]
+    pub(crate) timeout: Option<LeaseTimeout>,
 }
 
 /// `ashore network create`.
@@ -437,6 +451,12 @@ pub(crate) struct AttachArgs {
     /// MAC to use
     #[arg(long)]
     pub(crate) mac: Option<Mac>,
+    /// Host name to tell DHCP servers [default: the network's, or the endpoint's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<HostName>,
+    /// Client identifier to use with DHCP servers: text, or bytes as ff:00:…; kept with the name
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    pub(crate) client_id: Option<ClientId>,
     /// Name of the link in the namespace
     #[arg(long, default_value = "eth0")]
     pub(crate) ifname: IfName,

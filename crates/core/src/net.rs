@@ -13,4 +13,5 @@ pub mod range;
 pub mod remedy;
 pub mod step;
 pub mod text;
+pub mod told;
 pub mod vlan;

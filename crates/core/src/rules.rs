@@ -23,4 +23,5 @@ pub mod set_up;
 mod shares;
 pub mod spare;
 pub mod users;
+pub mod wishes;
 pub mod wrong_identity;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
@@ -70,6 +71,7 @@ impl World {
             own_routes: OwnRoutes::default(),
             unaddressed: false,
             only_requested: false,
+            wishes: LeaseWishes::default(),
             caller: None,
         };
         let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::LearnedAddress;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::moment::Moment;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::owner::Owners;
@@ -187,6 +188,7 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
         own_routes: OwnRoutes::default(),
         unaddressed: false,
         only_requested: false,
+        wishes: LeaseWishes::default(),
         caller: None,
     }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::{Learned, LearnedAddress, LearnedRouter};
-use ashore_core::model::lease::{LeaseRecord, Release};
+use ashore_core::model::lease::{LeaseRecord, LeaseWishes, Release};
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::{LinkKind, MacvlanMode};
@@ -188,6 +188,7 @@ impl World {
             own_routes: OwnRoutes::default(),
             unaddressed: false,
             only_requested: false,
+            wishes: LeaseWishes::default(),
             caller: None,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());

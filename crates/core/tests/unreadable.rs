@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Seed;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::Netns;
@@ -54,6 +55,7 @@ impl World {
                 own_routes: OwnRoutes::default(),
                 unaddressed: false,
                 only_requested: false,
+                wishes: LeaseWishes::default(),
                 caller: None,
             };
             let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());

@@ -146,6 +146,16 @@ proptest! {
     }
 
     #[test]
+    fn a_vendor_class_reads_as_it_was_meant(class in prop::collection::vec(any::<u8>(), 1..=255)) {
+        let made = Config { vendor_class: Some(class.clone()), ..config() };
+        let solicit = sent(&mut Client::new(made, NOW, 7));
+        let DhcpOption::VendorClass(there) = option(&solicit, OptionCode::VendorClass) else {
+            panic!("known option")
+        };
+        prop_assert_eq!((there.num, there.data), (0, vec![class]));
+    }
+
+    #[test]
     fn times_and_addresses_read_as_they_were_written(ip in any::<[u8; 16]>(), times in any::<[u32; 4]>()) {
         let (ip, mut client) = (Ipv6Addr::from(ip), Client::new(config(), NOW, 7));
         let question = sent(&mut client);

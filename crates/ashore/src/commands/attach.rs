@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::option;
@@ -76,6 +77,7 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
         own_routes: OwnRoutes::default(),
         unaddressed: false,
         only_requested: false,
+        wishes: LeaseWishes { hostname: args.hostname, client_id: args.client_id },
         caller: None,
     }))
 }

@@ -50,6 +50,10 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         ipv6: args.ipv6,
         addressing: if args.dhcp { Addressing::Dhcp } else { Addressing::Range },
         leasing: LeaseOptions {
+            hostname: args.leasing.hostname,
+            register_name: args.leasing.register_name,
+            vendor_class: args.leasing.vendor_class,
+            timeout: args.leasing.timeout,
             release: args.leasing.release,
             fallback: args.leasing.fallback,
             servers: Servers { allow: args.leasing.allow, deny: args.leasing.deny },

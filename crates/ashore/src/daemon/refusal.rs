@@ -10,7 +10,7 @@ use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::network::Network;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::{EndpointName, IfName};
-use ashore_core::net::option;
+use ashore_core::net::option::{self, NetworkOption};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_core::plan::diff::Blocked;
@@ -163,6 +163,13 @@ pub(super) fn by_mac_alone(ip: IpAddr, holder: &Endpoint) -> Refusal {
     refusal(Code::KindUnfit, &message, Some(hint)).about(about)
 }
 
+/// A container's label has a value that its option does not take.
+pub(super) fn label(option: &'static NetworkOption, name: &EndpointName, why: &str) -> Refusal {
+    let message = format!("the label `{}{}` of `{name}`: {why}", option::LABEL, option.key());
+    let about = About { endpoint: Some(name.clone()), ..About::default() };
+    refusal(Code::ValueUnknown, &message, Some(Remedy::unset(option))).about(about)
+}
+
 impl From<NoLease> for Refusal {
     fn from(error: NoLease) -> Self {
         let without_dhcp = |what: &str| {
@@ -209,6 +216,7 @@ impl From<NoLease> for Refusal {
                 About { endpoint: Some(name.clone()), ..About::default() },
                 "try again in a few seconds".into(),
             ),
+            NoLease::SameClient(error) => return attach(&error.clone().into()),
             NoLease::Refused(refusal) => return refusal.clone(),
         };
         Refusal::new(code, about, error.to_string(), Some(remedy))

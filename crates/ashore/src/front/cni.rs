@@ -236,7 +236,7 @@ impl Call<'_> {
             ));
         }
         let arguments = Arguments::parse(self.made.variable("CNI_ARGS").unwrap_or_default())?;
-        let Wishes { ips, mac } = config.wishes(&arguments, asked.role)?;
+        let Wishes { ips, mac, lease: wishes } = config.wishes(&arguments, asked.role)?;
         let chosen = match self.chosen(asked.role)? {
             Choice::None => None,
             Choice::Made(chosen) => Some(chosen),
@@ -260,6 +260,7 @@ impl Call<'_> {
                 .unwrap_or_default(),
             unaddressed: false,
             only_requested: chosen.is_some(),
+            wishes,
             caller: Some(attach::Caller {
                 engine: EngineKind::Cni,
                 container: Self::of(&config, &container),

@@ -58,8 +58,8 @@ impl<'a> Given<'a> {
         self.read(option.of_driver().chain(option.of_ipam()), str::parse)
     }
 
-    fn yes(&self, option: &NetworkOption) -> Result<Option<bool>, String> {
-        self.read(option.of_driver(), crate::cli::parse_yes_no)
+    pub(super) fn yes(&self, option: &NetworkOption) -> Result<Option<bool>, String> {
+        self.read(option.of_driver().chain(option.of_ipam()), crate::cli::parse_yes_no)
     }
 
     fn switch(&self, option: &NetworkOption) -> Result<bool, String> {

@@ -134,6 +134,7 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
         own_routes: choices.own_routes,
         unaddressed: choices.unaddressed,
         only_requested: false,
+        wishes: choices.wishes,
         caller: Some(attach::Caller {
             engine: EngineKind::Podman,
             container: attachment.container_id.clone(),

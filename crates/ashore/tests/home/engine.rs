@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
+use ashore_core::api::engine_call::{EngineCall, Labels, Owner, Preparation, Reservation};
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
@@ -96,6 +96,7 @@ impl<'a> Engine<'a> {
             network_name: Some("lan".into()),
             name: name.map(|name| name.parse().unwrap()),
             mac: None,
+            labels: Labels::default(),
         }
     }
 

@@ -7,9 +7,12 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::model::lease::LeaseWishes;
 use crate::model::ownership::EngineKind;
 use crate::model::pool::PoolKey;
 use crate::net::name::{EndpointName, IfName};
+use crate::net::option::{CLIENT_ID, NetworkOption, OWN_HOSTNAME};
+use crate::net::told::{self, HostNameError};
 use crate::rules::create::NetworkSpec;
 use crate::rules::pools::PoolRequest;
 
@@ -146,4 +149,29 @@ pub struct Owner {
     /// The MAC that the user chose.
     #[serde(default)]
     pub mac: Option<Mac>,
+    /// The container's labels that stand for options.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+/// The labels of a container that stand for options: what the user wants DHCP servers to be told, as he wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Labels {
+    /// The host name.
+    pub hostname: Option<String>,
+    /// The client identifier.
+    pub client_id: Option<String>,
+}
+
+impl Labels {
+    /// What they ask for. The error has the option whose value is none, and why.
+    pub fn wishes(&self) -> Result<LeaseWishes, (&'static NetworkOption, String)> {
+        let hostname = self.hostname.as_deref().map(str::parse).transpose();
+        let client_id = self.client_id.as_deref().map(told::client_id).transpose();
+        Ok(LeaseWishes {
+            hostname: hostname.map_err(|error: HostNameError| (&OWN_HOSTNAME, error.to_string()))?,
+            client_id: client_id.map_err(|error| (&CLIENT_ID, error.to_string()))?,
+        })
+    }
 }

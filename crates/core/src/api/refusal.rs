@@ -217,6 +217,8 @@ codes! {
     MacUnfit = Invalid;
     /// The MAC is in use.
     MacTaken = Taken;
+    /// The DHCP client identifier is another endpoint's.
+    ClientIdTaken = Taken;
 
     /// Root has not allowed the network to a user.
     UserNotAllowed = Invalid;
@@ -226,6 +228,8 @@ codes! {
     AddressNotAllowed = Invalid;
     /// A user may not choose the MAC.
     MacNotAllowed = Invalid;
+    /// A user other than root asks for a DHCP client identifier.
+    ClientIdNotAllowed = Invalid;
 
     /// There is no network namespace there.
     NoNamespace = Invalid;

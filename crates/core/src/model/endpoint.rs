@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::indexed::Marked;
 use crate::model::learned::Learned;
-use crate::model::lease::{LeaseRecord, LeaseRecord6};
+use crate::model::lease::{LeaseRecord, LeaseRecord6, LeaseWishes};
 use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::Ownership;
 use crate::net::link::{Netns, Place, Tag};
@@ -47,6 +47,9 @@ pub struct Endpoint {
     /// Its DHCPv6 lease. The leased address is among the learned addresses, because its lifetimes are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
+    /// What its user wants DHCP servers to be told of it.
+    #[serde(default, skip_serializing_if = "LeaseWishes::is_nothing")]
+    pub wishes: LeaseWishes,
     /// What it uses of the LAN's router advertisements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<Box<Learned>>,
@@ -231,6 +234,8 @@ pub enum Mark {
     Lease(ClientId),
     /// The client identifier of its DHCPv6 lease.
     Lease6(ClientId),
+    /// The client identifier that its user chose.
+    ClientId(ClientId),
     /// It is being attached or detached.
     Unfinished,
 }
@@ -252,6 +257,7 @@ impl Marked for Endpoint {
         }
         marks.extend(self.lease.iter().map(|record| Mark::Lease(record.id.clone())));
         marks.extend(self.lease6.iter().map(|record| Mark::Lease6(record.id.clone())));
+        marks.extend(self.wishes.client_id.clone().map(Mark::ClientId));
         if self.is_cut_short() {
             marks.insert(Mark::Unfinished);
         }

@@ -95,6 +95,9 @@ pub struct Identity {
     /// The lease of its DHCPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
+    /// The client identifier that its user chose. DHCP servers know it by this one whenever it comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
     /// When it was last used, in seconds since 1970.
     pub last_used: u64,
     /// Its place in the order in which all names were last used: the higher, the later. Clocks jump, and this does
@@ -122,7 +125,7 @@ pub enum Mark {
     Mac(Mac),
     /// An address that it made from an advertised prefix.
     Made(Ipv6Addr),
-    /// The client identifier of a lease.
+    /// The client identifier of a lease, or the one that its user chose.
     Client(ClientId),
     /// It has a lease of either protocol.
     Leased,
@@ -146,7 +149,7 @@ impl Marked for Identity {
         marks.extend(self.mac.map(Mark::Mac));
         marks.extend(self.made.iter().copied().map(Mark::Made));
         marks.extend(self.client_ids().cloned().map(Mark::Client));
-        if self.client_ids().next().is_some() {
+        if self.lease.is_some() || self.lease6.is_some() {
             marks.insert(Mark::Leased);
         }
         if self.bearer == Bearer::Container {
@@ -270,10 +273,10 @@ impl Identity {
         (self.used, self.last_used)
     }
 
-    /// The mark of a name that may be forgotten. A name keeps an address that its user chose, and one whose lease
-    /// never ends.
+    /// The mark of a name that may be forgotten. A name keeps an address or a client identifier that its user chose,
+    /// and an address whose lease never ends.
     fn spare(&self) -> Option<Mark> {
-        let rank = self.bearer.rank().filter(|_| self.asked.is_empty())?;
+        let rank = self.bearer.rank().filter(|_| self.asked.is_empty() && self.client_id.is_none())?;
         let leases = [self.lease.as_ref().map(|one| one.ends()), self.lease6.as_ref().map(|one| one.ends())];
         let mut ends = leases.into_iter().flatten();
         let Some(first) = ends.next() else { return Some(Mark::Spare(rank, self.used)) };
@@ -283,7 +286,7 @@ impl Identity {
     /// The client identifiers under which DHCP servers know the name.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
         let id = self.lease.iter().map(|record| &record.id);
-        id.chain(self.lease6.iter().map(|record| &record.id))
+        id.chain(self.lease6.iter().map(|record| &record.id)).chain(&self.client_id)
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::moment::Moment;
 use crate::net::choice::NoSuchChoice;
 use crate::net::name::IfName;
+use crate::net::told::{HostName, VendorClass};
 
 /// The source of a network's IPv4 addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,12 +55,106 @@ pub struct LeaseOptions {
     pub fallback: Fallback,
     /// Which servers are accepted.
     pub servers: Servers,
+    /// The host name that servers are told of each endpoint, in place of its own name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<HostName>,
+    /// Whether DHCPv4 servers are asked to register the name in the DNS (RFC 4702). DHCPv6 has no other way to tell a
+    /// name, so there servers are always asked (RFC 4704).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub register_name: bool,
+    /// The vendor class that servers are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor_class: Option<VendorClass>,
+    /// How long a first DHCPv4 lease is waited for. Without it, as long as suits most servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<LeaseTimeout>,
 }
 
 impl LeaseOptions {
     /// Whether it is the default, which is not serialised.
     pub(crate) fn is_plain(&self) -> bool {
         *self == LeaseOptions::default()
+    }
+}
+
+/// How long a lease is waited for, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u16", try_from = "u16")]
+pub struct LeaseTimeout(u16);
+
+/// Why a number is no such time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no number of seconds from 3 to 120")]
+pub struct LeaseTimeoutError(String);
+
+impl LeaseTimeout {
+    /// The time.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    /// The seconds.
+    pub fn seconds(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl TryFrom<u16> for LeaseTimeout {
+    type Error = LeaseTimeoutError;
+
+    fn try_from(seconds: u16) -> Result<Self, LeaseTimeoutError> {
+        // An answer takes up to three seconds from a server that pings the address first. No engine waits much longer
+        // than two minutes for a container's network.
+        if (3..=120).contains(&seconds) {
+            Ok(LeaseTimeout(seconds))
+        } else {
+            Err(LeaseTimeoutError(seconds.to_string()))
+        }
+    }
+}
+
+impl From<LeaseTimeout> for u16 {
+    fn from(timeout: LeaseTimeout) -> u16 {
+        timeout.0
+    }
+}
+
+impl FromStr for LeaseTimeout {
+    type Err = LeaseTimeoutError;
+
+    fn from_str(text: &str) -> Result<Self, LeaseTimeoutError> {
+        let seconds: u16 = text.parse().map_err(|_| LeaseTimeoutError(text.to_owned()))?;
+        seconds.try_into()
+    }
+}
+
+impl fmt::Display for LeaseTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the user wants DHCP servers to be told of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseWishes {
+    /// The host name, in place of the container's name or of the network's host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<HostName>,
+    /// The client identifier, in place of the one that follows from the container's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
+}
+
+impl LeaseWishes {
+    /// Whether there are none, which is not serialised.
+    pub fn is_nothing(&self) -> bool {
+        *self == LeaseWishes::default()
+    }
+
+    /// Whether an endpoint with the wishes `there` has all of these.
+    pub fn are_met_by(&self, there: &LeaseWishes) -> bool {
+        (self.hostname.is_none() || self.hostname == there.hostname)
+            && (self.client_id.is_none() || self.client_id == there.client_id)
     }
 }
 

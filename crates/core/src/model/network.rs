@@ -362,6 +362,11 @@ impl Network {
         matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Dhcp) && !self.kind.shares_parents_mac()
     }
 
+    /// Whether any DHCP server may be asked for addresses.
+    pub fn asks_servers(&self) -> bool {
+        self.addressing == Addressing::Dhcp || self.may_ask_dhcp6()
+    }
+
     /// Whether endpoints ask a DHCPv6 server for addresses, given what the routers advertise.
     pub fn asks_dhcp6(&self, offer: &Offer) -> bool {
         self.may_ask_dhcp6() && (self.ipv6 == Ipv6Mode::Dhcp || offer.managed)

@@ -32,9 +32,12 @@ pub enum Docker {
     Driver(&'static str),
     /// An option of the IPAM driver: `--ipam-opt NAME=`, or a line under `ipam:`, `options:`.
     Ipam(&'static str),
+    /// A container's label, `ashore.NAME`. Docker tells a driver the options of an attachment only once the container
+    /// has its address.
+    Label(&'static str),
 }
 
-use Docker::{Driver, Flag, Ipam};
+use Docker::{Driver, Flag, Ipam, Label};
 use Takes::{Switch, Value};
 
 /// Declares the options and the table of all of them.
@@ -83,6 +86,18 @@ options! {
     /// The DHCP servers that do not count.
     DHCP_DENY = "dhcp-deny", Value("IP"), [Ipam("dhcp_deny")],
         "Ignore this DHCP server; repeat for more";
+    /// The host name that DHCP servers are told.
+    HOSTNAME = "hostname", Value("NAME"), [Ipam("hostname")],
+        "Host name to tell DHCP servers, for each endpoint alike [default: the endpoint's own]";
+    /// The registration of names.
+    REGISTER_NAME = "register-name", Switch("yes"), [Ipam("register_name")],
+        "Ask the DHCP server to register the endpoints' names in the DNS (client FQDN, RFC 4702)";
+    /// The vendor class.
+    VENDOR_CLASS = "vendor-class", Value("TEXT"), [Ipam("vendor_class")],
+        "Vendor class to tell DHCP servers, which may group clients by it";
+    /// How long a lease is waited for.
+    LEASE_TIMEOUT = "lease-timeout", Value("SECONDS"), [Ipam("lease_timeout")],
+        "How long to wait for a lease, 3 to 120 [default: 15, with --fallback range 8]";
     /// The source of IPv6 addresses.
     IPV6 = "ipv6", Value("MODE"), [Driver("ipv6")],
         "Source of IPv6 addresses: auto (as the routers say), slaac (from the prefixes they advertise), dhcp, range (from the IPv6 subnets), off (no IPv6 at all)";
@@ -142,6 +157,24 @@ pub static MAC: NetworkOption =
 /// The address of an endpoint.
 pub static IP: NetworkOption =
     NetworkOption { flag: "ip", takes: Value("IP"), docker: &[Flag("ip")], help: "Address to use" };
+
+/// The host name that DHCP servers are told of one endpoint.
+pub static OWN_HOSTNAME: NetworkOption = NetworkOption {
+    flag: "hostname",
+    takes: Value("NAME"),
+    docker: &[Label("hostname")],
+    help: "Host name to tell DHCP servers",
+};
+/// The client identifier of one endpoint.
+pub static CLIENT_ID: NetworkOption = NetworkOption {
+    flag: "client-id",
+    takes: Value("ID"),
+    docker: &[Label("client_id")],
+    help: "Client identifier to use with DHCP servers",
+};
+
+/// What begins the names of labels that stand for options.
+pub const LABEL: &str = "ashore.";
 
 /// The users whom root allows to put containers of their own on a network. Only the command line has it, whose socket is
 /// root's alone.
@@ -225,6 +258,7 @@ impl NetworkOption {
             Flag("name") => line("container_name", value),
             Flag("ip") => line("ipv4_address", value),
             Flag(name @ "mac-address") => line(&name.replace('-', "_"), value),
+            Label(name) => under("`labels:`", &format!("{LABEL}{name}"), value),
             Flag(name) => under("`ipam:`, `config:`", &name.replace('-', "_"), value),
         }
     }
@@ -242,6 +276,7 @@ impl NetworkOption {
             Flag(_) => self.in_docker(value),
             Ipam("addressing") => format!("--ipam-driver {own}"),
             Driver(name) | Ipam(name) => format!("-o {name}={own}"),
+            Label(name) => format!("--network NETWORK:{name}={own}"),
         }
     }
 
@@ -250,7 +285,7 @@ impl NetworkOption {
         match self.docker[0] {
             Flag("ip-range") => "ip_range",
             Flag("aux-address") => PODMANS_AUX_ADDRESS,
-            Driver(name) | Ipam(name) | Flag(name) => name,
+            Driver(name) | Ipam(name) | Flag(name) | Label(name) => name,
         }
     }
 
@@ -268,6 +303,9 @@ impl NetworkOption {
             Flag("name") => pair("identity", "ashore"),
             Flag("ip") => format!("`IP={}` in `CNI_ARGS`", value.unwrap_or_default()),
             Flag("mac-address") => format!("`MAC={}` in `CNI_ARGS`", value.unwrap_or_default()),
+            Label(name) => {
+                format!("`{}={}` in `CNI_ARGS`", name.to_uppercase(), value.unwrap_or_default())
+            }
             _ => pair(self.key(), "ashore"),
         }
     }
@@ -287,6 +325,7 @@ impl NetworkOption {
             },
             Driver(name) => format!("-o {name}={value}"),
             Ipam(name) => format!("--ipam-opt {name}={value}"),
+            Label(name) => format!("--label {LABEL}{name}={value}"),
         }
     }
 }

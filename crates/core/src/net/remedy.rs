@@ -247,13 +247,15 @@ impl From<Remedy> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::option::{ALL, IPAM_DRIVER, KIND, PARENT, Takes, of_driver, of_ipam, of_podman};
+    use crate::net::option::{
+        ALL, CLIENT_ID, IPAM_DRIVER, KIND, OWN_HOSTNAME, PARENT, Takes, of_driver, of_ipam, of_podman,
+    };
 
     /// Each option, to give and to leave out, in the words of each front, as in `remedy/spelled.txt`.
     #[test]
     fn each_front_reads_its_own_names() {
         let mut lines = Vec::new();
-        for option in ALL.iter().copied().chain([&NAME, &MAC, &IP, &IPAM_DRIVER]) {
+        for option in ALL.iter().copied().chain([&NAME, &MAC, &IP, &OWN_HOSTNAME, &CLIENT_ID, &IPAM_DRIVER]) {
             let example = match option.flag {
                 "aux-address" => "host=192.168.88.9",
                 "host-access" => "no",

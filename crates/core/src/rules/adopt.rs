@@ -6,7 +6,7 @@ use ashore_wire::conflict::Profile;
 use crate::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::inventory::{Inventory, ListedNetwork};
 use crate::model::ipv6::Ipv6Mode;
-use crate::model::lease::{Addressing, LeaseOptions};
+use crate::model::lease::{Addressing, LeaseOptions, LeaseWishes};
 use crate::model::network::{EngineNetwork, Network, Subnet};
 use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::{EngineId, EngineKind};
@@ -233,6 +233,7 @@ impl State {
                     by_user: ByUser::default(),
                     lease: None,
                     lease6: None,
+                    wishes: LeaseWishes::default(),
                     learned: None,
                     lost: Vec::new(),
                     stand_ins: Vec::new(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::endpoint::{ByUser, Chosen, Container, Endpoint, Placement, Source, Stage};
 use crate::model::identity::Identity;
 use crate::model::learned::Learned;
-use crate::model::lease::Addressing;
+use crate::model::lease::{Addressing, LeaseWishes};
 use crate::model::network::{Network, Subnet};
 use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::{EngineKind, Ownership};
@@ -70,12 +70,14 @@ impl State {
         if let Some(user) = spec.user()
             && let Some(network) = self.networks.get(&spec.network)
         {
-            let asked = users::Asked { name: &spec.name, ips: &spec.ips, mac: spec.mac };
+            let client_id = spec.wishes.client_id.as_ref();
+            let asked = users::Asked { name: &spec.name, ips: &spec.ips, mac: spec.mac, client_id };
             self.check_user(user, network, &asked, known.host)?;
         }
         let network = self.usable_network(&spec.network, known.host)?;
         self.check_name_is_free(network, &spec.name)?;
         self.check_room(network, known.host)?;
+        let wishes = self.lease_wishes(network, &spec.name, &spec.wishes)?;
         let FromLan { leased: lease, learned } = from_lan;
         let requested = spec.requested(spec.mac, lease);
         let source = match (network.addressing, lease) {
@@ -103,6 +105,7 @@ impl State {
             by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone() },
             lease: record,
             lease6: None,
+            wishes,
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
@@ -400,6 +403,9 @@ pub struct AttachSpec {
     /// Whether the requested addresses are all that it gets of the network's subnets: another program has chosen them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_requested: bool,
+    /// What DHCP servers are to be told of it.
+    #[serde(default, skip_serializing_if = "LeaseWishes::is_nothing")]
+    pub wishes: LeaseWishes,
     /// The engine that asks, or `None` for the user of the command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
@@ -426,6 +432,7 @@ impl AttachSpec {
         self.ips.iter().all(|ip| there.holds(*ip))
             && (self.mac.is_none() || self.mac == there.mac)
             && self.own_routes.are_met_by(&there.own_routes)
+            && self.wishes.are_met_by(&there.wishes)
             && self.unaddressed == (there.source == Source::None)
     }
 }

@@ -75,6 +75,7 @@ mod tests {
     use super::*;
     use crate::model::endpoint::{Container, Placement};
     use crate::model::identity::Seed;
+    use crate::model::lease::LeaseWishes;
     use crate::model::own_routes::OwnRoutes;
     use crate::model::ownership::Ownership;
     use crate::model::state::Change;
@@ -140,6 +141,7 @@ mod tests {
                 own_routes: OwnRoutes::default(),
                 unaddressed: false,
                 only_requested: false,
+                wishes: LeaseWishes::default(),
                 caller: None,
             };
             state.name_beside_other_links(&attach, &netns(place)).to_string()

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::dhcp4::ClientId;
+use ashore_wire::dhcp6;
 
-use crate::model::endpoint::Mark;
+use crate::model::endpoint::{Endpoint, Mark};
 use crate::model::identity::{self, Identity, Scope};
 use crate::model::inventory::Inventory;
-use crate::model::lease::{Fallback, LeaseRecord, LeaseRecord6, Release};
+use crate::model::lease::{Fallback, LeaseRecord, Release};
 use crate::model::network::Network;
 use crate::model::state::{Change, State};
 use crate::net::family::Family;
@@ -46,23 +47,38 @@ impl State {
         shown
     }
 
+    /// The endpoints that DHCP servers know by a client identifier.
+    pub(super) fn endpoints_by(&self, id: &ClientId) -> impl Iterator<Item = &Endpoint> {
+        let marks = [Mark::Lease(id.clone()), Mark::Lease6(id.clone()), Mark::ClientId(id.clone())];
+        marks.into_iter().flat_map(|mark| self.endpoints.with(mark)).map(|(_, endpoint)| endpoint)
+    }
+
     /// The client identifier of a name's lease. It is in use by no other name, and a renamed container keeps
     /// its identifier.
     pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
+        self.client_id_if(network, name, |_| true)
+    }
+
+    /// The same for a DHCPv6 server, which knows a client by an identifier of RFC 4361's form alone.
+    pub fn client_id6(&self, network: &Network, name: &EndpointName) -> ClientId {
+        self.client_id_if(network, name, |id| dhcp6::Config::of(id).is_some())
+    }
+
+    fn client_id_if(
+        &self,
+        network: &Network,
+        name: &EndpointName,
+        fits: impl Fn(&ClientId) -> bool,
+    ) -> ClientId {
         let scope = State::scope(network);
         // DHCPv4 and DHCPv6 servers can tell by it that this is one machine (RFC 4361, 6.1).
-        let ids = |lease: &'_ Option<Box<LeaseRecord>>, lease6: &'_ Option<Box<LeaseRecord6>>| {
-            let lease = lease.as_ref().map(|record| record.id.clone());
-            lease.into_iter().chain(lease6.as_ref().map(|record| record.id.clone()))
-        };
         let own = self.identities.get(&(scope.clone(), name.clone()));
-        if let Some(id) = own.and_then(|own| ids(&own.lease, &own.lease6).next()) {
-            return id;
+        if let Some(id) = own.and_then(|own| own.client_id.iter().chain(own.client_ids()).find(|id| fits(id)))
+        {
+            return id.clone();
         }
         let is_taken = |id: &ClientId| {
-            let [lease, lease6] = [Mark::Lease(id.clone()), Mark::Lease6(id.clone())];
-            let mut endpoints = self.endpoints.with(lease).chain(self.endpoints.with(lease6));
-            endpoints.next().is_some()
+            self.endpoints_by(id).next().is_some()
                 || self.identities.with(identity::Mark::Client(id.clone())).next().is_some()
         };
         let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));

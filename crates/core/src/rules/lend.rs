@@ -3,6 +3,7 @@
 use ashore_wire::Mac;
 
 use crate::model::endpoint::{ByUser, Chosen, Container, Endpoint, Placement, Source, Stage};
+use crate::model::lease::LeaseWishes;
 use crate::model::ownership::Ownership;
 use crate::model::state::{Change, State};
 use crate::net::link::{Netns, engine_link_name};
@@ -35,6 +36,7 @@ impl State {
             by_user: ByUser { mac: true, addresses: spec.ips.clone() },
             lease: None,
             lease6: None,
+            wishes: LeaseWishes::default(),
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,

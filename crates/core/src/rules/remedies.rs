@@ -3,13 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::ClientId;
 
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::net::name::IfName;
-use crate::net::option::{ALL, BC_QUEUE_LEN, DHCP_ALLOW, Docker, FALLBACK, PARENT, RELEASE};
+use crate::net::option::{
+    ALL, BC_QUEUE_LEN, CLIENT_ID, DHCP_ALLOW, Docker, FALLBACK, HOSTNAME, OWN_HOSTNAME, PARENT, RELEASE,
+};
 use crate::net::remedy::{Front, Remedy};
 use crate::net::vlan::Vlan;
 use crate::rules::addresses_in_use::Claimant;
@@ -17,6 +20,7 @@ use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
 use crate::rules::users::UserError;
+use crate::rules::wishes::WishError;
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
@@ -24,7 +28,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 
 /// The flags that Docker's users know, of Docker's own.
 fn of_docker(flag: &str) -> bool {
-    let own = ["ipam-opt", "ipam-driver", "mac-address", "name", "ip"];
+    let own = ["ipam-opt", "ipam-driver", "mac-address", "name", "ip", "label"];
     let takes = |name: &Docker| matches!(name, Docker::Flag(name) if *name == flag);
     own.contains(&flag) || ALL.iter().any(|option| option.docker.iter().any(takes))
 }
@@ -117,6 +121,7 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
         LeaseError::NotLeasing(&RELEASE).into(),
         LeaseError::NotLeasing(&FALLBACK).into(),
         LeaseError::NotLeasing(&DHCP_ALLOW).into(),
+        LeaseError::NotLeasing(&HOSTNAME).into(),
         LeaseError::NoServer(server).into(),
         LeaseError::Both(server).into(),
         LeaseError::Tagged.into(),
@@ -160,6 +165,9 @@ pub(crate) fn of_containers() -> Vec<AttachError> {
         AttachError::MacOnIpvlan(LinkKind::Ipvlan(IpvlanMode::L2)),
         AttachError::MacUnfit(mac),
         AttachError::MacTaken { mac, holder: text() },
+        WishError::ClientIdTaken { id: ClientId::mac(mac), holder: parsed("web"), network: text() }.into(),
+        WishError::AsksNoServer { option: &CLIENT_ID, network: text() }.into(),
+        WishError::AsksNoServer { option: &OWN_HOSTNAME, network: text() }.into(),
         held(None).into(),
         held(Some("db")).into(),
         AddressError::OnLan { ip, claimant: Claimant { mac, known_as: None } }.into(),
@@ -172,6 +180,7 @@ pub(crate) fn of_containers() -> Vec<AttachError> {
         UserError::Share { uid: 1000, network: text(), share: 3 }.into(),
         UserError::Address { uid: 1000, ip, network: text(), ranges: None }.into(),
         UserError::Mac { uid: 1000, mac }.into(),
+        UserError::ClientId { uid: 1000 }.into(),
     ]
 }
 

@@ -90,6 +90,8 @@ impl State {
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_keep(network, endpoint),
             lease6: self.lease6_to_keep(network, endpoint),
+            client_id: (endpoint.wishes.client_id.clone())
+                .or_else(|| before.and_then(|before| before.client_id.clone())),
             last_used: now,
             used: self.next_use(),
             bearer,
@@ -260,6 +262,7 @@ impl Identity {
             made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
             lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
             lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
+            client_id: self.client_id.clone().filter(|id| !is_its(id)),
             last_used: self.last_used,
             used: self.used,
             bearer: self.bearer,
@@ -271,7 +274,8 @@ impl Identity {
     fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         let own_mac = self.mac.is_some_and(|mac| mac != seed.mac(scope, name, 0));
-        self.all_addresses().next().is_none() && self.made.is_empty() && !leases && !own_mac
+        let chosen = self.client_id.is_some() || !self.made.is_empty();
+        self.all_addresses().next().is_none() && !chosen && !leases && !own_mac
     }
 }
 

@@ -67,6 +67,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::model::endpoint::{Container, Placement};
+    use crate::model::lease::LeaseWishes;
     use crate::model::own_routes::OwnRoutes;
     use crate::model::ownership::Ownership;
     use crate::model::state::Change;
@@ -106,6 +107,7 @@ mod tests {
                 own_routes: OwnRoutes::default(),
                 unaddressed: false,
                 only_requested: false,
+                wishes: LeaseWishes::default(),
                 caller: Some(caller.clone()),
             };
             state.left_by(&attach, &caller, &netns(1)).cloned().collect::<Vec<_>>()

@@ -124,7 +124,7 @@ mod tests {
         let network = state.networks.values().next().unwrap();
         let name = EndpointName::try_from(name.to_owned()).unwrap();
         if let Some(uid) = name.user() {
-            let asked = Asked { name: &name, ips: &[], mac: None };
+            let asked = Asked { name: &name, ips: &[], mac: None, client_id: None };
             let user = User { uid, groups: vec![50] };
             let checked = state.check_user(&user, network, &asked, &View::default());
             checked.map_err(|error| {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::ClientId;
 
 use crate::model::identity::Scope;
 use crate::model::network::{Network, Subnet};
@@ -12,7 +13,7 @@ use crate::model::users::{MOST_ENDPOINTS, MOST_NAMES_OF_USER, User};
 use crate::net::family::Family;
 use crate::net::name::{EndpointName, NetworkName};
 use crate::net::observed::View;
-use crate::net::option::MAC;
+use crate::net::option::{CLIENT_ID, MAC};
 use crate::net::remedy::Remedy;
 use crate::net::text::list;
 
@@ -65,6 +66,12 @@ pub enum UserError {
         /// The MAC.
         mac: Mac,
     },
+    /// He asks for a client identifier, by which he could take the lease of any machine.
+    #[error("user {uid} may not choose a DHCP client identifier: it may be another machine's")]
+    ClientId {
+        /// The user.
+        uid: u32,
+    },
 }
 
 /// What a user asks for.
@@ -72,6 +79,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) name: &'a EndpointName,
     pub(crate) ips: &'a [IpAddr],
     pub(crate) mac: Option<Mac>,
+    pub(crate) client_id: Option<&'a ClientId>,
 }
 
 fn allowed(ranges: Option<&str>) -> String {
@@ -97,6 +105,7 @@ impl UserError {
             UserError::Address { .. } => {
                 "let Ashore choose the address, which stays with the container's name, or choose a free one of those".into()
             }
+            UserError::ClientId { .. } => Remedy::unset(&CLIENT_ID).and(": each name has one of its own"),
             UserError::Mac { .. } => {
                 Remedy::unset(&MAC).and(", or choose a locally administered one that is free, such as 02:00:00:00:00:01")
             }
@@ -145,6 +154,9 @@ impl State {
         }
         for ip in asked.ips {
             self.check_users_address(uid, network, name, *ip)?;
+        }
+        if asked.client_id.is_some() {
+            return Err(UserError::ClientId { uid });
         }
         match asked.mac {
             Some(mac) if !mac.is_local() || self.is_kept_mac(network, name, mac, host) => {
@@ -242,6 +254,7 @@ mod tests {
             name: &name.to_owned().try_into().unwrap(),
             ips: &ip.parse().into_iter().collect::<Vec<_>>(),
             mac: mac.parse().ok(),
+            client_id: None,
         };
         state.check_user(&user(uid), network, &asked, &View::default())
     }

@@ -1,7 +1,7 @@
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use ashore_core::model::identity::{Bearer, Identity, Scope};
 use ashore_core::model::ipv6::Ipv6Mode;
-use ashore_core::model::lease::{Addressing, LeaseOptions};
+use ashore_core::model::lease::{Addressing, LeaseOptions, LeaseWishes};
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::ownership::Ownership;
@@ -60,6 +60,7 @@ fn changes() -> Vec<Change> {
         by_user: ByUser::default(),
         lease: None,
         lease6: None,
+        wishes: LeaseWishes::default(),
         learned: None,
         lost: Vec::new(),
         stand_ins: Vec::new(),
@@ -89,6 +90,7 @@ fn changes() -> Vec<Change> {
         lease6: None,
         last_used: 17,
         used: 3,
+        client_id: None,
         bearer: Bearer::Container,
     };
     vec![

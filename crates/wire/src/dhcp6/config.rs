@@ -21,6 +21,8 @@ pub struct Config {
     pub iaid: u32,
     /// The name that the client tells the server, and who updates the DNS with it (RFC 4704).
     pub name: Option<(DomainName, Update)>,
+    /// The vendor class, by which servers can group clients.
+    pub vendor_class: Option<Vec<u8>>,
     /// Whether a server may assign the address at once, without being selected first (rapid commit). If
     /// several servers do so, all but one assign theirs in vain.
     pub rapid_commit: bool,
@@ -36,9 +38,9 @@ impl Config {
     /// A configuration that identifies the client and asks for nothing more. `rapid_commit` is on, `confirm`
     /// is 2 seconds.
     pub fn new(duid: Duid, iaid: u32) -> Self {
-        let (name, rapid_commit, requested) = (None, true, None);
+        let (name, vendor_class, rapid_commit, requested) = (None, None, true, None);
         let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
-        Config { duid, iaid, name, rapid_commit, servers, requested, confirm }
+        Config { duid, iaid, name, vendor_class, rapid_commit, servers, requested, confirm }
     }
 
     /// The configuration of the client that DHCPv4 servers know under the identifier `id`. With it, a server
@@ -62,8 +64,19 @@ impl Config {
             options.push(code::FQDN, [&[flag][..], &name.labels()].concat());
             wanted.push(code::FQDN);
         }
+        if let Some(class) = self.vendor_class.as_ref().filter(|class| !class.is_empty()) {
+            options.push(code::VENDOR_CLASS, vendor_class(class));
+        }
         options.push(code::OPTION_REQUEST, codes(&wanted));
     }
+}
+
+/// The vendor class as the option carries it (RFC 8415, 21.16): an enterprise's number, and each class with its
+/// length. The class is the user's, so the number is the reserved one, which servers compare with by default.
+fn vendor_class(class: &[u8]) -> Vec<u8> {
+    const NOBODYS: u32 = 0;
+    let class = &class[..class.len().min(u16::MAX.into())];
+    [&NOBODYS.to_be_bytes()[..], &(class.len() as u16).to_be_bytes(), class].concat()
 }
 
 /// Option codes as bytes.
@@ -83,6 +96,19 @@ mod tests {
         assert_eq!((config.iaid, config.duid.bytes()), (0x0102_0304, &[0, 4, 7][..]));
         assert_eq!(Config::of(&ClientId::mac(Mac([2, 0, 0, 0, 0, 1]))), None);
         assert_eq!(Config::of(&ClientId::try_from(vec![255, 0, 0, 0, 1, 0, 4]).unwrap()), None);
+    }
+
+    #[test]
+    fn a_vendor_class_has_an_enterprise_and_a_length() {
+        let described = |class: Option<&[u8]>| {
+            let vendor_class = class.map(<[u8]>::to_vec);
+            let config = Config { vendor_class, ..Config::new(Duid::try_from(vec![0; 3]).unwrap(), 1) };
+            let mut options = Options::default();
+            config.describe(&mut options);
+            options.get(code::VENDOR_CLASS).map(<[u8]>::to_vec)
+        };
+        assert_eq!(described(Some(b"nas")).unwrap(), *b"\0\0\0\0\0\x03nas");
+        assert_eq!((described(Some(b"")), described(None)), (None, None));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub mod code {
     pub const STATUS: u16 = 13;
     /// The client accepts, or the server sends, a REPLY directly after the SOLICIT.
     pub const RAPID_COMMIT: u16 = 14;
+    /// The vendor class.
+    pub const VENDOR_CLASS: u16 = 16;
     /// DNS servers (RFC 3646).
     pub const DNS: u16 = 23;
     /// The search domains (RFC 3646).

@@ -67,6 +67,7 @@ fn used(state: &State, network: &Network, name: &EndpointName) -> LastUse {
 mod tests {
     use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
     use ashore_core::model::identity::Seed;
+    use ashore_core::model::lease::LeaseWishes;
     use ashore_core::model::own_routes::OwnRoutes;
     use ashore_core::model::ownership::Ownership;
     use ashore_core::model::state::Change;
@@ -88,6 +89,7 @@ mod tests {
             by_user: ByUser::default(),
             lease: None,
             lease6: None,
+            wishes: LeaseWishes::default(),
             learned: None,
             lost: Vec::new(),
             default_route: true,

@@ -10,7 +10,7 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Scope;
 use ashore_core::model::inventory::Inventory;
-use ashore_core::model::lease::{Fallback, LeaseRecord};
+use ashore_core::model::lease::{Fallback, LeaseRecord, LeaseTimeout};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
@@ -30,7 +30,7 @@ use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
-/// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s and a server that pings for 3 s
+/// How long a request waits for a lease, unless its network says otherwise. This covers DISCOVERs after 0 and 4 s and a server that pings for 3 s
 /// before it offers. It also covers a former address that turns out within a second to belong to another machine,
 /// the pause of 10 s after that, and a server that pings.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -88,7 +88,8 @@ impl Controller {
             self.is_free(unlocked, network, &wanted.key, (ip.into(), Some(wanted.mac)))
         };
         let fallback = network.leasing.fallback == Fallback::Range;
-        let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE }.min(within);
+        let usual = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
+        let patience = network.leasing.timeout.map_or(usual, LeaseTimeout::duration).min(within);
         let acquired = match self.lan.acquire(unlocked, wanted.clone(), patience, is_free) {
             Ok(acquired) => acquired,
             Err(

@@ -163,6 +163,14 @@ impl Answers<'_> {
         self.patience.map_or(LONGEST, |patience| patience.min(LONGEST))
     }
 
+    /// What a request waits for before it looks does not count, if nobody waits for the request: a network may have it
+    /// wait for a lease as long as it may look.
+    fn has_waited(&mut self, time: Duration) {
+        if let (Some(since), None) = (&mut self.since, self.patience) {
+            *since += time;
+        }
+    }
+
     /// How long to wait for a lease.
     pub(super) fn left(&self) -> Duration {
         let since = self.since.map_or(Duration::ZERO, |since| since.elapsed());
@@ -226,9 +234,11 @@ impl Controller {
     ) -> Result<(Locked<'a>, Proposal<S::Draft>), Refusal> {
         loop {
             let proposal = seeker.propose(self, &mut inner, answers)?;
+            let begins = Instant::now();
             let again;
             (inner, again) = seeker.obtain(self, inner, &proposal, answers.left())?;
             if again {
+                answers.has_waited(begins.elapsed());
                 answers.begun += 1;
                 if answers.begun > MOST_BEGUN {
                     return Err(refusal::never_begins(&proposal.network));

@@ -339,6 +339,7 @@ impl Learnt {
 mod tests {
     use ashore_core::model::endpoint::{ByUser, Chosen, Placement};
     use ashore_core::model::learned::LearnedAddress;
+    use ashore_core::model::lease::LeaseWishes;
     use ashore_core::model::own_routes::OwnRoutes;
     use ashore_core::model::ownership::Ownership;
 
@@ -355,6 +356,7 @@ mod tests {
             by_user: ByUser::default(),
             lease: None,
             lease6: None,
+            wishes: LeaseWishes::default(),
             learned: None,
             lost: Vec::new(),
             stand_ins: Vec::new(),

@@ -9,6 +9,7 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::TearDown;
 use ashore_core::model::endpoint::{Container, Endpoint};
+use ashore_core::model::lease::LeaseTimeout;
 use ashore_core::model::network::{EngineNetwork, Network};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::Change;
@@ -104,8 +105,9 @@ impl Controller {
         let mut attach = self.beside_other_links(unlocked, attach)?;
         if let Some(caller) = attach.caller.clone() {
             self.make_way(unlocked, &attach, &caller)?;
-            // The engine waits since it has called.
-            let patience = caller.patience.map(|patience| left_of(patience, began.elapsed()));
+            // The engine waits since it has called, and longer if its user says so of the network.
+            let chosen = network.leasing.timeout.map_or(0, LeaseTimeout::seconds);
+            let patience = caller.patience.map(|patience| left_of(patience.max(chosen), began.elapsed()));
             attach.caller = Some(Caller { patience, ..caller });
         }
         let Reply::Attached(endpoint) = self.attach(unlocked, &attach)? else { return Ok(done()) };

@@ -180,6 +180,7 @@ fn for_user(refusal: Refusal, network: &Network) -> Refusal {
         | Code::UserHasTooMany
         | Code::AddressNotAllowed
         | Code::MacNotAllowed
+        | Code::ClientIdNotAllowed
         | Code::NetworkDiffers
         | Code::NoNetwork
         | Code::ParentMissing
@@ -214,6 +215,7 @@ fn for_user(refusal: Refusal, network: &Network) -> Refusal {
         }
         Code::RangeUsedUp => format!("network `{label}` has no free address"),
         Code::MacTaken => format!("the MAC is in use on network `{label}`"),
+        Code::ClientIdTaken => format!("the DHCP client identifier is in use on network `{label}`"),
         code => {
             let code = serde_json::to_value(code).ok().and_then(|code| Some(code.as_str()?.to_owned()));
             format!("network `{label}` cannot be used now ({})", code.unwrap_or_default())

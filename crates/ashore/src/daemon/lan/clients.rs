@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ashore_core::model::endpoint::{Endpoint, Placement};
 use ashore_core::model::identity::{Identity, Mark, Scope};
-use ashore_core::model::lease::{Addressing, LeaseOptions, LeaseRecord};
+use ashore_core::model::lease::{Addressing, LeaseOptions, LeaseRecord, LeaseWishes};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
@@ -91,6 +91,8 @@ pub(crate) struct Wanted<L: Lease> {
     pub(crate) record: Option<LeaseRecord<L>>,
     /// The network's lease options.
     pub(crate) leasing: LeaseOptions,
+    /// What servers are to be told of this client.
+    pub(crate) wishes: LeaseWishes,
 }
 
 impl<L: Lease> Wanted<L> {
@@ -106,7 +108,21 @@ impl<L: Lease> Wanted<L> {
             None => (scope.0.parse().ok()?, record.parent.clone()?, LeaseOptions::default()),
         };
         let (id, mac, record) = (record.id.clone(), record.mac, Some(record.clone()));
-        Some(Wanted { key: (label, name.clone()), parent, id, mac, requested: None, record, leasing })
+        // A release tells no name.
+        let (key, requested, wishes) = ((label, name.clone()), None, LeaseWishes::default());
+        Some(Wanted { key, parent, id, mac, requested, record, leasing, wishes })
+    }
+
+    /// The host name that servers are told: the one for this client, the network's, or its own. A user's container is
+    /// not called as root would have those of a network called. Returns `None` if it has no name that can be told.
+    pub(super) fn told_name(&self) -> Option<DomainName> {
+        let name = &self.key.1;
+        let chosen = match (name.user(), &self.wishes.hostname, &self.leasing.hostname) {
+            (Some(uid), Some(own), _) => own.of_user(uid),
+            (None, Some(own), _) | (None, None, Some(own)) => Some(own.domain().clone()),
+            (Some(_), None, _) | (None, None, None) => None,
+        };
+        chosen.or_else(|| dns_name(name))
     }
 
     /// The previous lease, in the form that a client takes.
@@ -480,7 +496,7 @@ fn began<L>(held: &Held<L>) -> u64 {
 /// The host name of a container for a DHCP server. Returns `None` if none can be made from the endpoint's
 /// name. That of a user's container ends in the user's id: the server's own zone must not have it under a name of
 /// root's choice.
-pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
+fn dns_name(name: &EndpointName) -> Option<DomainName> {
     let own = name.own().replace(['_', '.'], "-");
     match name.user() {
         Some(uid) => format!("{}-{uid}", own.trim_matches('-')).trim_matches('-').parse().ok(),

@@ -21,15 +21,16 @@ use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::View;
+use ashore_core::rules::wishes::WishError;
 use ashore_kernel::boottime;
 use ashore_wire::dhcp::{Client as _, Lease as _};
 use ashore_wire::dhcp4::{
     CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Ignored, Lease, Message, Name, Outgoing,
-    SERVER_PORT, State as Phase,
+    SERVER_PORT, State as Phase, Update,
 };
 use ashore_wire::{Boottime, Mac};
 
-use super::clients::{self, Clients, Protocol, dns_name};
+use super::clients::{self, Clients, Protocol};
 use super::{Lan, Send, Table};
 use crate::daemon::random;
 use crate::unlocked::Unlocked;
@@ -82,6 +83,9 @@ pub(crate) enum NoLease {
     /// Another request is acquiring a lease under the same name.
     #[error("another request is acquiring a lease for `{0}` at this moment")]
     Busy(EndpointName),
+    /// A client of another name has the identifier, and a server would take both for one.
+    #[error(transparent)]
+    SameClient(WishError),
     /// The offered address could not be probed.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -162,9 +166,7 @@ impl Lan {
         is_free: impl Fn(&mut Unlocked, Ipv4Addr) -> Result<bool, Refusal>,
     ) -> Result<Acquired<'_>, NoLease> {
         let (key, parent) = (wanted.key.clone(), wanted.parent.clone());
-        if !self.table().leases.begin(wanted) {
-            return Err(NoLease::Busy(key.1));
-        }
+        self.table().leases.begin(wanted)?;
         self.shared.waker.wake();
         let client = Awaited { lan: self, key, kept: None };
         let record = self.wait_for_lease(unlocked, &client.key, parent, patience, is_free)?;
@@ -275,7 +277,11 @@ impl Protocol for Dhcp4 {
         let config = Config {
             // The link may not exist yet, and without it the NIC drops frames that are addressed to its MAC.
             broadcast: true,
-            name: dns_name(&wanted.key.1).map(Name::Host),
+            name: wanted.told_name().map(|name| match wanted.leasing.register_name {
+                true => Name::Fqdn(name, Update::Server),
+                false => Name::Host(name),
+            }),
+            vendor_class: wanted.leasing.vendor_class.as_ref().map(|class| class.bytes().to_vec()),
             requested: wanted.requested,
             servers: wanted.leasing.servers.clone(),
             ..Config::new(wanted.mac, wanted.id.clone())
@@ -328,17 +334,23 @@ impl Protocol for Dhcp4 {
 }
 
 impl Leases {
-    /// Begins a client that a request waits for. Returns false if a request already waits for a client of
-    /// that name.
-    fn begin(&mut self, wanted: Wanted) -> bool {
+    /// Begins a client that a request waits for. Refuses one of a name or an identifier that another has.
+    fn begin(&mut self, wanted: Wanted) -> Result<(), NoLease> {
         let key = wanted.key.clone();
+        let busy = || NoLease::Busy(key.1.clone());
         if self.is_awaited(&key) {
-            return false;
+            return Err(busy());
         }
-        let Some(mut leasing) = Leasing::of(wanted, false, None) else { return false };
+        let is_chosen = wanted.wishes.client_id.is_some();
+        let mut others = self.active.iter().filter(|(other, _)| is_chosen && **other != key);
+        if let Some(((network, holder), _)) = others.find(|(_, leasing)| leasing.wanted.id == wanted.id) {
+            let (id, holder, network) = (wanted.id, holder.clone(), network.to_string());
+            return Err(NoLease::SameClient(WishError::ClientIdTaken { id, holder, network }));
+        }
+        let mut leasing = Leasing::of(wanted, false, None).ok_or_else(busy)?;
         leasing.own.awaited = true;
         self.active.insert(key, leasing);
-        true
+        Ok(())
     }
 
     /// Ends the waiting for a client, and gives it the name of its endpoint.

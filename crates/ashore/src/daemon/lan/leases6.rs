@@ -21,12 +21,13 @@ use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::Boottime;
 use ashore_wire::dhcp::Client as _;
+use ashore_wire::dhcp4::ClientId;
 use ashore_wire::dhcp6::{
     CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Lease, Message, Outgoing, Update,
 };
 use ashore_wire::slaac::Offer;
 
-use super::clients::{self, Clients, Protocol, dns_name};
+use super::clients::{self, Clients, Protocol};
 use super::{Lan, Send};
 use crate::daemon::random;
 
@@ -73,8 +74,9 @@ impl Protocol for Dhcp6 {
     const NAME: &str = "DHCPv6";
 
     fn client(wanted: &Wanted, in_use: bool) -> Option<Client> {
-        let name = dns_name(&wanted.key.1).map(|name| (name, Update::Server));
-        let config = Config { name, ..Config::of(&wanted.id)? };
+        let name = wanted.told_name().map(|name| (name, Update::Server));
+        let vendor_class = wanted.leasing.vendor_class.as_ref().map(|class| class.bytes().to_vec());
+        let config = Config { name, vendor_class, ..Config::of(&wanted.id)? };
         let (now, random) = (boottime(), random());
         Some(match wanted.recorded(in_use) {
             Some(recorded) => Client::resume(config, recorded, now, random),
@@ -86,17 +88,22 @@ impl Protocol for Dhcp6 {
     fn wanted(state: &State, network: &Network, endpoint: &Endpoint, _host: &View) -> Option<Wanted> {
         let identity = state.identities.get(&(State::scope(network), endpoint.name.clone()));
         let remembered = || identity.and_then(|identity| identity.lease6.as_deref());
-        let record = endpoint.lease6.as_deref().or_else(remembered).cloned();
-        let of_lease = endpoint.lease.as_ref().map(|record| record.id.clone());
-        let id = record.as_ref().map(|record| record.id.clone()).or(of_lease);
+        // An identifier that was chosen may be one of DHCPv4 alone.
+        let fits = |id: &&ClientId| Config::of(id).is_some();
+        let chosen = endpoint.wishes.client_id.as_ref().filter(fits);
+        let record = endpoint.lease6.as_deref().or_else(remembered);
+        let record = record.filter(|record| chosen.is_none_or(|chosen| *chosen == record.id)).cloned();
+        let of_lease = endpoint.lease.as_ref().map(|record| &record.id).filter(fits);
+        let id = chosen.or(record.as_ref().map(|record| &record.id)).or(of_lease).cloned();
         Some(Wanted {
             key: (endpoint.network.clone(), endpoint.name.clone()),
             parent: network.parent.clone(),
-            id: id.unwrap_or_else(|| state.client_id(network, &endpoint.name)),
+            id: id.unwrap_or_else(|| state.client_id6(network, &endpoint.name)),
             mac: endpoint.mac?,
             requested: None,
             record,
             leasing: network.leasing.clone(),
+            wishes: endpoint.wishes.clone(),
         })
     }
 

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::engine_call::Owner;
+use ashore_core::api::engine_call::{Labels, Owner};
 use ashore_core::model::network::EngineNetwork;
 use ashore_core::net::name::EndpointName;
+use ashore_core::net::option::{CLIENT_ID, LABEL, NetworkOption, OWN_HOSTNAME};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -33,6 +34,8 @@ struct Container {
     names: Vec<String>,
     #[serde(default, deserialize_with = "or_null")]
     network_settings: NetworkSettings,
+    #[serde(default, deserialize_with = "or_null")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -115,6 +118,12 @@ impl Container {
         names.find(|name| !name.is_empty() && !name.contains('/'))
     }
 
+    /// Its labels that stand for options.
+    fn options(&self) -> Labels {
+        let of = |option: &NetworkOption| self.labels.get(&format!("{LABEL}{}", option.key())).cloned();
+        Labels { hostname: of(&OWN_HOSTNAME), client_id: of(&CLIENT_ID) }
+    }
+
     /// Whether the engine may be starting the container on a network or connecting it. A container that it
     /// starts has no endpoint there yet. One that it connects is running and not listed there.
     fn may_come_to(&self, network: &str) -> bool {
@@ -169,6 +178,7 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
         formerly: name.and_then(EndpointName::formerly_of_container),
         mac: one.and_then(|one| one.on(&network_name)?.mac.parse().ok()),
         network_name: Some(network_name),
+        labels: one.map(Container::options).unwrap_or_default(),
     };
     Ok(Found { owner, chosen })
 }
@@ -197,8 +207,13 @@ async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> an
         let network_name = name_of(api, network).await?;
         let there = container.and_then(|one| one.on(&network_name));
         let mac = there.and_then(|there| there.mac.parse().ok());
-        let owner =
-            Owner { network: network.id.clone(), network_name: Some(network_name), mac, ..told.clone() };
+        let owner = Owner {
+            network: network.id.clone(),
+            network_name: Some(network_name),
+            mac,
+            labels: container.map(Container::options).unwrap_or_default(),
+            ..told.clone()
+        };
         if there.is_some() {
             return Ok(Some(owner));
         }

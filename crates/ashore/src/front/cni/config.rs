@@ -300,7 +300,7 @@ impl Config {
             .try_this(format!("leave `\"{key}\"` of `\"capabilities\"` out")));
         }
         let args = self.all.get("args").and_then(|args| args.get("cni"));
-        Wishes::of(
+        let wishes = Wishes::of(
             &[
                 ("runtimeConfig.ips", runtime.get("ips")),
                 ("args.cni.ips", args.and_then(|args| args.get("ips"))),
@@ -308,7 +308,15 @@ impl Config {
             &[("runtimeConfig.mac", runtime.get("mac"))],
             arguments,
             self.all.get("mac"),
-        )
+        )?;
+        let wishes = wishes.with_lease(args.and_then(Value::as_object), arguments)?;
+        if role != Role::Link && !wishes.lease.is_nothing() {
+            return Err(Failed::new(
+                code::UNSUPPORTED,
+                "HOSTNAME and CLIENT_ID are for leases, and another plugin has a part in these addresses",
+            ));
+        }
+        Ok(wishes)
     }
 
     /// The containers that the runtime still has on this network, with the names of their links.

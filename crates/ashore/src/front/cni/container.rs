@@ -1,13 +1,16 @@
 //! What a runtime says of one container: its names, and what is wished for it.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::text::Shown;
+use ashore_core::net::told::{HostName, client_id};
 use ashore_wire::Mac;
 use ipnet::IpNet;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::nerdctl;
 use super::nothing::is_nothing;
@@ -15,10 +18,12 @@ use super::{Failed, code};
 use crate::front::given::nearest;
 
 /// The arguments that runtimes give. `NERDCTL_CNI_DHCP_HOSTNAME` is `--hostname`.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "IgnoreUnknown",
     "IP",
     "MAC",
+    "HOSTNAME",
+    "CLIENT_ID",
     "K8S_POD_NAMESPACE",
     "K8S_POD_NAME",
     "K8S_POD_INFRA_CONTAINER_ID",
@@ -95,6 +100,7 @@ fn short(id: &str) -> &str {
 pub(super) struct Wishes {
     pub(super) ips: Vec<IpAddr>,
     pub(super) mac: Option<Mac>,
+    pub(super) lease: LeaseWishes,
 }
 
 impl Wishes {
@@ -148,6 +154,35 @@ impl Wishes {
                 (None, None, None) => None,
             };
         Ok(wishes)
+    }
+
+    /// Reads what DHCP servers are to be told: `args.cni` counts first, then `CNI_ARGS`.
+    pub(super) fn with_lease(
+        self,
+        args: Option<&Map<String, Value>>,
+        arguments: &Arguments,
+    ) -> Result<Self, Failed> {
+        fn one<T, E: Display>(
+            (key, args): (&str, Option<&Map<String, Value>>),
+            arguments: &Arguments,
+            parse: impl Fn(&str) -> Result<T, E>,
+        ) -> Result<Option<T>, Failed> {
+            let wrong = |code, what: String, why: String| Failed::new(code, format!("{what}: {why}"));
+            if let Some(value) = args.and_then(|args| args.get(key)).filter(|value| !is_nothing(value)) {
+                let what = format!("`args.cni.{key}: {value}`");
+                let text = value
+                    .as_str()
+                    .ok_or_else(|| wrong(code::CONFIG, what.clone(), "it must be text".into()))?;
+                return parse(text).map(Some).map_err(|why| wrong(code::CONFIG, what, why.to_string()));
+            }
+            let name = key.to_uppercase();
+            let Some(text) = arguments.get(&name) else { return Ok(None) };
+            let what = format!("CNI_ARGS: {name}={text}");
+            parse(text).map(Some).map_err(|why| wrong(code::ENVIRONMENT, what, why.to_string()))
+        }
+        let hostname = one(("hostname", args), arguments, str::parse::<HostName>)?;
+        let client_id = one(("client_id", args), arguments, client_id)?;
+        Ok(Wishes { lease: LeaseWishes { hostname, client_id }, ..self })
     }
 
     fn add(&mut self, ip: IpAddr) {

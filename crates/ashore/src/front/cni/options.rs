@@ -196,6 +196,10 @@ impl Options {
             aux: self.parsed(&option::AUX_ADDRESS, crate::cli::parse_aux)?,
             addressing: self.addressing()?,
             leasing: LeaseOptions {
+                hostname: self.one(&option::HOSTNAME)?,
+                register_name: self.yes(&option::REGISTER_NAME)?.unwrap_or_default(),
+                vendor_class: self.one(&option::VENDOR_CLASS)?,
+                timeout: self.one(&option::LEASE_TIMEOUT)?,
                 release: self.one(&option::RELEASE)?.unwrap_or_default(),
                 fallback: self.one(&option::FALLBACK)?.unwrap_or_default(),
                 servers: Servers {

@@ -218,7 +218,7 @@ fn a_container_has_the_best_name_that_is_known_of_it() {
 #[test]
 fn wishes_have_their_order() {
     let wishes = |args: &str, more: &str| {
-        let Wishes { ips, mac } = config(more).wishes(&Arguments::parse(args.as_bytes())?, Role::Link)?;
+        let Wishes { ips, mac, .. } = config(more).wishes(&Arguments::parse(args.as_bytes())?, Role::Link)?;
         let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
         Ok::<_, Failed>((ips.join(" "), mac.map_or_else(String::new, |mac| mac.to_string())))
     };
@@ -247,6 +247,41 @@ fn wishes_have_their_order() {
     ] {
         assert_eq!(wishes(args, more).unwrap_err().code, code, "{args} {more}");
     }
+}
+
+#[test]
+fn what_a_server_is_told_is_wished_for_one_container() {
+    let wishes = |args: &str, more: &str| {
+        let wishes = config(more).wishes(&Arguments::parse(args.as_bytes())?, Role::Link)?.lease;
+        let name = wishes.hostname.map_or_else(String::new, |name| name.to_string());
+        Ok::<_, Failed>((name, wishes.client_id.map_or_else(String::new, |id| id.to_string())))
+    };
+    let (args, by_args) =
+        ("HOSTNAME=web;CLIENT_ID=ff:01", r#","args":{"cni":{"hostname":"photos","client_id":""}}"#);
+    assert_eq!(wishes(args, "").unwrap(), ("web".into(), "ff:01".into()));
+    assert_eq!(wishes(args, by_args).unwrap(), ("photos".into(), "ff:01".into()));
+    assert_eq!(wishes("", "").unwrap(), (String::new(), String::new()));
+    for (args, more, code) in [
+        ("HOSTNAME=a_b", "", 4),
+        ("CLIENT_ID=ff:0", "", 4),
+        ("", r#","args":{"cni":{"hostname":7}}"#, 7),
+        ("", r#","args":{"cni":{"client_id":"ff:0"}}"#, 7),
+    ] {
+        assert_eq!(wishes(args, more).unwrap_err().code, code, "{args} {more}");
+    }
+    let arguments = Arguments::parse(args.as_bytes()).unwrap();
+    for role in [Role::LinkOnly, Role::Addresses] {
+        assert_eq!(config("").wishes(&arguments, role).unwrap_err().code, 2, "{role:?}");
+    }
+    let spec = asked(
+        r#","ashore":{"dhcp":true,"hostname":"web","register-name":true,"vendor_class":"nas","lease_timeout":30}"#,
+    );
+    let leasing = spec.unwrap().network.leasing;
+    assert_eq!((leasing.register_name, leasing.timeout.map(u16::from)), (true, Some(30)));
+    assert_eq!(
+        (leasing.hostname.unwrap().to_string(), leasing.vendor_class.unwrap().to_string()),
+        ("web".into(), "nas".into())
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! with labels of its own.
 
 use ashore_core::net::name::IfName;
+use ashore_core::net::option::{CLIENT_ID, LABEL, NetworkOption, OWN_HOSTNAME};
 use ashore_wire::Mac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,8 @@ const IFNAME: &str = "com.docker.network.endpoint.ifname";
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 /// All options that `driver-opt` accepts.
 pub const KNOWN: [&str; 2] = [IFNAME, SYSCTLS];
+/// Options that count before the engine tells of them. Labels stand for them.
+const LATE: [&NetworkOption; 2] = [&OWN_HOSTNAME, &CLIENT_ID];
 /// Other labels with this prefix concern only the engine: exposed ports, a port map, and future ones.
 const RESERVED: &str = "com.docker.network.";
 
@@ -38,6 +41,14 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn of(options: &Map<String, Value>) -> Result<Self, String> {
         let text = |name: &str| options.get(name).and_then(Value::as_str);
+        if let Some(late) = LATE.into_iter().find(|late| options.contains_key(late.key())) {
+            let key = late.key();
+            return Err(format!(
+                "Docker tells of driver-opt={key} only once the container has its address; give it the label {LABEL}{key} \
+                 instead: {}",
+                late.in_docker(text(key))
+            ));
+        }
         let of_ours = |name: &&String| !name.starts_with(RESERVED);
         if let Some(unknown) = options.keys().find(of_ours) {
             return Err(format!(
@@ -100,6 +111,13 @@ mod tests {
         assert!(attachment(&[(IFNAME, "lan0")]).check(version("20.10.24+dfsg1")).is_ok());
         let sysctls = attachment(&[(SYSCTLS, "net.ipv4.conf.IFNAME.forwarding=1")]);
         assert!(sysctls.check(version("26.1.5")).is_err() && sysctls.check(version("27.0.1")).is_ok());
+    }
+
+    #[test]
+    fn what_comes_too_late_is_refused_with_the_label_that_comes_in_time() {
+        let options = [("hostname".to_owned(), Value::from("web"))].into_iter().collect();
+        let said = Attachment::of(&options).unwrap_err();
+        assert!(said.ends_with("--label ashore.hostname=web"), "{said}");
     }
 
     #[test]

@@ -120,6 +120,10 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
         parent: read.value(&option::PARENT)?,
         addressing: read.value(&option::DHCP)?.unwrap_or_default(),
         leasing: LeaseOptions {
+            hostname: read.value(&option::HOSTNAME)?,
+            register_name: read.yes(&option::REGISTER_NAME)?,
+            vendor_class: read.value(&option::VENDOR_CLASS)?,
+            timeout: read.value(&option::LEASE_TIMEOUT)?,
             release: read.value(&option::RELEASE)?.unwrap_or_default(),
             fallback: read.value(&option::FALLBACK)?.unwrap_or_default(),
             servers: Servers {
@@ -140,6 +144,13 @@ impl Read<'_> {
     {
         let (what, text) = self.text(option);
         given(&what, text)
+    }
+
+    fn yes(&self, option: &NetworkOption) -> Result<bool, String> {
+        match self.text(option) {
+            (_, "") => Ok(false),
+            (what, text) => crate::cli::parse_yes_no(text).map_err(|error| format!("{what}={text}: {error}")),
+        }
     }
 
     /// The values of an option, which are separated by commas.

@@ -338,8 +338,10 @@ async fn find_owner(
     let known: Vec<&EngineNetwork> = of_pool.iter().filter_map(|network| network.engine.as_ref()).collect();
     let net = requested.pool.net.addr();
     if let Some(told) = &requested.owner {
-        // A DHCP server is asked with the container's MAC, and a name is unique only on a network.
-        let leases = of_pool.iter().any(|network| network.leases(Family::of(net)));
+        // A DHCP server is asked with the container's MAC and told what its labels say, and a name is unique only on a
+        // network.
+        let asks = |network: &&Network| network.leases(Family::of(net)) || network.may_ask_dhcp6();
+        let leases = of_pool.iter().any(asks);
         let owner = match known.as_slice() {
             [EngineNetwork { id, name: Some(label), .. }] if !leases => {
                 Some(Owner { network: id.clone(), network_name: Some(label.clone()), ..told.clone() })

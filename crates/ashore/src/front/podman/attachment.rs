@@ -1,11 +1,14 @@
 //! A container that Podman attaches to a network or takes off it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use ashore_core::api::reply::EndpointReport;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::IfName;
+use ashore_core::net::told::{HostNameError, client_id};
 use ashore_wire::Mac;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -16,7 +19,9 @@ use crate::front::given::nearest;
 use crate::front::name_servers;
 
 /// Options of one attachment: `podman run --network lan:no_default_route=true`.
-const KNOWN: [&str; 3] = ["no_default_route", "dns", "metric"];
+const KNOWN: [&str; 5] = ["no_default_route", "dns", "metric", HOSTNAME, CLIENT_ID];
+const HOSTNAME: &str = "hostname";
+const CLIENT_ID: &str = "client_id";
 
 /// The input of `setup` and `teardown`.
 #[derive(Debug, Deserialize)]
@@ -48,6 +53,7 @@ pub(super) struct Choices {
     pub(super) default_route: bool,
     pub(super) own_routes: OwnRoutes,
     pub(super) unaddressed: bool,
+    pub(super) wishes: LeaseWishes,
 }
 
 impl Attachment {
@@ -89,7 +95,19 @@ impl Attachment {
             default_route: !no_route && !unaddressed,
             own_routes: OwnRoutes { metric, routes: self.network.routes() },
             unaddressed,
+            wishes: self.wishes()?,
         })
+    }
+
+    /// What DHCP servers are to be told of this container. The network's host name is read with the network.
+    fn wishes(&self) -> Result<LeaseWishes, Failed> {
+        let own = |name: &str| self.network_options.options.as_ref().and_then(|options| options.get(name));
+        let wrong = |name: &str, text: &str, why: &dyn Display| Failed(format!("{name}={text}: {why}"));
+        let hostname =
+            own(HOSTNAME).map(|text| text.parse().map_err(|why: HostNameError| wrong(HOSTNAME, text, &why)));
+        let client_id =
+            own(CLIENT_ID).map(|text| client_id(text).map_err(|why| wrong(CLIENT_ID, text, &why)));
+        Ok(LeaseWishes { hostname: hostname.transpose()?, client_id: client_id.transpose()? })
     }
 
     /// An option of this attachment, or else of its network.

@@ -194,6 +194,10 @@ impl Described {
             }
         }
         spec.leasing = LeaseOptions {
+            hostname: given.value(&option::HOSTNAME)?,
+            register_name: given.yes(&option::REGISTER_NAME)?.unwrap_or_default(),
+            vendor_class: given.value(&option::VENDOR_CLASS)?,
+            timeout: given.value(&option::LEASE_TIMEOUT)?,
             release: given.value(&option::RELEASE)?.unwrap_or_default(),
             fallback: given.value(&option::FALLBACK)?.unwrap_or_default(),
             servers: Servers {

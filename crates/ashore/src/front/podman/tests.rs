@@ -126,3 +126,33 @@ fn an_attachment_is_what_its_user_asked_podman_for() {
     assert_eq!(all.ifname.as_str(), "lan0");
     assert_eq!(all.mac.map(|mac| mac.to_string()).as_deref(), Some("02:aa:bb:cc:dd:ee"));
 }
+
+#[test]
+fn what_a_server_is_told_is_said_of_a_network_or_of_a_container() {
+    let more = r#","options":{"addressing":"dhcp","hostname":"web","register_name":"yes","vendor_class":"nas box","lease_timeout":"30"}"#;
+    let leasing = described(more).unwrap().leasing;
+    assert_eq!((leasing.register_name, leasing.timeout.map(u16::from)), (true, Some(30)));
+    let texts = (leasing.hostname.unwrap().to_string(), leasing.vendor_class.unwrap().to_string());
+    assert_eq!(texts, ("web".to_owned(), "nas box".to_owned()));
+    for more in [
+        r#","options":{"hostname":"a_b"}"#,
+        r#","options":{"lease_timeout":"2"}"#,
+        r#","options":{"register_name":"maybe"}"#,
+        r#","options":{"client_id":"ff:01"}"#,
+    ] {
+        let option = more.split('"').nth(3).unwrap();
+        assert!(described(more).unwrap_err().0.contains(option), "{more}");
+    }
+    let wishes = |options: serde_json::Value| {
+        let mut call: serde_json::Value = serde_json::from_slice(&recorded("setup_bare.json")).unwrap();
+        call["network_options"]["options"] = options;
+        parse::<Attachment>(call.to_string().as_bytes()).unwrap().choices().map(|choices| choices.wishes)
+    };
+    let told = wishes(serde_json::json!({ "hostname": "photos", "client_id": "nas-1" })).unwrap();
+    assert_eq!(told.hostname.unwrap().to_string(), "photos");
+    assert_eq!(told.client_id.unwrap().to_string(), "00:6e:61:73:2d:31");
+    assert!(wishes(serde_json::json!({})).unwrap().is_nothing());
+    for wrong in [serde_json::json!({ "hostname": "a_b" }), serde_json::json!({ "client_id": "ff:0" })] {
+        assert!(wishes(wrong.clone()).is_err(), "{wrong}");
+    }
+}

@@ -9,6 +9,7 @@ use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
 use crate::rules::users::UserError;
+use crate::rules::wishes::WishError;
 
 impl From<&NetworkError> for Refusal {
     fn from(error: &NetworkError) -> Self {
@@ -246,6 +247,8 @@ fn of_attach(error: &AttachError) -> Code {
         AttachError::MacOnIpvlan(_) => Code::MacNotSettable,
         AttachError::MacUnfit(_) => Code::MacUnfit,
         AttachError::MacTaken { .. } => Code::MacTaken,
+        AttachError::Wish(WishError::ClientIdTaken { .. }) => Code::ClientIdTaken,
+        AttachError::Wish(WishError::AsksNoServer { .. }) => Code::OptionsConflict,
         AttachError::CutsHost(error) => of_network(error),
         AttachError::Address(error) => of_address(error),
         AttachError::User(error) => of_user(error),
@@ -262,6 +265,10 @@ fn about_attach(error: &AttachError) -> About {
         AttachError::ParentGone { parent, network, .. }
         | AttachError::ParentIsPort { parent, network, .. } => About::label(network).on(parent),
         AttachError::ParentDown(parent) => About::parent(parent),
+        AttachError::Wish(WishError::ClientIdTaken { holder, network, .. }) => {
+            About { endpoint: Some(holder.clone()), ..About::label(network) }
+        }
+        AttachError::Wish(WishError::AsksNoServer { network, .. }) => About::label(network),
         AttachError::PassthruTaken { parent, holder } => {
             About { endpoint: Some(holder.clone()), ..About::parent(parent) }
         }
@@ -282,6 +289,7 @@ fn of_user(error: &UserError) -> Code {
         UserError::TooMany { .. } | UserError::Share { .. } => Code::UserHasTooMany,
         UserError::Address { .. } => Code::AddressNotAllowed,
         UserError::Mac { .. } => Code::MacNotAllowed,
+        UserError::ClientId { .. } => Code::ClientIdNotAllowed,
     }
 }
 
@@ -290,7 +298,7 @@ fn about_user(error: &UserError) -> About {
         UserError::NotAllowed { network, .. } => About::label(network.as_str()),
         UserError::Share { network, .. } => About::label(network),
         UserError::Address { ip, network, .. } => About { address: Some(*ip), ..About::label(network) },
-        UserError::TooMany { .. } | UserError::Mac { .. } => About::default(),
+        UserError::TooMany { .. } | UserError::Mac { .. } | UserError::ClientId { .. } => About::default(),
     }
 }
 

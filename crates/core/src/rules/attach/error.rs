@@ -12,6 +12,7 @@ use crate::net::remedy::Remedy;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
 use crate::rules::users::UserError;
+use crate::rules::wishes::WishError;
 
 /// Why a namespace cannot be attached to a network. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,9 @@ pub enum AttachError {
         /// What has the MAC.
         holder: String,
     },
+    /// DHCP servers cannot be told what is wanted.
+    #[error(transparent)]
+    Wish(#[from] WishError),
     /// No address can be assigned.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -160,6 +164,7 @@ impl AttachError {
             AttachError::MacTaken { .. } => {
                 Remedy::from("choose another, or ").and_unset(&MAC).and(": the name alone gives a stable one")
             }
+            AttachError::Wish(error) => error.remedy(),
             AttachError::Address(error) => return error.remedy(),
             AttachError::User(error) => error.remedy(),
             AttachError::CutsHost(error) => return error.remedy(),

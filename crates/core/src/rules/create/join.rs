@@ -11,8 +11,8 @@ use crate::model::network::{Network, Subnet};
 use crate::net::kind::PortOption;
 use crate::net::option::{
     AUX_ADDRESS, BC_LIMIT, BC_QUEUE_LEN, CONFLICT, DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, GATEWAY, GVRP,
-    HAIRPIN, HOST_ACCESS, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, MTU, NetworkOption, PARENT, RELEASE,
-    SUBNET, TAGGED, VLAN,
+    HAIRPIN, HOST_ACCESS, HOSTNAME, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, LEASE_TIMEOUT, MTU,
+    NetworkOption, PARENT, REGISTER_NAME, RELEASE, SUBNET, TAGGED, VENDOR_CLASS, VLAN,
 };
 use crate::net::text::list;
 use crate::net::vlan::Membership;
@@ -36,6 +36,18 @@ impl Network {
         ] {
             if !asked.is_empty() && asked != has {
                 return differs(option, list(asked.iter()), list(has.iter()));
+            }
+        }
+        if asked.register_name && !has.register_name {
+            return differs(&REGISTER_NAME, "yes".to_owned(), "no".to_owned());
+        }
+        for (option, asked, has) in [
+            (&HOSTNAME, text(asked.hostname.as_ref()), text(has.hostname.as_ref())),
+            (&VENDOR_CLASS, text(asked.vendor_class.as_ref()), text(has.vendor_class.as_ref())),
+            (&LEASE_TIMEOUT, text(asked.timeout.as_ref()), text(has.timeout.as_ref())),
+        ] {
+            if let Some(asked) = asked.filter(|asked| has.as_ref() != Some(asked)) {
+                return differs(option, asked, has.unwrap_or_else(|| "the default".to_owned()));
             }
         }
         Ok(())
@@ -125,6 +137,10 @@ impl Network {
     }
 }
 
+fn text(value: Option<&impl ToString>) -> Option<String> {
+    value.map(ToString::to_string)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +168,10 @@ mod tests {
             (r#","leasing":{"fallback":"range"}"#, &FALLBACK),
             (r#","leasing":{"servers":{"allow":["192.168.88.1"],"deny":[]}}"#, &DHCP_ALLOW),
             (r#","leasing":{"servers":{"allow":[],"deny":["192.168.88.1"]}}"#, &DHCP_DENY),
+            (r#","leasing":{"hostname":"web"}"#, &HOSTNAME),
+            (r#","leasing":{"register_name":true}"#, &REGISTER_NAME),
+            (r#","leasing":{"vendor_class":"nas"}"#, &VENDOR_CLASS),
+            (r#","leasing":{"timeout":30}"#, &LEASE_TIMEOUT),
             (r#","host_access":false"#, &HOST_ACCESS),
             (r#","internal":true"#, &INTERNAL),
             (r#","mtu":1400"#, &MTU),

@@ -9,7 +9,8 @@ use crate::model::lease::{Addressing, Fallback, LeaseOptions};
 use crate::model::network::{Network, Subnet};
 use crate::net::kind::{IpvlanMode, LinkKind};
 use crate::net::option::{
-    DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, IP_RANGE, IPV6, KIND, NetworkOption, RELEASE, SUBNET,
+    DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, HOSTNAME, IP_RANGE, IPV6, KIND, LEASE_TIMEOUT, NetworkOption,
+    REGISTER_NAME, RELEASE, SUBNET, VENDOR_CLASS,
 };
 use crate::net::range::Range;
 use crate::net::remedy::Remedy;
@@ -79,13 +80,20 @@ impl LeaseError {
 impl Network {
     /// Checks that the network's IPv4 addresses can be leased, and with the requested options.
     pub(crate) fn check_addressing(&self) -> Result<(), LeaseError> {
-        let LeaseOptions { release, fallback, servers } = &self.leasing;
+        let LeaseOptions { release, fallback, servers, hostname, register_name, vendor_class, timeout } =
+            &self.leasing;
         if self.addressing == Addressing::Range {
+            // A DHCPv6 server is told names and classes too.
+            let asks_nobody = !self.may_ask_dhcp6();
             let said = [
                 (&RELEASE, !release.is_default()),
                 (&FALLBACK, *fallback != Fallback::None),
                 (&DHCP_ALLOW, !servers.allow.is_empty()),
                 (&DHCP_DENY, !servers.deny.is_empty()),
+                (&REGISTER_NAME, *register_name),
+                (&LEASE_TIMEOUT, timeout.is_some()),
+                (&HOSTNAME, hostname.is_some() && asks_nobody),
+                (&VENDOR_CLASS, vendor_class.is_some() && asks_nobody),
             ];
             let option = said.iter().find_map(|(option, said)| said.then_some(*option));
             return option.map_or(Ok(()), |option| Err(LeaseError::NotLeasing(option)));

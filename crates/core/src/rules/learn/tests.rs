@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::*;
 use crate::model::endpoint::{ByUser, Chosen, Placement, Source, Stage};
 use crate::model::ipv6::Ipv6Mode;
-use crate::model::lease::LeaseRecord6;
+use crate::model::lease::{LeaseRecord6, LeaseWishes};
 use crate::model::own_routes::OwnRoutes;
 use crate::model::ownership::Ownership;
 use crate::model::state::Change;
@@ -32,6 +32,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         by_user: ByUser::default(),
         lease: None,
         lease6: None,
+        wishes: LeaseWishes::default(),
         learned: None,
         lost: Vec::new(),
         stand_ins: Vec::new(),

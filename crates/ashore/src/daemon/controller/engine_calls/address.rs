@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ashore_core::api::engine_call::Reservation;
+use ashore_core::api::engine_call::{Labels, Owner, Reservation};
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use ashore_core::model::inventory::Inventory;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::network::{Network, Subnet};
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::model::pool::{Pool, PoolKey};
@@ -155,6 +156,8 @@ struct LeaseClient {
     /// The container's own name.
     name: Option<EndpointName>,
     mac: Option<Mac>,
+    /// What the server is told.
+    wishes: LeaseWishes,
 }
 
 impl<'c> Seeker<'c> for Reserving<'c, '_> {
@@ -254,7 +257,7 @@ impl Reserving<'_, '_> {
                     (!awaited).then_some(guess)
                 };
                 let known_as = name.clone().or_else(guess).unwrap_or_else(nobody);
-                none.insert(LeaseClient { known_as, name, mac: None })
+                none.insert(LeaseClient { known_as, name, mac: None, wishes: LeaseWishes::default() })
             }
         };
         if let Asked::Got(lease) = &self.lease {
@@ -266,6 +269,7 @@ impl Reserving<'_, '_> {
                 mac: client.mac,
                 source: Source::Lease,
                 lease: Some(Box::new(record)),
+                wishes: client.wishes.clone(),
                 ..inner.reserved(network, name, address, requested.ip.is_some())
             };
             return Ok(inner.beside(network, reserved));
@@ -275,8 +279,9 @@ impl Reserving<'_, '_> {
         let mac = Requested { name, ips: &[], only: false, mac, lease: LeaseOutcome::NotYet };
         let mac = inner.state().choose_mac(network, &mac, host);
         client.mac = mac.map_err(|error| refusal::attach(&error))?;
+        client.wishes = inner.wishes_for(network, name, requested.owner.as_ref())?;
         let draft = inner.reserved(network, Some(name.clone()), requested.pool.net, false);
-        Ok(Endpoint { mac: client.mac, ..draft })
+        Ok(Endpoint { mac: client.mac, wishes: client.wishes.clone(), ..draft })
     }
 
     /// An endpoint with an address of the network's range, or with the address that the user chose.
@@ -313,6 +318,9 @@ impl Reserving<'_, '_> {
         let stands_in = requested.ip.is_none() && state.stands_in(network, named, ip, &known);
         let mut reserved = inner.reserved(network, name.clone(), address, requested.ip.is_some());
         reserved.stand_ins.extend(stands_in.then_some(ip));
+        if let Some(name) = &name {
+            reserved.wishes = inner.wishes_for(network, name, requested.owner.as_ref())?;
+        }
         let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
         let mac = chosen.or_else(|| state.likely_mac(network, name.as_ref()?));
         let name = reserved.name.clone();
@@ -419,6 +427,7 @@ impl Inner {
             by_user: ByUser { mac: false, addresses: by_user.into_iter().collect() },
             lease: None,
             lease6: None,
+            wishes: LeaseWishes::default(),
             learned: None,
             lost: Vec::new(),
             stand_ins: Vec::new(),
@@ -432,6 +441,19 @@ impl Inner {
             seen: None,
             container: None,
         }
+    }
+
+    /// What DHCP servers are told of a container, as its labels say. These count for all networks that it is on.
+    fn wishes_for(
+        &self,
+        network: &Network,
+        name: &EndpointName,
+        owner: Option<&Owner>,
+    ) -> Result<LeaseWishes, Refusal> {
+        let labels = owner.map(|owner| &owner.labels).filter(|_| network.asks_servers());
+        let asked = labels.map(Labels::wishes).transpose();
+        let asked = asked.map_err(|(option, why)| refusal::label(option, name, &why))?.unwrap_or_default();
+        self.state().lease_wishes(network, name, &asked).map_err(|error| refusal::attach(&error.into()))
     }
 
     fn check_usable(&self, network: &Network, host: &View) -> Result<(), Refusal> {

@@ -24,13 +24,17 @@ impl Wanted {
             parent: network.parent.clone(),
             id: match &record {
                 Some(record) => record.id.clone(),
-                None => state.client_id(network, &endpoint.name),
+                None => match &endpoint.wishes.client_id {
+                    Some(chosen) => chosen.clone(),
+                    None => state.client_id(network, &endpoint.name),
+                },
             },
             // A server that assigned the address to another MAC would not recognise this one.
             mac: record.as_ref().map_or(own, |record| record.mac),
             requested: None,
             record,
             leasing: network.leasing.clone(),
+            wishes: endpoint.wishes.clone(),
         })
     }
 
@@ -45,10 +49,13 @@ impl Wanted {
     ) -> Option<Self> {
         let identity = state.identities.get(&(State::scope(network), draft.name.clone()));
         let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
-        let fits =
-            |record: &LeaseRecord| requested.is_none_or(|requested| requested == record.lease.address.addr());
         let bare = Wanted::of(state, network, draft, host)?;
+        // A server knows the lease by the identifier with which it was requested.
+        let fits = |record: &LeaseRecord| {
+            record.id == bare.id && requested.is_none_or(|requested| requested == record.lease.address.addr())
+        };
         let before = identity.and_then(|identity| identity.leased);
-        Some(Wanted { requested: requested.or(before), record: record.filter(fits), ..bare })
+        let record = record.filter(fits);
+        Some(Wanted { requested: requested.or(before), record, ..bare })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dhcp4::Part;
-use crate::dhcp4::{Checksum, Datagram, Name, Servers};
+use crate::dhcp4::{Checksum, Datagram, Name, Servers, Update};
 
 const ASKING: [u8; 3] = [code::PARAMETER_LIST, code::MAX_SIZE, code::CLIENT_ID];
 
@@ -83,6 +83,27 @@ fn a_client_says_what_it_was_made_to() {
     assert!(discover.broadcast);
     assert_eq!(discover.options.address(code::REQUESTED_ADDRESS), Ok(Some(OTHER_IP)));
     assert_eq!(discover.options.get(code::CLIENT_ID), Some(config().id.bytes()));
+}
+
+#[test]
+fn whatever_a_server_answers_to_a_name_the_lease_is_taken() {
+    // Of RFC 4702: with another name, without one, by none of its flags, too short, and nothing.
+    let answers: [&[u8]; 5] =
+        [b"\x05\xff\xff\x05other\x03lan\x00", b"\x07\xff\xff", b"\xff\xff\xff\xff", b"\x01", b""];
+    for answer in answers {
+        let name = Some(Name::Fqdn("web".parse().unwrap(), Update::Server));
+        let made = Config { name, ..config() };
+        let mut bench = Bench::with(|now| Client::new(made, now, 1));
+        bench.poll();
+        let discover = has(&bench, Kind::Discover, &[code::FQDN], &ASKING);
+        assert_eq!(discover.options.get(code::FQDN), Some(&b"\x05\0\0\x03web"[..]), "it is not qualified");
+        for kind in [Kind::Offer, Kind::Ack] {
+            let mut reply = bench.reply(kind, IP);
+            reply.options.set(code::FQDN, answer);
+            assert_eq!(bench.hear(&reply), Ok(()), "{answer:?}");
+            bench.poll();
+        }
+    }
 }
 
 #[test]
