@@ -23,11 +23,13 @@ use crate::commands::setup::Maker;
 
 mod happenings;
 mod install;
+mod lab;
 mod parse;
 mod show;
 
 pub(crate) use happenings::{EventsArgs, MapArgs};
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
+pub(crate) use lab::{LabArgs, Scene};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
 pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
@@ -247,20 +249,6 @@ pub(crate) struct DoctorArgs {
     pub(crate) last: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
-}
-
-/// `ashore lab`.
-#[derive(Debug, Args)]
-pub(crate) struct LabArgs {
-    /// Keep the lab running, with a shell in any of its machines
-    #[arg(long)]
-    pub(crate) keep: bool,
-    /// Add a VLAN with id 200, on the same cables and behind the same router
-    #[arg(long)]
-    pub(crate) vlan: bool,
-    /// Print {"ok", "rows"} as JSON and nothing else
-    #[arg(long, conflicts_with = "keep")]
-    pub(crate) json: bool,
 }
 
 /// `ashore network`.

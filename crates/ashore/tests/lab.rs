@@ -25,8 +25,82 @@ fn links() -> Vec<String> {
 #[test]
 fn as_root_it_touches_nothing_of_the_hosts() {
     let before = (links(), mounts());
-    all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--json"])).unwrap());
+    let rows = all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--json"])).unwrap());
     assert_eq!((links(), mounts()), before);
+    // Each scene shows what it is about: host access, a thief, and a cable.
+    let reached = |from: &str, to: &str| -> Vec<bool> {
+        let of = |row: &&serde_json::Value| {
+            row["from"] == from && row["to"].as_str().unwrap().starts_with(&format!("{to} 192.168.88."))
+        };
+        rows.iter().filter(of).map(|row| row["reached"].as_bool().unwrap()).collect()
+    };
+    assert_eq!(reached("nas1", "plain (its own container)"), [false]);
+    assert_eq!(reached("nas1", "web (its own container)"), [true, true], "with Ashore, and after the cable");
+    assert_eq!(reached("laptop", "plain"), [true]);
+    assert_eq!(reached("laptop", "plain (without Ashore)"), [false], "stolen");
+    assert_eq!(reached("laptop", "web (with Ashore)"), [true], "defended");
+    assert_eq!(
+        reached("laptop", "web"),
+        [true, false, true],
+        "before the cable is pulled, meanwhile, and after"
+    );
+}
+
+#[test]
+fn people_read_host_access_first_and_what_to_type_next_last() {
+    let said = Ran::of(Command::new(PROGRAM).arg("lab")).unwrap().expect_success();
+    for line in said.lines() {
+        assert!(line.chars().count() <= 80, "more than 80 columns: {line}");
+    }
+    let words = [
+        "Before: a plain macvlan",
+        "✗ nas1    plain (its own container)  192.168.88.77  no answer",
+        "With Ashore",
+        "nas1$ ashore network create lan --parent eth0 ",
+        "nas1$ ashore attach lan --netns /run/netns/web\nweb is on lan as 192.168.88.192/24",
+        "✓ nas1    web (its own container)  192.168.88.192  ",
+        "nas1$ ashore plan attach lan --netns /run/netns/media",
+        "ip -n media route add default via 192.168.88.1",
+        "the TV claims",
+        "✗ laptop  plain (without Ashore)",
+        "✓ laptop  web (with Ashore)",
+        "on the LAN claims the address of `web`, which is defended",
+        "is the TV.",
+        "is pulled",
+        "✗ laptop  web  192.168.88.192  no answer",
+        "put back",
+        "✓ laptop  web ",
+        "no link, route or address of Ashore's is left",
+        "as expected, in ",
+        " s; nothing is left\n",
+        "On your NAS:",
+        " install\n$ sudo ashore setup\n$ docker run -d --network lan --name web nginx\n",
+    ];
+    words.iter().fold(said.as_str(), |rest, words| {
+        rest.split_once(words).unwrap_or_else(|| panic!("{words:?} is not here:\n{rest}\nin:\n{said}")).1
+    });
+    assert!(!said.contains(['\x1b', '\t']), "{said:?}");
+    let summary = said.lines().find(|line| line.contains("nothing is left")).unwrap();
+    let rows = said.lines().filter(|line| line.starts_with(['✓', '✗'])).count() - 1;
+    assert!(summary.starts_with(&format!("✓ {rows} of {rows} as expected")), "{rows} rows: {summary}");
+}
+
+#[test]
+fn one_scene_alone() {
+    let rows = |scene: &str| {
+        let mut command = Command::new(PROGRAM);
+        let ran = Ran::of(command.args(["lab", "--json", "--scene", scene])).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&ran.expect_success()).unwrap();
+        assert_eq!(report["ok"], true, "{report:#}");
+        report["rows"].as_array().unwrap().len()
+    };
+    assert_eq!([rows("host"), rows("theft"), rows("cable")], [6, 2, 4]);
+    let ran = Ran::of(Command::new(PROGRAM).args(["lab", "--scene", "cable"])).unwrap();
+    let said = ran.expect_success();
+    assert!(
+        said.contains("✓ 4 of 4 as expected") && !said.contains("Before:") && !said.contains("ashore attach"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -106,7 +180,7 @@ fn kept_it_stays_until_an_empty_line() {
     let output = lab.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    for words in ["laptop, router, nas1", "there is no `nowhere`", "Taken away"] {
+    for words in ["laptop, router, tv, plain, nas1", "there is no `nowhere`", "Taken away"] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
 }

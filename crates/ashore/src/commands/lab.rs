@@ -6,38 +6,28 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use ashore_core::net::kind::MacvlanMode;
-use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::observed::{Link, ObservedKind};
-use ashore_core::net::step::Step;
 use ashore_kernel::{SandboxError, enter_sandbox};
 use ashore_lab::{Daemon, Machine, World, WorldError};
 use serde::Serialize;
 
-use super::table;
-use crate::cli::LabArgs;
+use crate::cli::{LabArgs, Scene};
 use crate::client::{Failure, print_json};
 use crate::out::say;
 
+mod next;
+mod scenes;
+mod tell;
 mod vlan;
 
+use tell::{Row, Teller};
 use vlan::Vlan;
-
-/// Who reaches whom.
-#[derive(Debug, Serialize)]
-struct Row {
-    from: String,
-    to: String,
-    expected: bool,
-    reached: bool,
-    rtt_us: Option<u128>,
-}
 
 /// The output of `--json`.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Report<'a> {
     ok: bool,
-    rows: Vec<Row>,
+    rows: &'a [Row],
 }
 
 /// The directory of the daemons' state and sockets. It is in the sandbox's own `/run`, so nothing has to
@@ -54,75 +44,75 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         SandboxError::Restricted { remedy, .. } => Failure::Restricted { message: error.to_string(), remedy },
         SandboxError::System { .. } => Failure::Internal(error.into()),
     })?;
-    if args.vlan {
+    if args.has_vlan() {
         vlan::check_kernel()?;
     }
-    let say = |text: &str| {
-        if !args.json {
-            say!("{text}");
-        }
-    };
     let started = Instant::now();
-    let lab = Lab::build(Path::new(DIRECTORY), args.vlan).context("building the lab")?;
-    say(
-        "A home LAN in network namespaces of its own: a switch, a router (192.168.88.1), a laptop (.50), two NAS hosts",
-    );
-    say(
-        "(nas1 .9, nas2 .10), and four containers that have no network yet. Nothing outside of it is touched.",
-    );
-    if args.vlan {
-        say(vlan::INTRODUCTION);
+    let lab = Lab::build(Path::new(DIRECTORY), args.has_vlan()).context("building the lab")?;
+    let mut teller = Teller::new(args.json);
+    teller.say(INTRODUCTION);
+    if args.has_vlan() {
+        teller.say(vlan::INTRODUCTION);
     }
-    say("");
-    lab.attach(&say)?;
-
-    let mut rows = Vec::new();
-    let mut tell = |heading: &str, answers: Vec<Row>| {
-        if !args.json {
-            say!("\n{heading}\n");
-            show(&answers);
-        }
-        rows.extend(answers);
-    };
-    tell("Who reaches whom:", lab.matrix()?);
-    tell("For contrast, a macvlan made by hand on nas1, without Ashore:", lab.contrast()?);
-    if let Some(vlan) = &lab.vlan {
-        tell("VLAN 200, on the same cables:", vlan.matrix(&lab)?);
-        tell("For contrast, while the router forwards nothing:", vlan.contrast(&lab)?);
-    }
+    play(args, &lab, &mut teller)?;
+    teller.hush(false);
     if args.keep {
         lab.keep()?;
     }
     let left = lab.take_away()?;
-    let as_expected = rows.iter().all(|row| row.reached == row.expected);
-    let ok = as_expected && left.is_empty();
+    let (all, good) = teller.counted();
+    let ok = all == good && left.is_empty();
+    let summary = format!(
+        "{good} of {all} as expected, in {:.0} s; {}",
+        started.elapsed().as_secs_f32(),
+        if left.is_empty() { "nothing is left" } else { "something is left" }
+    );
     if args.json {
-        print_json(&Report { ok, rows })?;
-    } else if left.is_empty() {
-        say!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
-        if args.vlan {
-            say!("eth0.200 on nas1 is gone as well: it was created and removed with the network.");
+        print_json(&Report { ok, rows: teller.rows() })?;
+    } else {
+        if left.is_empty() {
+            teller.say("\nTaken away: no link, route or address of Ashore's is left on nas1 and nas2.");
+            if args.has_vlan() {
+                teller.say("eth0.200 on nas1 is gone as well: it was created and removed with the network.");
+            }
         }
-        say!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
+        teller.sum_up(ok, &summary);
+        if ok {
+            teller.say(&next::steps(std::env::args_os().next()));
+        }
     }
-    match (left.as_slice(), as_expected) {
-        ([], true) => Ok(()),
-        ([], false) => Err(Failure::NotAsExpected("not every row is as expected".into())),
-        (left, _) => Err(Failure::NotAsExpected(format!("left behind: {}", left.join(", ")))),
+    if !left.is_empty() {
+        return Err(Failure::NotAsExpected(format!("left behind: {}", left.join(", "))));
     }
+    if !ok {
+        return Err(Failure::NotAsExpected("not every row is as expected".into()));
+    }
+    Ok(())
 }
 
-fn show(rows: &[Row]) {
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let time = row.rtt_us.map_or("no answer".into(), |us| format!("{us} µs"));
-            let verdict = if row.reached == row.expected { "as expected" } else { "NOT AS EXPECTED" };
-            vec![row.from.clone(), row.to.clone(), time, verdict.to_owned()]
-        })
-        .collect();
-    table::print(&["FROM", "TO", "ROUND TRIP", ""], &cells);
+/// Plays the scenes that are to be shown. The first two build what all others need, and are built in any case.
+fn play(args: &LabArgs, lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
+    teller.hush(!args.shows(Scene::Host));
+    scenes::host(lab, teller)?;
+    teller.hush(!args.shows(Scene::Lan));
+    scenes::lan(lab, teller)?;
+    teller.hush(false);
+    if let (Some(vlan), true) = (&lab.vlan, args.shows(Scene::Vlan)) {
+        vlan.play(lab, teller)?;
+    }
+    if args.shows(Scene::Theft) {
+        scenes::theft(lab, teller)?;
+    }
+    if args.shows(Scene::Cable) {
+        scenes::cable(lab, teller)?;
+    }
+    Ok(())
 }
+
+const INTRODUCTION: &str = "\
+A home LAN in network namespaces of its own, 192.168.88.0/24: a switch, a router
+(.1), a laptop (.50), a TV (.66), two NAS hosts (nas1 .9, nas2 .10), containers.
+Nothing outside of it is touched.";
 
 /// A host of containers.
 struct Nas {
@@ -142,6 +132,9 @@ struct Network {
 struct Lab {
     laptop: Machine,
     router: Machine,
+    tv: Machine,
+    /// A container of nas1's without Ashore.
+    plain: Machine,
     nas: [Nas; 2],
     vlan: Option<Vlan>,
     /// Owns the switch.
@@ -154,6 +147,8 @@ impl Lab {
         let world = World::new(Some("/run/netns".into()))?;
         let router = world.machine("router", 1)?;
         let laptop = world.machine("laptop", 50)?;
+        let tv = world.machine("tv", 66)?;
+        let plain = world.container("plain")?;
         let nas = |name: &str, last: u8, range: &str, containers: &[&str]| -> anyhow::Result<Nas> {
             let machine = world.machine(name, last)?;
             let daemon = Daemon::start(&program, &machine, &directory.join(name))?;
@@ -167,30 +162,23 @@ impl Lab {
             nas("nas2", 10, "192.168.88.208/28", &["backup"])?,
         ];
         let vlan = with_vlan.then(|| Vlan::build(&world, &router, &mut nas[0])).transpose()?;
-        Ok(Lab { laptop, router, nas, vlan, world })
+        Ok(Lab { laptop, router, tv, plain, nas, vlan, world })
     }
 
-    /// Creates the networks of both hosts and attaches all containers, by the commands that a user would
-    /// type.
-    fn attach(&self, say: &dyn Fn(&str)) -> Result<(), Failure> {
-        for (nas, network) in self.networks() {
-            let create = format!("network create {} {}", network.name, network.options);
-            if nas.machine.name() == "nas1" {
-                say(&format!("nas1$ ashore {create}"));
-            }
-            nas.run(&create)?;
-        }
-        let [first, _] = &self.nas;
-        let attach = "attach lan --netns /run/netns/web";
-        say(&format!("nas1$ ashore plan {attach}"));
-        say(first.run(&format!("plan {attach}"))?.trim_end());
-        for (nas, network) in self.networks() {
-            for container in &network.containers {
-                let command = format!("attach {} --netns /run/netns/{}", network.name, container.name());
-                let answer = nas.run(&command)?;
-                say(&format!("{}$ ashore {command}\n{}", nas.machine.name(), answer.trim_end()));
-            }
-        }
+    /// Creates a network by the command that a user would type.
+    fn create(nas: &Nas, network: &Network, teller: &Teller) -> Result<(), Failure> {
+        Self::typed(nas, &format!("network create {} {}", network.name, network.options), teller)
+    }
+
+    /// Attaches a container by the command that a user would type.
+    fn attach(nas: &Nas, network: &Network, container: &Machine, teller: &Teller) -> Result<(), Failure> {
+        Self::typed(nas, &format!("attach {} --netns /run/netns/{}", network.name, container.name()), teller)
+    }
+
+    fn typed(nas: &Nas, command: &str, teller: &Teller) -> Result<(), Failure> {
+        let answer = nas.run(command)?;
+        teller.typed(&nas.machine, &format!("ashore {command}"));
+        teller.say(answer.trim_end());
         Ok(())
     }
 
@@ -202,7 +190,10 @@ impl Lab {
     /// All machines and containers.
     fn machines(&self) -> impl Iterator<Item = &Machine> {
         let hosts = self.nas.iter().flat_map(|nas| std::iter::once(&nas.machine).chain(nas.containers()));
-        [&self.laptop, &self.router].into_iter().chain(hosts).chain(self.vlan.iter().map(Vlan::camera))
+        [&self.laptop, &self.router, &self.tv, &self.plain]
+            .into_iter()
+            .chain(hosts)
+            .chain(self.vlan.iter().map(Vlan::camera))
     }
 
     fn machine(&self, name: &str) -> Result<&Machine, Failure> {
@@ -224,59 +215,11 @@ impl Lab {
         Err(anyhow::anyhow!("{name} has no address").into())
     }
 
-    fn matrix(&self) -> Result<Vec<Row>, Failure> {
-        let [nas1, _] = &self.nas;
-        let (web, media, backup) = (self.machine("web")?, self.machine("media")?, self.machine("backup")?);
-        let [at_web, at_media, at_backup] =
-            [self.address("web")?, self.address("media")?, self.address("backup")?];
-        Ok(vec![
-            row(&self.laptop, "web", at_web, true),
-            row(&self.laptop, "backup", at_backup, true),
-            row(&self.router, "web", at_web, true),
-            row(&nas1.machine, "web (its own container)", at_web, true),
-            row(web, "nas1 (its own host)", HOST, true),
-            row(web, "media (same host)", at_media, true),
-            row(media, "backup (other host)", at_backup, true),
-            row(backup, "web (other host)", at_web, true),
-            row(web, "router", GATEWAY, true),
-            row(web, "laptop", LAPTOP, true),
-            row(&self.laptop, "nas1", HOST, true),
-        ])
-    }
-
-    /// What a macvlan can do without Ashore, and what it cannot.
-    fn contrast(&self) -> Result<Vec<Row>, Failure> {
-        let [nas1, _] = &self.nas;
-        let plain = self.world.container("plain").context("a container")?;
-        let name = |text: &str| text.parse().expect("the lab's names are interface names");
-        let kind = LinkType::Macvlan {
-            parent: name("eth0"),
-            mode: MacvlanMode::Bridge,
-            bc_queue_len: None,
-            bc_limit: None,
-        };
-        let place = Place::Netns(plain.namespace().identity());
-        let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
-        nas1.machine.apply(&[Step::AddLink { place, link }]).context("a plain macvlan")?;
-        let ip = IpAddr::from([192, 168, 88, 77]);
-        plain
-            .set_up("eth0", true)
-            .and_then(|()| plain.add_address("eth0", ipnet::IpNet::new(ip, 24).expect("24 bits fit")))
-            .context("a plain macvlan")?;
-        Ok(vec![
-            row(&self.laptop, "plain", ip, true),
-            row(&nas1.machine, "plain (its own container)", ip, false),
-            row(&plain, "nas1 (its own host)", HOST, false),
-        ])
-    }
-
     /// Lets the user explore the lab.
     fn keep(&self) -> Result<(), Failure> {
         let names: Vec<&str> = self.machines().map(Machine::name).collect();
-        say!(
-            "\nThe lab runs until you enter an empty line. Enter a machine's name for a shell in it: {}.",
-            names.join(", ")
-        );
+        say!("\nThe lab runs until you enter an empty line. Enter a machine's name for a shell:");
+        say!("{}.", names.join(", "));
         let nas = &self.nas[0];
         say!("On nas1, `ashore status` asks the daemon of that host.");
         loop {
@@ -364,15 +307,4 @@ fn path_with_this_program() -> anyhow::Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
     std::env::join_paths(directories).context("the search path")
-}
-
-fn row(from: &Machine, to: &str, ip: IpAddr, expected: bool) -> Row {
-    let rtt = from.ping(ip);
-    Row {
-        from: from.name().to_owned(),
-        to: format!("{to} {ip}"),
-        expected,
-        reached: rtt.is_some(),
-        rtt_us: rtt.map(|rtt| rtt.as_micros()),
-    }
 }

@@ -10,10 +10,13 @@ use ashore_lab::{Machine, World, WorldError};
 use ipnet::IpNet;
 use nix::errno::Errno;
 
-use super::{LAPTOP, Lab, Nas, Network, Row, row};
+use super::tell::{Question, Teller, asks};
+use super::{LAPTOP, Lab, Nas, Network};
 use crate::client::Failure;
 
-pub(super) const INTRODUCTION: &str = "VLAN 200 is on the same cables: the router is 10.0.200.1 in it, and a camera (.50) and a fifth container are only in it.";
+pub(super) const INTRODUCTION: &str = "\
+VLAN 200 is on the same cables: the router is 10.0.200.1 in it, and a camera
+(.50) and one more container are only in it.";
 
 const ID: u16 = 200;
 const ROUTER: IpAddr = address(1);
@@ -71,44 +74,44 @@ impl Vlan {
         &self.camera
     }
 
-    /// The rows within the VLAN, and across the router between the VLAN and the LAN.
-    pub(super) fn matrix(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
-        let at_sensor = lab.address("sensor")?;
-        let mut rows = self.within(lab)?;
-        rows.push(row(lab.machine("sensor")?, "router", ROUTER, true));
-        rows.extend(across(lab, true)?);
-        rows.push(row(&lab.router, "sensor", at_sensor, true));
-        Ok(rows)
-    }
+    /// Who reaches whom, while the router forwards and while it does not.
+    pub(super) fn play(&self, lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
+        let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
+        teller.say("\nVLAN 200, on the same cables:");
+        let mut questions = self.within(lab)?;
+        questions.push(asks(sensor, "router", ROUTER, true));
+        questions.extend(across(lab, true)?);
+        questions.push(asks(&lab.router, "sensor", at_sensor, true));
+        teller.ask(&questions);
 
-    /// The same rows while the router forwards nothing.
-    pub(super) fn contrast(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
         route(&lab.router, false).context("the router")?;
-        let mut rows = self.within(lab)?;
-        rows.extend(across(lab, false)?);
+        teller.say("\nFor contrast, while the router forwards nothing:");
+        let mut questions = self.within(lab)?;
+        questions.extend(across(lab, false)?);
+        teller.ask(&questions);
         route(&lab.router, true).context("the router")?;
-        Ok(rows)
+        Ok(())
     }
 
-    /// The rows for traffic that stays in the VLAN.
-    fn within(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
+    /// Traffic that stays in the VLAN.
+    fn within<'a>(&'a self, lab: &'a Lab) -> Result<Vec<Question<'a>>, Failure> {
         let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
         Ok(vec![
-            row(&self.camera, "sensor", at_sensor, true),
-            row(sensor, "camera", CAMERA, true),
-            row(&lab.nas[0].machine, "sensor (its own container)", at_sensor, true),
-            row(sensor, "nas1 (its own host)", HOST, true),
+            asks(&self.camera, "sensor", at_sensor, true),
+            asks(sensor, "camera", CAMERA, true),
+            asks(&lab.nas[0].machine, "sensor (its own container)", at_sensor, true),
+            asks(sensor, "nas1 (its own host)", HOST, true),
         ])
     }
 }
 
-/// The rows for traffic between the LAN and the VLAN.
-fn across(lab: &Lab, expected: bool) -> Result<Vec<Row>, Failure> {
+/// Traffic between the LAN and the VLAN.
+fn across(lab: &Lab, expected: bool) -> Result<Vec<Question<'_>>, Failure> {
     let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
     Ok(vec![
-        row(&lab.laptop, "sensor (LAN to VLAN)", at_sensor, expected),
-        row(sensor, "laptop (VLAN to LAN)", LAPTOP, expected),
-        row(lab.machine("web")?, "sensor (same host, LAN to VLAN)", at_sensor, expected),
+        asks(&lab.laptop, "sensor (LAN to VLAN)", at_sensor, expected),
+        asks(sensor, "laptop (VLAN to LAN)", LAPTOP, expected),
+        asks(lab.machine("web")?, "sensor (same host, LAN to VLAN)", at_sensor, expected),
     ])
 }
 

@@ -26,7 +26,7 @@ pub(super) fn lines(found: &Found) -> Vec<String> {
     let of = if each == 1 { String::new() } else { format!(", {each} addresses each") };
     lines.push(String::new());
     lines.push(format!(
-        "  # for containers   D offered by DHCP   R router   H this host   N another network   . free{of}"
+        "  # for containers   p offered by DHCP   R router   H this host   N another network   . free{of}"
     ));
     lines
 }
@@ -49,7 +49,7 @@ fn sign(found: &Found, whole: &Range, at: u128, each: u128) -> char {
     } else if found.range.is_some_and(|range| range.overlaps(&cell)) {
         '#'
     } else if is_offered() {
-        'D'
+        'p'
     } else {
         '.'
     }
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn a_home_lan_is_four_lines() {
         let lines = lines(&found("192.168.88.0/24"));
-        assert_eq!(lines[0], format!("  192.168.88.0    .R.......H{}", "D".repeat(54)));
-        assert_eq!(lines[1], format!("  192.168.88.64   {}{}", "D".repeat(37), ".".repeat(27)));
+        assert_eq!(lines[0], format!("  192.168.88.0    .R.......H{}", "p".repeat(54)));
+        assert_eq!(lines[1], format!("  192.168.88.64   {}{}", "p".repeat(37), ".".repeat(27)));
         assert_eq!(lines[3], format!("  192.168.88.192  {}{}", ".".repeat(32), "#".repeat(32)));
         assert_eq!(lines.len(), 6);
     }
