@@ -1,7 +1,6 @@
 //! All output: lines for people, JSON for programs, and the daemon's log. Names, aliases and other text from
 //! outside is escaped, so that it cannot send control sequences to a terminal or break a line.
 
-use std::ffi::OsStr;
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -31,32 +30,6 @@ pub(crate) fn line(text: Arguments<'_>) {
     printed(&lines(&text.to_string()));
 }
 
-<<<<<<< HEAD
-=======
-/// Prints a line behind a mark: ✓ if it is good, else ✗. The mark is coloured where there are colours.
-pub(crate) fn marked(good: bool, text: &str) {
-    let setting = |name| std::env::var_os(name);
-    let colours =
-        io::stdout().is_terminal() && has_colours(setting("NO_COLOR").as_deref(), setting("TERM").as_deref());
-    printed(&format!("{} {}", mark(good, colours), one_line(text)));
-}
-
-/// Whether a terminal has colours, and its user wants them.
-fn has_colours(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
-    // An empty NO_COLOR counts as none: https://no-color.org.
-    no_color.is_none_or(OsStr::is_empty) && term.is_some_and(|term| !term.is_empty() && term != "dumb")
-}
-
-fn mark(good: bool, colours: bool) -> &'static str {
-    match (good, colours) {
-        (true, false) => "✓",
-        (false, false) => "✗",
-        (true, true) => "\x1b[32m✓\x1b[0m",
-        (false, true) => "\x1b[31m✗\x1b[0m",
-    }
-}
-
->>>>>>> scenes
 /// Prints what is ready to be shown.
 fn printed(text: &str) {
     if let Err(error) = writeln!(io::stdout().lock(), "{text}") {
@@ -98,6 +71,12 @@ pub(crate) fn marked(style: Style, mark: &str, text: &str) {
     }
 }
 
+/// Prints a line behind ✓ if it is good, else behind ✗.
+pub(crate) fn checked(good: bool, text: &str) {
+    let (style, mark) = if good { (Style::Good, "✓") } else { (Style::Bad, "✗") };
+    marked(style, mark, text);
+}
+
 /// Prints an error or a warning to standard error: `ashore: …`, broken at words on a terminal.
 pub(crate) fn error(style: Style, text: &str) {
     complained(with_mark(Screen::of_stderr(), style, "ashore:", &lines(text)));
@@ -106,6 +85,11 @@ pub(crate) fn error(style: Style, text: &str) {
 /// Prints what helps to standard error: `  try: …`, broken at words on a terminal.
 pub(crate) fn remedy(text: &str) {
     complained(wrapped("  try: ", &one_line(text), Screen::of_stderr().width));
+}
+
+/// Prints what helps below a line of standard output.
+pub(crate) fn helps(text: &str) {
+    wrapped("  try: ", &one_line(text), Screen::of_stdout().width).iter().for_each(|line| printed(line));
 }
 
 /// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a
@@ -214,27 +198,12 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn only_a_mark_has_a_colour_and_foreign_text_brings_none() {
         let screen = Screen { width: Some(30), colours: true };
         let shown = with_mark(screen, Style::Bad, "!", &one_line("a \x1b[32mname\x1b[0m that was chosen"));
         assert_eq!(shown, ["\x1b[31m!\x1b[0m a \\x1b[32mname\\x1b[0m that", "  was chosen"]);
         let piped = with_mark(Screen::PLAIN, Style::Bad, "!", "a name that was chosen, and whole");
         assert_eq!(piped, ["! a name that was chosen, and whole"]);
-=======
-    fn a_mark_has_a_colour_where_there_are_colours_and_they_are_wanted() {
-        let coloured = |no_color: Option<&str>, term: Option<&str>| {
-            has_colours(no_color.map(OsStr::new), term.map(OsStr::new))
-        };
-        assert!(coloured(None, Some("xterm-256color")) && coloured(Some(""), Some("linux")));
-        for (no_color, term) in
-            [(Some("1"), Some("xterm")), (None, Some("dumb")), (None, Some("")), (None, None)]
-        {
-            assert!(!coloured(no_color, term), "{no_color:?} {term:?}");
-        }
-        assert_eq!([mark(true, true), mark(false, true)], ["\x1b[32m✓\x1b[0m", "\x1b[31m✗\x1b[0m"]);
-        assert_eq!([mark(true, false), mark(false, false)], ["✓", "✗"]);
->>>>>>> scenes
     }
 
     #[test]

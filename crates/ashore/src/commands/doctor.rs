@@ -18,7 +18,7 @@ use ashore_kernel::{Kernel, Namespace, OnError};
 use crate::cli::DoctorArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::clock::now;
-use crate::out::{complain, one_line, say};
+use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
 
 /// The exit code if something may break, and if something does not work.
@@ -129,24 +129,20 @@ fn kinds() -> Vec<Finding> {
 
 fn print(diagnosis: &Diagnosis) {
     for finding in &diagnosis.findings {
-        lines(finding).iter().for_each(|line| say!("{line}"));
+        match &finding.result {
+            Found::Fine(what) => out::checked(true, what),
+            Found::Unknown(why) => out::marked(Style::Heading, "?", why),
+            Found::Trouble(trouble) => {
+                if trouble.severity == Severity::Broken {
+                    out::checked(false, &trouble.message);
+                } else {
+                    out::marked(Style::Warning, "!", &trouble.message);
+                }
+                trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
+            }
+        }
     }
     if diagnosis.worst().is_none() {
         say!("\nnothing stands in the way");
-    }
-}
-
-fn lines(finding: &Finding) -> Vec<String> {
-    match &finding.result {
-        Found::Fine(what) => vec![format!("✓ {}", one_line(what))],
-        Found::Unknown(why) => vec![format!("? {}", one_line(why))],
-        Found::Trouble(trouble) => {
-            let sign = if trouble.severity == Severity::Broken { "✗" } else { "!" };
-            let mut lines = vec![format!("{sign} {}", one_line(&trouble.message))];
-            lines.extend(
-                trouble.remedy.as_ref().map(|remedy| format!("  try: {}", one_line(&remedy.to_string()))),
-            );
-            lines
-        }
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
     makes::make(&args.client, &choice, &found)?;
     let tried = trial::of(&args.client, &choice.name, &found, args.to)?;
     if !args.client.json {
-        tried.iter().for_each(|one| say!("{one}"));
+        tried.iter().for_each(trial::Tried::print);
         say!("\nthe first container:\n\n  {}\n", choice.maker.first(&choice, &found));
     }
     let failed = tried.iter().any(trial::Tried::is_broken);

@@ -6,7 +6,6 @@ pub(crate) enum Style {
     /// A heading.
     Heading,
     /// Something is as it should be.
-    #[allow(dead_code, reason = "for the commands that check something")]
     Good,
     /// Something may break, or needs a look.
     Warning,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ashore_lab::{Machine, ping};
 use serde::Serialize;
 
-use crate::out::{marked, one_line, say};
+use crate::out::{checked, one_line, say};
 
 /// No line is longer, unless one word is.
 const WIDTH: usize = 80;
@@ -132,7 +132,7 @@ impl Teller {
                 widest(&|question| question.ip.to_string().len()),
             ];
             for (question, row) in questions.iter().zip(&rows) {
-                marked(row.reached, &question.shown(row, widths));
+                checked(row.reached, &question.shown(row, widths));
             }
         }
         self.rows.extend(rows);
@@ -152,7 +152,7 @@ impl Teller {
     pub(super) fn sum_up(&self, good: bool, text: &str) {
         if !self.json {
             say!("");
-            marked(good, text);
+            checked(good, text);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The network is tried from a namespace that goes again.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ashore_core::api::reply::Reply;
@@ -12,7 +11,7 @@ use ashore_kernel::Namespace;
 
 use super::Found;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
-use crate::out::one_line;
+use crate::out::{self, Style};
 
 /// How often a machine is pinged before it counts as one that does not answer. A port may not forward at once.
 const TRIES: u32 = 4;
@@ -33,15 +32,16 @@ impl Tried {
     }
 }
 
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match (self.ok, self.must) {
-            (true, _) => '✓',
-            (false, true) => '✗',
-            (false, false) => '?',
-        };
+impl Tried {
+    /// Prints it.
+    pub(super) fn print(&self) {
         let not = if self.ok { "" } else { ": no answer" };
-        write!(f, "{sign} {}{not}", one_line(&self.what))
+        let text = format!("{}{not}", self.what);
+        if self.ok || self.must {
+            out::checked(self.ok, &text);
+        } else {
+            out::marked(Style::Heading, "?", &text);
+        }
     }
 }
 
