@@ -2,7 +2,7 @@
 //! outside is escaped, so that it cannot send control sequences to a terminal or break a line.
 
 use std::fmt::Arguments;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 
 use ashore_core::net::text::{Shown, is_printable};
 

@@ -64,6 +64,7 @@ pub(super) fn of(
         default_route: true,
         own_routes: OwnRoutes::default(),
         unaddressed: false,
+        wishes: Default::default(),
         only_requested: false,
         caller: None,
     };
