@@ -56,7 +56,9 @@ impl Following {
         let printed = text.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
-                *printed.lock().unwrap() += &format!("{}\n", line.unwrap());
+                let mut printed = printed.lock().unwrap();
+                printed.push_str(&line.unwrap());
+                printed.push('\n');
             }
         });
         Following(child, text)
