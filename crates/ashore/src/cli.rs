@@ -198,7 +198,7 @@ pub(crate) struct ForgetArgs {
     /// Forget all names that are not attached and that neither an engine nor the user of the command line has
     #[arg(long, conflicts_with = "name")]
     pub(crate) unused: bool,
-    /// With --unused: show them, and forget none
+    /// Show what --unused would forget, and forget none
     #[arg(long, requires = "unused")]
     pub(crate) dry_run: bool,
     #[command(flatten)]

@@ -8,10 +8,12 @@ use ashore_core::net::text::{Shown, is_printable};
 
 mod screen;
 mod style;
+mod width;
 mod wrap;
 
 pub(crate) use screen::Screen;
 pub(crate) use style::Style;
+pub(crate) use width::columns;
 pub(crate) use wrap::{broken, wrapped};
 
 /// Prints a line. A reader that closes the pipe early (`| head`) is not an error, but a full disk is.

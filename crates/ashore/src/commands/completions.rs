@@ -3,7 +3,7 @@
 //! The scripts ask the program itself for each word. So they know the networks, endpoints and interfaces that there
 //! are, and an upgrade needs no new script.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::Context;
 use ashore_core::api::explained;
@@ -55,7 +55,7 @@ pub(crate) fn complete(cli: &Command, words: &[String]) {
 }
 
 /// A word that may stand there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     word: String,
     about: String,
@@ -115,7 +115,9 @@ fn candidates(cli: &Command, words: &[String], live: Live<'_>) -> Vec<Candidate>
         found
     };
     let fitting = found.into_iter().filter(|candidate| candidate.word.starts_with(current.as_str()));
-    fitting.collect::<BTreeSet<_>>().into_iter().collect()
+    // A code may be that of a trouble and that of a refusal.
+    let words: BTreeMap<String, String> = fitting.map(|Candidate { word, about }| (word, about)).collect();
+    words.into_iter().map(|(word, about)| Candidate { word, about }).collect()
 }
 
 fn option_of<'a>(command: &'a Command, option: &str) -> Option<&'a Arg> {

@@ -1,6 +1,6 @@
 //! Prints tables for people.
 
-use crate::out::{self, Screen, Style, broken, one_line, say};
+use crate::out::{self, Screen, Style, broken, columns, one_line, say};
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -31,7 +31,7 @@ fn laid_out(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Ve
     let mut below: Vec<usize> = Vec::new();
     loop {
         let beside: Vec<usize> = (0..headings.len()).filter(|column| !below.contains(column)).collect();
-        let widest = |column: usize| longest(headings, rows, column, &|cell| count(cell));
+        let widest = |column: usize| longest(headings, rows, column, &|cell| columns(cell));
         let natural: Vec<usize> = beside.iter().map(|column| widest(*column)).collect();
         let widths = match width {
             Some(width) if sum(&natural) > width => {
@@ -63,7 +63,10 @@ fn lines(
     width: Option<usize>,
 ) -> Vec<String> {
     let padded = |cells: &[&str]| {
-        let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width.saturating_sub(columns(cell)))));
         cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
     };
     let mut lines = vec![padded(&beside.iter().map(|column| headings[*column]).collect::<Vec<_>>())];
@@ -77,9 +80,9 @@ fn lines(
         }
         for column in below.iter().filter(|column| row[**column] != "-") {
             let begin = format!("  {} ", headings[*column]);
-            let room = width.unwrap_or(usize::MAX).saturating_sub(count(&begin)).max(NAME_WIDTH);
+            let room = width.unwrap_or(usize::MAX).saturating_sub(columns(&begin)).max(NAME_WIDTH);
             for (at, text) in cell_lines(&row[*column], room).into_iter().enumerate() {
-                let begin = if at == 0 { begin.clone() } else { " ".repeat(count(&begin)) };
+                let begin = if at == 0 { begin.clone() } else { " ".repeat(columns(&begin)) };
                 lines.push(format!("{begin}{text}"));
             }
         }
@@ -95,7 +98,7 @@ fn cell_lines(cell: &str, width: usize) -> Vec<String> {
             let line = lines.last_mut().expect("there is a first one");
             if line.is_empty() {
                 line.push_str(&piece);
-            } else if count(line) + 1 + count(&piece) <= width {
+            } else if columns(line) + 1 + columns(&piece) <= width {
                 line.push(' ');
                 line.push_str(&piece);
             } else {
@@ -110,7 +113,7 @@ fn cell_lines(cell: &str, width: usize) -> Vec<String> {
 fn narrowest(word: &str) -> usize {
     let is_address = word.contains([':', '/']) || word.parse::<std::net::IpAddr>().is_ok();
     let is_range = word.split_once('-').is_some_and(|(first, _)| first.parse::<std::net::IpAddr>().is_ok());
-    if is_address || is_range { count(word) } else { count(word).min(NAME_WIDTH) }
+    if is_address || is_range { columns(word) } else { columns(word).min(NAME_WIDTH) }
 }
 
 /// The widths of columns that are to fit together: each has its least, and those that lack little are served first.
@@ -129,16 +132,12 @@ fn shared_out(least: &[usize], natural: &[usize], width: usize) -> Vec<usize> {
 
 fn longest(headings: &[&str], rows: &[Vec<String>], column: usize, of: &dyn Fn(&str) -> usize) -> usize {
     let cells = rows.iter().map(|row| of(&row[column]));
-    cells.chain([count(headings[column])]).max().unwrap_or(0)
+    cells.chain([columns(headings[column])]).max().unwrap_or(0)
 }
 
 /// The width of columns beside each other.
 fn sum(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
-}
-
-fn count(text: &str) -> usize {
-    text.chars().count()
 }
 
 /// Joins items with spaces, or returns a dash if there are none.
@@ -158,7 +157,7 @@ mod tests {
     }
 
     fn fits(lines: &[String], width: usize) {
-        assert!(lines.iter().all(|line| count(line) <= width), "{}", lines.join("\n"));
+        assert!(lines.iter().all(|line| columns(line) <= width), "{}", lines.join("\n"));
     }
 
     #[test]

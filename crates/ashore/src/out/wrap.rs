@@ -1,6 +1,8 @@
 //! Breaks text into lines at words. What is to be copied stays in one piece, and runs over the edge if it must: a
 //! terminal wraps it without putting a line end into it.
 
+use super::width::columns;
+
 /// Programs whose commands stand in messages and remedies. A command begins with one of them.
 const PROGRAMS: &[&str] = &[
     "ashore",
@@ -23,10 +25,8 @@ const PROGRAMS: &[&str] = &[
 
 /// The lines of a text, none wider than `width` unless it is one word or one command. `first` stands before the
 /// first line, and the others are indented as far.
-///
-/// The width of a text is its number of characters. Names are ASCII, so that is what a terminal shows.
 pub(crate) fn wrapped(first: &str, text: &str, width: Option<usize>) -> Vec<String> {
-    let indent = " ".repeat(first.chars().count());
+    let indent = " ".repeat(columns(first));
     let mut lines = Vec::new();
     for line in text.split('\n') {
         let begin = if lines.is_empty() { first } else { &indent };
@@ -43,7 +43,7 @@ fn fill(begin: &str, indent: &str, text: &str, width: usize, lines: &mut Vec<Str
     let mut is_empty = true;
     for piece in pieces(text) {
         let space = usize::from(!is_empty);
-        if !is_empty && line.chars().count() + space + piece.chars().count() > width {
+        if !is_empty && columns(&line) + space + columns(&piece) > width {
             lines.push(std::mem::replace(&mut line, indent.to_owned()).trim_end().to_owned());
         } else if space == 1 {
             line.push(' ');
@@ -125,8 +125,17 @@ fn ends_clause(word: &str) -> bool {
 
 /// Breaks words that are wider than `width`, anywhere: the name of a thing, in a narrow column.
 pub(crate) fn broken(word: &str, width: usize) -> Vec<String> {
-    let characters: Vec<char> = word.chars().collect();
-    characters.chunks(width.max(1)).map(|chunk| chunk.iter().collect()).collect()
+    let mut pieces = vec![String::new()];
+    for c in word.chars() {
+        let piece = pieces.last_mut().expect("there is a first one");
+        let longer = format!("{piece}{c}");
+        if piece.is_empty() || columns(&longer) <= width {
+            *piece = longer;
+        } else {
+            pieces.push(c.to_string());
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
