@@ -18,7 +18,7 @@ use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::name::EndpointName;
 use crate::net::observed::View;
-use crate::net::option::{CONFLICT, IP_RANGE};
+use crate::net::option::{CONFLICT, IP, IP_RANGE};
 use crate::net::range::Range;
 use crate::net::remedy::{Front, Remedy};
 use crate::net::text::list;
@@ -154,9 +154,11 @@ impl AddressError {
                     .and_run(format!("{engine} network connect {network} {endpoint}"))
             }
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
-                Some(known_as) => format!("remove the address from {known_as}, or choose a free one").into(),
-                None => "give that machine another address, or choose a free one".into(),
-            },
+                Some(known_as) => Remedy::from(format!("remove the address from {known_as}")),
+                None => "give that machine another address".into(),
+            }
+            .and(", or choose a free one with ")
+            .and_give(&IP),
             AddressError::Exhausted { network, subnet, engine, answers_for_all, .. } => {
                 let front = engine.map_or(Front::CommandLine, EngineKind::front);
                 let program = engine.map_or("ashore", EngineKind::program);

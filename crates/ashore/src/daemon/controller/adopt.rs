@@ -89,7 +89,7 @@ impl Controller {
             Code::EngineSilent,
             format!("{engine} does not answer, so its networks and containers are unknown"),
             Remedy::from("start it, or tell the daemon where its API listens: ")
-                .and_run("ashore daemon --docker-host"),
+                .and_run("ashore daemon --docker-host unix:///PATH"),
         )
         .about(About { engine: Some(engine), ..About::default() }))
     }

@@ -148,10 +148,12 @@ impl BridgeError {
             BridgeError::Unmovable { .. } => {
                 "remove it while the NIC moves, or make the bridge with the tools that manage this host's network".into()
             }
+            BridgeError::NoBridge(_) => {
+                Remedy::from("see those that there are: ").and_run("ip link show type bridge")
+            }
             BridgeError::NoNic { .. }
             | BridgeError::NicUnfit(..)
             | BridgeError::NicDown { .. }
-            | BridgeError::NoBridge(_)
             | BridgeError::NotInIt { .. }
             | BridgeError::OtherMac { .. } => return None,
         })

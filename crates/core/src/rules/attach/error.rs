@@ -145,9 +145,11 @@ impl AttachError {
             AttachError::ParentIsPort { network, master, .. } => {
                 Remedy::run(format!("ashore network move {network} --parent {}", master.word()))
             }
-            AttachError::PassthruTaken { .. } => {
-                "use macvlan:bridge for more than one endpoint on a NIC".into()
-            }
+            AttachError::PassthruTaken { holder, .. } => Remedy::from("take that one off first: ")
+                .and_run(format!("ashore detach NETWORK {holder}"))
+                .and("; or make the network again with ")
+                .and_set(&KIND, "macvlan")
+                .and(", for more than one endpoint on a NIC"),
             // The engine's containers have a namespace of their own, where Ashore names no link and sets no
             // default route.
             AttachError::HostNamespace(_) => {
@@ -158,9 +160,8 @@ impl AttachError {
             AttachError::MacOnIpvlan(_) => {
                 Remedy::unset(&MAC).and(", or use ").and_set(&KIND, "macvlan").and(" for the network")
             }
-            AttachError::MacUnfit(_) => {
-                "use a locally administered unicast MAC, such as 02:00:00:00:00:01".into()
-            }
+            AttachError::MacUnfit(_) => Remedy::from("give a locally administered unicast MAC, such as ")
+                .and_set(&MAC, "02:00:00:00:00:01"),
             AttachError::MacTaken { .. } => {
                 Remedy::from("choose another, or ").and_unset(&MAC).and(": the name alone gives a stable one")
             }

@@ -132,7 +132,8 @@ impl NetworkError {
                 Remedy::from("use ").and_set(&KIND, "ipvlan").and(", which shares the client's MAC")
             }
             NetworkError::ParentUnfit(..) => {
-                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
+                Remedy::from("name the NIC, bond, bridge or VLAN interface that faces the LAN with ")
+                    .and_give(&PARENT)
             }
             NetworkError::ParentHasChild { child, there, elsewhere, .. } => {
                 beside_child(child, *there, elsewhere.as_deref())
@@ -191,7 +192,10 @@ fn subnet_of_lan() -> Remedy {
         .and_give(&SUBNET)
         .and(", the engine chooses a subnet of its own unless it is given ")
         .and_set(&IPAM_DRIVER, "ashore");
-    Remedy::from("give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one")
+    Remedy::from("give the subnet that `ip addr` shows on the parent with ")
+        .and_give(&SUBNET)
+        .and(", or for another one a VLAN interface with ")
+        .and_give(&PARENT)
         .in_docker(chosen)
 }
 
