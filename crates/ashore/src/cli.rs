@@ -19,19 +19,22 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::client::ClientArgs;
-use crate::commands::setup::Maker;
 
+mod bridge;
 mod happenings;
 mod install;
 mod lab;
 mod parse;
+mod setup;
 mod show;
 
+pub(crate) use bridge::{BridgeAdoptArgs, BridgeCommand, BridgeConfirmArgs};
 pub(crate) use happenings::{EventsArgs, MapArgs};
 pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use lab::{LabArgs, Scene};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
+pub(crate) use setup::{DoctorArgs, SetupArgs};
 pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
 
 /// Gives every container its own place on the home LAN.
@@ -147,45 +150,6 @@ pub(crate) struct AdoptArgs {
     pub(crate) client: ClientArgs,
 }
 
-/// `ashore bridge`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BridgeCommand {
-    /// Move a NIC and the host's addresses and routes on it into a new bridge; rolled back unless confirmed
-    Adopt(BridgeAdoptArgs),
-    /// Confirm the move that is on trial, and make it permanent
-    Confirm(BridgeConfirmArgs),
-}
-
-/// `ashore bridge adopt`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct BridgeAdoptArgs {
-    /// The host's interface that faces the LAN
-    pub(crate) nic: IfName,
-    /// Name of the bridge
-    pub(crate) bridge: IfName,
-    /// Move the NIC out of the bridge again, and remove the bridge
-    #[arg(long)]
-    pub(crate) undo: bool,
-    /// Roll back after this many seconds without `ashore bridge confirm`
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub(crate) timeout: u32,
-    /// Root directory of the host, below which its network configuration is read
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) root: PathBuf,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
-/// `ashore bridge confirm`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct BridgeConfirmArgs {
-    /// Root directory of the host, below which its network configuration is written
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) root: PathBuf,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
 /// `ashore forget`.
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
@@ -201,52 +165,6 @@ pub(crate) struct ForgetArgs {
     /// Show what --unused would forget, and forget none
     #[arg(long, requires = "unused")]
     pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
-/// `ashore setup`.
-#[derive(Debug, Args)]
-pub(crate) struct SetupArgs {
-    /// Name of the network [default: lan]
-    #[arg(long)]
-    pub(crate) name: Option<NetworkName>,
-    /// The host's interface that faces the LAN [default: the one of the default route]
-    #[arg(long, value_name = "IFNAME")]
-    pub(crate) parent: Option<IfName>,
-    /// Who makes the network [default: docker or podman, whichever is here]
-    #[arg(long, value_name = "ENGINE")]
-    pub(crate) engine: Option<Maker>,
-    /// Let the LAN's DHCP server assign the addresses
-    #[arg(long)]
-    pub(crate) dhcp: bool,
-    /// A machine beyond the router that a container should reach, for the test at the end
-    #[arg(long, value_name = "IP")]
-    pub(crate) to: Option<IpAddr>,
-    /// Ask nothing, and do it
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Show what was found and what would be done, and do nothing
-    #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
-/// `ashore doctor`.
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {
-    /// A network, or a container on one; without it, everything
-    pub(crate) about: Option<String>,
-    /// Look only at networks on this interface
-    #[arg(long, value_name = "IFNAME")]
-    pub(crate) parent: Option<IfName>,
-    /// A machine of the LAN that should answer
-    #[arg(long, value_name = "IP")]
-    pub(crate) to: Option<Ipv4Addr>,
-    /// Show what was found last, and ask nobody
-    #[arg(long, conflicts_with_all = ["about", "parent", "to"])]
-    pub(crate) last: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

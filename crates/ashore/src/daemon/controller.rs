@@ -16,7 +16,7 @@ use ashore_core::api::diagnosis::Diagnosis;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::model::endpoint::{Endpoint, Placement};
+use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::{Netns, Place};
@@ -25,7 +25,7 @@ use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
-use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
+use ashore_kernel::{Kernel, OnError, Outcome, StepError};
 use ashore_store::Store;
 use ashore_wire::Mac;
 
@@ -66,6 +66,7 @@ mod map;
 mod missing_links;
 mod moved_links;
 mod moved_networks;
+mod namespaces;
 mod network;
 mod observe;
 mod plans;
@@ -92,6 +93,7 @@ use lasting::Lasting;
 use leases::Departed;
 use lost_namespaces::Lost;
 use missing_links::Unlinked;
+use namespaces::{all_netns, netns_by_all_paths, netns_of};
 pub(crate) use podman_networks::Gone;
 use publish::Publication;
 use read::Copies;
@@ -586,28 +588,4 @@ fn log_steps(plan: &Plan) {
     for step in &plan.steps {
         tracing::info!(target: "ashore::step", "{step}");
     }
-}
-
-/// The namespaces of all endpoints, by every known path: one of several paths may lead nowhere.
-fn all_netns(state: &State) -> Vec<Netns> {
-    netns_of(state.endpoints.values()).collect()
-}
-
-/// The namespace that an endpoint was attached in, by every known path: the endpoint's own path may lead
-/// nowhere any more.
-fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
-    let here = endpoint.netns().into_iter().flat_map(|netns| state.endpoints_in(netns));
-    endpoint.netns().into_iter().chain(here.filter_map(Endpoint::netns)).cloned().collect()
-}
-
-/// The namespaces of some endpoints. An engine's namespace that cannot be opened is left out. Callers must
-/// not conclude anything from that.
-fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<Item = Netns> {
-    let netns = |endpoint: &Endpoint| match &endpoint.placement {
-        Placement::Netns { netns, .. } => Some(netns.clone()),
-        Placement::Engine { sandbox, .. } => {
-            Namespace::open(sandbox.as_ref()?).ok().map(|found| found.identity())
-        }
-    };
-    endpoints.filter_map(netns)
 }
