@@ -11,7 +11,7 @@ use ashore_wire::dhcp4::code;
 use home::dhcp::{Brand, Row, Server, Setup};
 use home::frames::{What, Wire};
 use home::site::on_every_engine;
-use home::{Home, comes_true, dns, is_root, reaches};
+use home::{Home, comes_true, dns, eventually_within, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,1h";
 /// `nas-1` as a client identifier: text has type 0.
@@ -126,6 +126,37 @@ fn a_server_groups_containers_by_their_vendor_class() {
         let (of_class, of_none) = (v4(&home.attach("nas", &web, "")), v4(&home.attach("lan", &db, "")));
         assert!((60..=70).contains(&last(of_class)), "{of_class}");
         assert!((100..=120).contains(&last(of_none)), "{of_none}");
+    });
+}
+
+#[test]
+fn a_dhcpv6_server_is_told_the_same() {
+    on_lan("leases told, DHCPv6", |engines, home| {
+        // Without the class there is no pool.
+        let pool = "tag:nas,fd88::100,fd88::1ff,64,2m";
+        let options = ["--enable-ra", "--dhcp-vendorclass=set:nas,nas"];
+        let server = Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &options);
+        home.ok(
+            "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --ipv6 dhcp \
+             --vendor-class nas",
+        );
+        let [web, db] = ["web", "db"].map(|name| home.world.container(name).unwrap());
+        home.attach(
+            "lan",
+            &web,
+            "--hostname photos --client-id ff:00:00:00:07:00:03:00:01:02:00:00:00:00:01",
+        );
+        // An identifier of DHCPv4 alone is none that a DHCPv6 server could be told.
+        home.attach("lan", &db, "--client-id nas-1");
+        let listed = |name: &str| {
+            let rows = server.rows_of(name);
+            rows.iter().find(|row| row.ip.starts_with("fd88::1")).map(|row| row.client_id.clone())
+        };
+        eventually_within(Duration::from_secs(60), "both have addresses", || {
+            listed("photos").is_some() && listed("db").is_some()
+        });
+        assert_eq!(listed("photos").as_deref(), Some("00:03:00:01:02:00:00:00:00:01"));
+        assert!(listed("db").is_some_and(|duid| duid.starts_with("00:04:")), "{:?}", server.rows());
     });
 }
 

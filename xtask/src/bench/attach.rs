@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::rules::attach::AttachSpec;
 use ashore_lab::{Daemon, Engines, Machine, World};
@@ -166,6 +167,7 @@ impl Through<'_> {
             own_routes: OwnRoutes::default(),
             unaddressed: false,
             only_requested: false,
+            wishes: LeaseWishes::default(),
             caller: None,
         }))
     }

@@ -277,9 +277,8 @@ impl Protocol for Dhcp4 {
         let config = Config {
             // The link may not exist yet, and without it the NIC drops frames that are addressed to its MAC.
             broadcast: true,
-            name: wanted.told_name().map(|name| match wanted.leasing.register_name {
-                true => Name::Fqdn(name, Update::Server),
-                false => Name::Host(name),
+            name: wanted.told_name().map(|name| {
+                if wanted.leasing.register_name { Name::Fqdn(name, Update::Server) } else { Name::Host(name) }
             }),
             vendor_class: wanted.leasing.vendor_class.as_ref().map(|class| class.bytes().to_vec()),
             requested: wanted.requested,
