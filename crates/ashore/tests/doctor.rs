@@ -118,7 +118,7 @@ fn a_switch_that_drops_the_macs_of_containers_is_found_and_found_mended() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         assert!(web.ping(ip("192.168.88.1")).is_none(), "the switch does not let it through");
-        eventually_within(Duration::from_secs(20), "status shows it by itself", || {
+        eventually_within(Duration::from_secs(40), "status shows it by itself", || {
             home.codes().contains(&"mac-dropped".to_owned())
         });
         let words = ["192.168.88.1", "`web`", "port security", "--kind ipvlan:l2"];
@@ -141,7 +141,7 @@ fn a_router_where_nobody_is_is_named_with_the_hosts_own() {
     Told::of(&home, "").is_only("router-silent", 10, &words);
     let web = home.world.container("web").unwrap();
     home.attach("lan", &web, "");
-    eventually_within(Duration::from_secs(30), "status shows it by itself", || {
+    eventually_within(Duration::from_secs(40), "status shows it by itself", || {
         home.codes().contains(&"router-silent".to_owned())
     });
     Told::of(&home, "").is_only("router-silent", 10, &words);

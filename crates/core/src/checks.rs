@@ -55,8 +55,9 @@ pub struct Asked {
     pub unanswered: Vec<Unanswered>,
     /// Whether the router of a network answers the network's parent. `None`: it could not be asked.
     pub routers: BTreeMap<(IfName, Ipv4Addr), Option<bool>>,
-    /// The machines that answered for addresses of a network's ranges, and how many addresses were asked for.
-    pub answered: BTreeMap<NetworkName, (usize, BTreeMap<IpAddr, Mac>)>,
+    /// The machines that answered for addresses of a network's ranges, and how many addresses were asked for; or why
+    /// that could not be found out.
+    pub answered: BTreeMap<NetworkName, Result<(usize, BTreeMap<IpAddr, Mac>), String>>,
     /// What DHCP servers offered for a network, or why that could not be found out.
     pub pools: BTreeMap<NetworkName, Result<Vec<PoolReport>, String>>,
     /// The container engines that run here, by name, and why their API cannot be reached.

@@ -318,7 +318,7 @@ impl Table {
         ended |= again;
         next = forwards.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
-        let (asks, answered) = self.gateways.turn(&self.parents, now, send);
+        let (asks, answered) = self.gateways.turn(&self.parents, &self.behind, now, send);
         next = asks.into_iter().chain([next]).min().unwrap_or(next);
         ended |= answered;
         let (unreachable, send_queue) = (&mut self.unreachable, &self.send_queue);

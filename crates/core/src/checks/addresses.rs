@@ -19,8 +19,16 @@ const MOST: usize = 4;
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for network in facts.networks() {
-        let Some((asked, answered)) = facts.asked.answered.get(&network.name) else { continue };
         let (about, label) = (About::network(network), network.label());
+        let (asked, answered) = match facts.asked.answered.get(&network.name) {
+            None => continue,
+            Some(Err(why)) => {
+                let why = format!("who has addresses of network `{label}` is not known: {why}");
+                found.push(Finding::unknown(CHECK, about, why));
+                continue;
+            }
+            Some(Ok(answered)) => answered,
+        };
         let mut by: BTreeMap<Mac, usize> = BTreeMap::new();
         answered.values().for_each(|mac| *by.entry(*mac).or_default() += 1);
         let for_all =

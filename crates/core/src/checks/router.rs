@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use ashore_wire::Mac;
+
 use super::{Facts, Platform, named};
 use crate::api::about::About;
 use crate::api::diagnosis::Finding;
@@ -10,7 +12,7 @@ use crate::api::trouble::{Code, Trouble};
 use crate::model::network::Network;
 use crate::model::state::State;
 use crate::net::kind::LinkKind;
-use crate::net::name::{EndpointKey, NetworkName};
+use crate::net::name::{EndpointKey, IfName, NetworkName};
 use crate::net::observed::View;
 use crate::net::option;
 use crate::net::remedy::Remedy;
@@ -24,6 +26,10 @@ pub struct Unanswered {
     pub endpoint: EndpointKey,
     /// The router.
     pub router: Ipv4Addr,
+    /// The parent through which it is asked.
+    pub parent: IfName,
+    /// The MAC that asks.
+    pub mac: Mac,
     /// Whether it answers the parent. `None` if the endpoint has the parent's MAC.
     pub answers_parent: Option<bool>,
 }
@@ -124,7 +130,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                 Some(false) => found.push(Finding::trouble(CHECK, silent(network, router, host))),
                 None => {
                     let why = format!(
-                        "the router {router} of network `{}` cannot be asked: `{}` does not pass frames",
+                        "whether the router {router} of network `{}` answers is not known: `{}` passes no frames, or this host \
+                         has no address there to ask from",
                         network.label(),
                         network.parent
                     );

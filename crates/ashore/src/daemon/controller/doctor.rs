@@ -9,7 +9,7 @@ use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding};
 use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::trouble::Trouble;
-use ashore_core::checks::{self, Asked, Facts};
+use ashore_core::checks::{self, Asked, Facts, Unanswered};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::model::survey::PoolReport;
@@ -46,7 +46,7 @@ impl Controller {
         let passing = networks.iter().filter(|network| network.trouble_of_parent(&host).is_none());
         let passing: Vec<Network> = passing.filter(|network| network.is_passing(&host)).cloned().collect();
         let mut asked = self.ask_the_lan(&state, &passing, &host);
-        asked.unanswered = self.lan.unanswered();
+        asked.unanswered = self.copies.reader(unlocked)?.with_link(self.lan.unanswered());
         // After the LAN was asked, because what it answered may end a trouble.
         let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
         let of_scope = scoped(&state, &networks);
@@ -78,7 +78,7 @@ impl Controller {
         let docker = self.lists.answers();
         asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
         std::thread::scope(|scope| {
-            let routers = scope.spawn(|| self.ask_all_routers(networks, host));
+            let routers = scope.spawn(|| self.ask_all_routers(state, networks, host));
             let answered = scope.spawn(|| self.ask_addresses(state, networks, host));
             let pools = scope.spawn(|| self.ask_pools(networks));
             // What a thread that has panicked would have found is not known.
@@ -91,6 +91,7 @@ impl Controller {
 
     fn ask_all_routers(
         &self,
+        state: &State,
         networks: &[Network],
         host: &View,
     ) -> BTreeMap<(IfName, Ipv4Addr), Option<bool>> {
@@ -102,16 +103,19 @@ impl Controller {
             });
             gateways.map(|router| (network.parent.clone(), router))
         });
+        // A router that is this host, or a container of it, is not reached by the wire.
+        let is_here = |router: IpAddr| host.has_address(router) || state.holder(router).is_some();
         let routers: BTreeSet<(IfName, Ipv4Addr)> =
-            routers.filter(|(_, router)| !host.has_address((*router).into())).collect();
-        self.lan.ask_routers(unlocked);
-        routers
-            .into_iter()
-            .map(|(parent, router)| {
-                let answers = self.lan.does_router_answer(unlocked, &parent, router, host);
-                ((parent, router), answers)
-            })
-            .collect()
+            routers.filter(|(_, router)| !is_here((*router).into())).collect();
+        let answered = self.lan.ask_routers(unlocked);
+        let mut answers = self.lan.do_answer(unlocked, &routers, host);
+        // A router that answers a container is there, whether or not it answers a host without an address.
+        for (_, answer) in
+            answers.iter_mut().filter(|(router, answer)| answer.is_none() && answered.contains(router))
+        {
+            *answer = Some(true);
+        }
+        answers
     }
 
     /// Asks for free addresses of each network's ranges, which nobody should have.
@@ -120,7 +124,7 @@ impl Controller {
         state: &State,
         networks: &[Network],
         host: &View,
-    ) -> BTreeMap<NetworkName, (usize, BTreeMap<IpAddr, Mac>)> {
+    ) -> BTreeMap<NetworkName, Result<(usize, BTreeMap<IpAddr, Mac>), String>> {
         let (unlocked, none) = (&Unlocked::of_this_thread(), BTreeMap::new());
         let held = BTreeSet::new();
         let mut all = BTreeMap::new();
@@ -130,10 +134,9 @@ impl Controller {
                 state.candidates(network, subnet, None, &known).take(MOST_ADDRESSES).collect::<Vec<_>>()
             });
             let sought: Vec<Sought> = free.map(|ip| (ip, None)).collect();
-            // Through a parent that is down nobody is asked, which another check says.
-            if let Ok(answered) = self.lan.probe(unlocked, &network.parent, &sought, Profile::Quick) {
-                all.insert(network.name.clone(), (sought.len(), answered));
-            }
+            let answered = self.lan.probe(unlocked, &network.parent, &sought, Profile::Quick);
+            let answered = answered.map(|answered| (sought.len(), answered)).map_err(|error| error.why);
+            all.insert(network.name.clone(), answered);
         }
         all
     }
@@ -166,7 +169,7 @@ impl Controller {
 
     /// Troubles with routers, as they are known without asking.
     pub(super) fn unanswered_troubles(&self, inner: &Inner, host: &View) -> Vec<Trouble> {
-        let all = self.lan.unanswered();
+        let all = inner.with_link(self.lan.unanswered());
         if all.is_empty() {
             return Vec::new();
         }
@@ -188,7 +191,9 @@ impl Controller {
                 format!("{to} is in no subnet of these networks: ask from a container, through the router");
             return Finding::unknown(CHECK, about, why);
         };
-        match self.lan.does_router_answer(unlocked, &network.parent, to, host) {
+        let asked = (network.parent.clone(), to);
+        let answers = self.lan.do_answer(unlocked, &BTreeSet::from([asked.clone()]), host);
+        match answers.get(&asked).copied().flatten() {
             Some(true) => {
                 Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{}`", network.parent))
             }
@@ -202,6 +207,21 @@ impl Controller {
             ),
             None => Finding::unknown(CHECK, about, format!("`{}` does not pass frames", network.parent)),
         }
+    }
+}
+
+impl Inner {
+    /// Those whose link is up. A link that its engine has not brought up yet gets no answer, and that is no fault of
+    /// the LAN's. A parent that does not tell its children's MACs has them all.
+    fn with_link(&self, mut all: Vec<Unanswered>) -> Vec<Unanswered> {
+        let mut taken_in: BTreeMap<IfName, Option<BTreeSet<Mac>>> = BTreeMap::new();
+        all.retain(|one| {
+            let of_parent = || self.kernel.macs_on(&one.parent).ok().flatten();
+            let macs = taken_in.entry(one.parent.clone()).or_insert_with(of_parent);
+            // An endpoint with the parent's MAC is not in the list.
+            one.answers_parent.is_none() || macs.as_ref().is_none_or(|macs| macs.contains(&one.mac))
+        });
+        all
     }
 }
 

@@ -28,22 +28,30 @@ use super::own::{Differs, mac_on_lan};
 use super::{Lan, Send, Table, Tap};
 use crate::unlocked::Unlocked;
 
-/// When a router is asked, counted from the first time. An engine moves a link into its container a moment after
-/// it was made.
+/// The pauses after the questions of a round.
 const ROUND: [Duration; 5] = [
-    Duration::ZERO,
     Duration::from_millis(200),
+    Duration::from_millis(400),
     Duration::from_millis(600),
-    Duration::from_millis(1200),
-    Duration::from_millis(2000),
+    Duration::from_millis(800),
+    LAST,
 ];
 /// How long the last answer of a round is waited for.
 const LAST: Duration = Duration::from_millis(600);
-/// How long until a silent router is asked again.
+/// A new endpoint's router is silent only if a second round, this much later, has no answer either: an engine may
+/// take seconds until the link is up in the container.
+const SECOND: Duration = Duration::from_secs(10);
+/// How long until a silent router is asked again: from one endpoint and from the parent. If one of them is answered,
+/// the others ask too.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long until a router that was silent, and has answered, is asked once more. Any machine of the LAN can forge
+/// one answer.
+const ONCE_MORE: Duration = Duration::from_secs(300);
+/// How many endpoints of those that have an answer a doctor asks for again.
+const MOST_AGAIN: usize = 32;
 /// How long until a question that could not be sent is sent.
 const UNSENT: Duration = Duration::from_secs(1);
-/// How many frames are sent in one turn. Hundreds of containers may start together.
+/// How many frames are sent between two pauses. Hundreds of containers may start together.
 const MOST_AT_ONCE: usize = 16;
 /// The pause after so many.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -73,9 +81,12 @@ struct Asked {
     /// The address to ask from. It is unspecified if the MAC has none that may be told.
     ip: Ipv4Addr,
     answer: Answer,
-    /// When the present round began, and how many questions of it were sent.
-    began: Instant,
+    /// How many questions of the present round were sent.
     sent: usize,
+    /// Whether one more round has to pass without an answer.
+    doubted: bool,
+    /// How many rounds have ended.
+    ended: u64,
     /// The next time to do something.
     due: Option<Instant>,
     /// How many endpoints and requests want to know it.
@@ -102,47 +113,69 @@ pub(super) struct Gateways {
     due: BTreeSet<Question>,
     /// The parents' questions that are asked because an endpoint got no answer.
     beside: BTreeSet<Question>,
+    /// Nothing is due before.
+    next: Option<Instant>,
+    /// When the pause began that is kept now or was kept last, and how many frames were sent since.
+    pace: Option<(Instant, usize)>,
 }
 
 impl Asked {
     fn new(ip: Ipv4Addr, now: Instant) -> Self {
-        Asked { ip, answer: Answer::Awaited, began: now, sent: 0, due: Some(now), users: 0 }
+        Asked { ip, answer: Answer::Awaited, sent: 0, doubted: true, ended: 0, due: Some(now), users: 0 }
     }
 
     /// Begins another round. What is known stays so until it ends.
-    fn begin(&mut self, now: Instant) {
-        (self.began, self.sent, self.due) = (now, 0, Some(now));
+    fn begin(&mut self, at: Instant) {
+        (self.sent, self.due) = (0, Some(at));
     }
 
     fn is_silent(&self) -> bool {
         matches!(self.answer, Answer::Silent(_))
     }
 
-    /// Does what is due. Returns whether the router has become silent.
-    fn turn(&mut self, question: &Question, now: Instant, send: &Send) -> bool {
-        if self.due.is_none_or(|due| now < due) {
+    /// Whether the router answers. Silence is an answer only to a question that every machine has to answer: some
+    /// ignore those that name no address.
+    fn says(&self) -> Option<bool> {
+        match self.answer {
+            Answer::Awaited => None,
+            Answer::Given(_) => Some(true),
+            Answer::Silent(_) if self.ip.is_unspecified() => None,
+            Answer::Silent(_) => Some(false),
+        }
+    }
+
+    /// Ends a round without an answer. Returns whether the router has become silent.
+    fn ends(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.doubted) {
+            self.begin(now + SECOND);
             return false;
         }
-        if self.sent == ROUND.len() {
-            let news = !self.is_silent();
-            self.answer = Answer::Silent(now);
-            self.began = now + AGAIN;
-            (self.sent, self.due) = (0, Some(self.began));
-            return news;
-        }
+        let news = !self.is_silent();
+        (self.answer, self.sent, self.due) = (Answer::Silent(now), 0, None);
+        self.ended += 1;
+        news
+    }
+
+    /// Asks.
+    fn ask(&mut self, question: &Question, now: Instant, send: &Send) {
         let target_mac = Mac::ZERO;
         let (sender_mac, sender_ip, target_ip) = (question.from, self.ip, question.router);
         let request = Arp { operation: Operation::Request, sender_mac, sender_ip, target_mac, target_ip };
         match send(&question.parent, &request.broadcast_frame()) {
             Ok(()) => {
+                // Counted from now: a thread that was late has not waited for an answer.
+                self.due = Some(now + ROUND[self.sent]);
                 self.sent += 1;
-                let next = ROUND.get(self.sent).map_or(*ROUND.last().unwrap_or(&LAST) + LAST, |at| *at);
-                self.due = Some(self.began + next);
             }
             // What was not asked is not answered.
-            Err(_) => self.begin(now + UNSENT),
+            Err(_) => self.due = Some(now + UNSENT),
         }
-        false
+    }
+
+    fn answered(&mut self, now: Instant) {
+        let once_more = self.is_silent().then_some(now + ONCE_MORE);
+        (self.answer, self.sent, self.due, self.doubted) = (Answer::Given(now), 0, once_more, false);
+        self.ended += 1;
     }
 }
 
@@ -179,8 +212,14 @@ impl Gateways {
             return;
         }
         let question = asker.question.clone();
-        self.asked.entry(question.clone()).or_insert_with(|| Asked::new(asker.ip, now)).users += 1;
-        self.due.insert(question);
+        let is_new = !self.asked.contains_key(&question);
+        let asked = self.asked.entry(question.clone()).or_insert_with(|| Asked::new(asker.ip, now));
+        asked.users += 1;
+        asked.ip = asker.ip;
+        if is_new {
+            self.due.insert(question);
+            self.next = None;
+        }
         self.askers.insert(key, asker);
     }
 
@@ -209,78 +248,128 @@ impl Gateways {
                 self.due.insert(question.clone());
             }
         }
+        self.next = None;
     }
 
-    /// Forgets the answer to a question, and asks it now.
-    fn ask_anew(&mut self, question: &Question, now: Instant) {
-        if let Some(asked) = self.asked.get_mut(question) {
-            asked.answer = Answer::Awaited;
-            asked.begin(now);
-            self.due.insert(question.clone());
+    /// Begins a round for a question now. What is known stays so until it ends. Returns how many rounds have ended
+    /// before.
+    fn ask_anew(&mut self, question: &Question, now: Instant) -> Option<(Question, u64)> {
+        let asked = self.asked.get_mut(question)?;
+        asked.doubted = false;
+        asked.begin(now);
+        self.due.insert(question.clone());
+        self.next = None;
+        Some((question.clone(), asked.ended))
+    }
+
+    /// Frames that a parent received were lost, and an answer may have been among them.
+    pub(super) fn missed(&mut self, parent: &IfName, now: Instant) {
+        let Gateways { due, asked, .. } = self;
+        for question in due.iter().filter(|question| question.parent == *parent) {
+            if let Some(asked) = asked.get_mut(question).filter(|asked| asked.sent > 0) {
+                asked.begin(now + UNSENT);
+            }
         }
-    }
-
-    /// The MACs that ask through a parent, whose answers the parent has to accept.
-    pub(super) fn macs_on(&self, parent: &IfName) -> impl Iterator<Item = Mac> {
-        self.due.iter().filter(move |question| question.parent == *parent).map(|question| question.from)
     }
 
     /// Sends what is due. Returns the time of the next action, and whether something is known that was not.
     pub(super) fn turn(
         &mut self,
         parents: &BTreeMap<IfName, Tap>,
+        behind: &BTreeSet<IfName>,
         now: Instant,
         send: &Send,
     ) -> (Option<Instant>, bool) {
-        let (mut next, mut ended, mut left): (Option<Instant>, bool, usize) = (None, false, MOST_AT_ONCE);
+        // The LAN thread turns with each frame.
+        if self.due.is_empty() || self.next.is_some_and(|next| now < next) {
+            return (self.next.filter(|_| !self.due.is_empty()), false);
+        }
+        let (began, mut sent) = self.pace.filter(|(began, _)| now < *began + PAUSE).unwrap_or((now, 0));
+        let (mut next, mut ended): (Option<Instant>, Vec<Question>) = (None, Vec::new());
         // Through a parent that is down nothing can be asked. It is asked once the parent is back.
-        let due = self.due.iter().filter(|question| parents.contains_key(&question.parent));
-        for question in due {
+        for question in self.due.iter().filter(|question| parents.contains_key(&question.parent)) {
             let Some(asked) = self.asked.get_mut(question) else { continue };
-            let is_due = asked.due.is_some_and(|due| due <= now);
-            if is_due && left == 0 {
-                next = next.into_iter().chain([now + PAUSE]).min();
-                continue;
+            let is_over = asked.sent == ROUND.len();
+            let mut at = asked.due;
+            if at.is_some_and(|due| due <= now) {
+                // An answer may still be unread.
+                let waits = if is_over { behind.contains(&question.parent) } else { sent >= MOST_AT_ONCE };
+                if waits {
+                    at = Some(began + PAUSE);
+                } else if is_over {
+                    if asked.ends(now) {
+                        let Question { parent, router, from } = question;
+                        tracing::warn!(%parent, %router, %from, "the router does not answer");
+                    }
+                    ended.extend(asked.due.is_none().then(|| question.clone()));
+                    at = asked.due;
+                } else {
+                    asked.ask(question, now, send);
+                    sent += 1;
+                    at = asked.due;
+                }
             }
-            left -= usize::from(is_due);
-            if asked.turn(question, now, send) {
-                ended = true;
-                let Question { parent, router, from } = question;
-                tracing::warn!(%parent, %router, %from, "the router does not answer");
-            }
-            next = next.into_iter().chain(asked.due).min();
+            next = next.into_iter().chain(at).min();
         }
-        if ended || !self.beside.is_empty() {
-            next = next.into_iter().chain(self.ask_beside(now)).min();
+        self.pace = Some((began, sent));
+        for question in &ended {
+            self.due.remove(question);
         }
-        (next, ended)
+        if !ended.is_empty() || !self.beside.is_empty() {
+            next = next.into_iter().chain(self.watch_the_silent(now)).min();
+        }
+        self.next = next;
+        (next, !ended.is_empty())
     }
 
-    /// Asks from the parent what endpoints got no answer to. Returns when that is to be sent.
-    fn ask_beside(&mut self, now: Instant) -> Option<Instant> {
-        let silent = |asker: &&Asker| self.asked.get(&asker.question).is_some_and(Asked::is_silent);
-        let wanted = self.askers.values().filter(silent).filter(|asker| asker.question != asker.of_parent);
-        let wanted: BTreeMap<Question, Ipv4Addr> =
-            wanted.map(|asker| (asker.of_parent.clone(), asker.host)).collect();
-        let before = std::mem::replace(&mut self.beside, wanted.keys().cloned().collect());
+    /// Has silent routers asked again, each from one endpoint, and from the parent. Returns when that is to be sent.
+    fn watch_the_silent(&mut self, now: Instant) -> Option<Instant> {
+        let Gateways { askers, asked, due, beside, .. } = self;
+        let mut wanted: BTreeMap<Question, Ipv4Addr> = BTreeMap::new();
+        let mut watched = BTreeSet::new();
+        let mut next = None;
+        for asker in askers.values() {
+            let Some(there) = asked.get_mut(&asker.question).filter(|there| there.is_silent()) else {
+                continue;
+            };
+            if watched.insert((&asker.question.parent, asker.question.router)) {
+                if there.due.is_none() {
+                    there.begin(now + AGAIN);
+                    due.insert(asker.question.clone());
+                }
+                next = next.into_iter().chain(there.due).min();
+            }
+            if asker.question != asker.of_parent {
+                wanted.insert(asker.of_parent.clone(), asker.host);
+            }
+        }
+        let before = std::mem::replace(beside, wanted.keys().cloned().collect());
+        for (question, ip) in &wanted {
+            let there = asked.entry(question.clone()).or_insert_with(|| Asked::new(*ip, now));
+            there.users += usize::from(!before.contains(question));
+            (there.ip, there.doubted) = (*ip, false);
+            let last = match there.answer {
+                Answer::Given(at) | Answer::Silent(at) => Some(at),
+                Answer::Awaited => None,
+            };
+            if there.sent == 0
+                && let Some(last) = last
+            {
+                there.begin(last + AGAIN);
+            }
+            next = next.into_iter().chain(there.due).min();
+            due.insert(question.clone());
+        }
         for question in before.iter().filter(|question| !wanted.contains_key(question)) {
             self.drops(question);
-        }
-        let mut next = None;
-        for (question, ip) in wanted {
-            let asked = self.asked.entry(question.clone()).or_insert_with(|| Asked::new(ip, now));
-            asked.users += usize::from(!before.contains(&question));
-            let is_old = |at: Instant| now.saturating_duration_since(at) >= AGAIN;
-            if matches!(asked.answer, Answer::Given(at) if asked.due.is_none() && is_old(at)) {
-                asked.begin(now);
-            }
-            next = next.into_iter().chain(asked.due).min();
-            self.due.insert(question);
         }
         next
     }
 
-    /// Handles a frame that a parent received. Returns whether it is an answer that was awaited.
+    /// Handles a frame that a parent itself received. Returns whether it is an answer that was awaited.
+    ///
+    /// An answer to the MAC that asks, or to all, counts, and only while a round is under way. Machines of the LAN
+    /// can still forge it.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8], now: Instant) -> bool {
         if self.due.is_empty() {
             return false;
@@ -288,18 +377,29 @@ impl Gateways {
         let Some(arp) = Arp::parse(frame).filter(|arp| arp.operation == Operation::Reply) else {
             return false;
         };
+        let is_to = |mac: Mac| frame.starts_with(&mac.0);
+        if !is_to(arp.target_mac) && !is_to(Mac::BROADCAST) {
+            return false;
+        }
         let question = Question { parent: parent.clone(), router: arp.sender_ip, from: arp.target_mac };
-        let Some(asked) = self.asked.get_mut(&question) else { return false };
+        let Some(asked) = self.asked.get_mut(&question).filter(|asked| asked.sent > 0) else { return false };
         let was_silent = asked.is_silent();
-        (asked.answer, asked.due, asked.sent) = (Answer::Given(now), None, 0);
-        self.due.remove(&question);
+        asked.answered(now);
+        if asked.due.is_none() {
+            self.due.remove(&question);
+        }
+        self.next = None;
         if was_silent {
             tracing::info!(%parent, router = %arp.sender_ip, from = %arp.target_mac, "the router answers");
             // It may have been off, so the others are asked now.
             let same = |other: &Question| (&other.parent, other.router) == (parent, arp.sender_ip);
-            for (_, other) in self.asked.iter_mut().filter(|(other, there)| same(other) && there.is_silent())
+            for (other, there) in
+                self.asked.iter_mut().filter(|(other, there)| same(other) && there.is_silent())
             {
-                other.begin(now);
+                if there.sent == 0 {
+                    there.begin(now);
+                    self.due.insert(other.clone());
+                }
             }
         }
         true
@@ -309,16 +409,13 @@ impl Gateways {
         if asker.question == asker.of_parent {
             return None;
         }
-        match self.asked.get(&asker.of_parent)?.answer {
-            Answer::Awaited => None,
-            Answer::Given(_) => Some(true),
-            Answer::Silent(_) => Some(false),
-        }
+        self.asked.get(&asker.of_parent)?.says()
     }
 
     /// The endpoints that a router does not answer.
     fn unanswered(&self) -> Vec<Unanswered> {
-        let silent = |asker: &Asker| self.asked.get(&asker.question).is_some_and(Asked::is_silent);
+        let silent =
+            |asker: &Asker| self.asked.get(&asker.question).is_some_and(|asked| asked.says() == Some(false));
         let silent = self.askers.iter().filter(|(_, asker)| silent(asker));
         let told = silent.filter(|(_, asker)| {
             // Until it is known which of both it is, nothing is said.
@@ -327,21 +424,11 @@ impl Gateways {
         told.map(|(endpoint, asker)| Unanswered {
             endpoint: endpoint.clone(),
             router: asker.question.router,
+            parent: asker.question.parent.clone(),
+            mac: asker.question.from,
             answers_parent: self.answers_parent(asker),
         })
         .collect()
-    }
-}
-
-impl Table {
-    /// Whether a router answers, for all questions that are waited for.
-    fn is_awaited(&self, questions: &[Question]) -> bool {
-        let is_open = |question: &Question| {
-            let asked = self.gateways.asked.get(question);
-            asked.is_some_and(|asked| asked.answer == Answer::Awaited)
-                && self.parents.contains_key(&question.parent)
-        };
-        questions.iter().any(is_open)
     }
 }
 
@@ -351,56 +438,84 @@ impl Lan {
         self.table().gateways.unanswered()
     }
 
-    /// Asks the routers of all endpoints again, and waits for what they answer.
-    pub(crate) fn ask_routers(&self, _: &Unlocked) {
+    /// Asks the routers of endpoints again, and waits for what they answer: of all that got no answer, and of some
+    /// that did. Returns the routers that have answered an endpoint, with the parents through which they did.
+    pub(crate) fn ask_routers(&self, _: &Unlocked) -> BTreeSet<(IfName, Ipv4Addr)> {
         let now = Instant::now();
         let mut table = self.table();
-        let questions: BTreeSet<Question> =
-            table.gateways.askers.values().map(|asker| asker.question.clone()).collect();
-        let questions: Vec<Question> = questions.into_iter().collect();
-        for question in &questions {
-            table.gateways.ask_anew(question, now);
-        }
-        let mut table = self.await_answers(table, &questions);
+        let of_endpoints = table.gateways.askers.values().map(|asker| asker.question.clone());
+        let questions: BTreeSet<Question> = of_endpoints.collect();
+        let is_given = |question: &&Question| {
+            let asked = table.gateways.asked.get(*question);
+            asked.is_some_and(|asked| matches!(asked.answer, Answer::Given(_)))
+        };
+        let (given, open): (Vec<&Question>, Vec<&Question>) = questions.iter().partition(is_given);
+        let wanted: Vec<&Question> = open.into_iter().chain(given.into_iter().take(MOST_AGAIN)).collect();
+        let begun = wanted.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
+        let mut table = self.await_answers(table, begun);
         // Those of the parents follow, once an endpoint got no answer.
-        let beside: Vec<Question> = table.gateways.beside.iter().cloned().collect();
-        for question in &beside {
-            table.gateways.ask_anew(question, now);
-        }
-        drop(self.await_answers(table, &beside));
+        let (beside, now) = (table.gateways.beside.clone(), Instant::now());
+        let begun = beside.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
+        let table = self.await_answers(table, begun);
+        let answered = |question: &&Question| {
+            let asked = table.gateways.asked.get(*question);
+            asked.is_some_and(|asked| asked.says() == Some(true))
+        };
+        let answered = questions.iter().filter(answered);
+        answered.map(|question| (question.parent.clone(), question.router)).collect()
     }
 
-    /// Asks a router from the parent's MAC, and returns whether it answers. `None` if it cannot be asked.
-    pub(crate) fn does_router_answer(
+    /// Asks machines from their parents' MACs, side by side, and returns whether they answer. `None`: that could
+    /// not be found out.
+    pub(crate) fn do_answer(
         &self,
         _: &Unlocked,
-        parent: &IfName,
-        router: Ipv4Addr,
+        wanted: &BTreeSet<(IfName, Ipv4Addr)>,
         host: &View,
-    ) -> Option<bool> {
-        let question = Question { parent: parent.clone(), router, from: host.link(parent)?.mac? };
-        let (ip, now) = (host_address(host, parent, router), Instant::now());
+    ) -> BTreeMap<(IfName, Ipv4Addr), Option<bool>> {
+        let now = Instant::now();
         let mut table = self.table();
-        table.gateways.asked.entry(question.clone()).or_insert_with(|| Asked::new(ip, now)).users += 1;
-        table.gateways.ask_anew(&question, now);
-        let mut table = self.await_answers(table, std::slice::from_ref(&question));
-        let answer = table.gateways.asked.get(&question).map(|asked| asked.answer);
-        table.gateways.drops(&question);
-        match answer? {
-            Answer::Awaited => None,
-            Answer::Given(_) => Some(true),
-            Answer::Silent(_) => Some(false),
+        let question = |(parent, router): &(IfName, Ipv4Addr)| {
+            let from = host.link(parent)?.mac?;
+            Some(Question { parent: parent.clone(), router: *router, from })
+        };
+        let questions: BTreeMap<Question, &(IfName, Ipv4Addr)> =
+            wanted.iter().filter_map(|wanted| Some((question(wanted)?, wanted))).collect();
+        let mut begun = Vec::new();
+        for (question, (parent, router)) in &questions {
+            let ip = host_address(host, parent, *router);
+            let asked = table.gateways.asked.entry(question.clone()).or_insert_with(|| Asked::new(ip, now));
+            asked.users += 1;
+            asked.ip = ip;
+            begun.extend(table.gateways.ask_anew(question, now));
         }
+        let mut table = self.await_answers(table, begun.clone());
+        let mut answers: BTreeMap<_, _> = wanted.iter().map(|wanted| (wanted.clone(), None)).collect();
+        for (question, before) in begun {
+            let asked = table.gateways.asked.get(&question).filter(|asked| asked.ended > before);
+            answers.insert(questions[&question].clone(), asked.and_then(Asked::says));
+            table.gateways.drops(&question);
+        }
+        answers
     }
 
+    /// Waits until the rounds that were begun have ended, or until they should have.
     fn await_answers<'a>(
         &'a self,
         table: MutexGuard<'a, Table>,
-        questions: &[Question],
+        begun: Vec<(Question, u64)>,
     ) -> MutexGuard<'a, Table> {
         self.shared.waker.wake();
-        let longest = *ROUND.last().unwrap_or(&LAST) + 2 * LAST;
-        let open = |table: &mut Table| table.is_awaited(questions);
+        // Many are asked in turn.
+        let turns = u32::try_from(begun.len() * ROUND.len() / MOST_AT_ONCE).unwrap_or(u32::MAX);
+        let longest = ROUND.iter().sum::<Duration>() + 2 * LAST + PAUSE.saturating_mul(turns);
+        let open = |table: &mut Table| {
+            begun.iter().any(|(question, before)| {
+                let asked = table.gateways.asked.get(question);
+                asked.is_some_and(|asked| asked.ended == *before)
+                    && table.parents.contains_key(&question.parent)
+            })
+        };
         let waited = self.shared.ended.wait_timeout_while(table, longest, open);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -419,10 +534,17 @@ fn asker(state: &State, endpoint: &Endpoint, host: &View, asking: &BTreeSet<&Net
     {
         return None;
     }
-    let ip = endpoint.addresses.iter().map(ipnet::IpNet::addr).find_map(v4)?;
     let parent = network.parent.clone();
     let (from, nic) = (mac_on_lan(state, endpoint, host)?, host.link(&parent)?.mac?);
+    // A MAC that a container has chosen may be that of another machine.
+    if endpoint.mac.is_some_and(|own| own != from) {
+        return None;
+    }
     let host = host_address(host, &parent, router);
+    // What asks from the parent's MAC says what the host has: the address of an endpoint that shares the MAC may have
+    // become another machine's.
+    let own = endpoint.addresses.iter().map(ipnet::IpNet::addr).find_map(v4)?;
+    let ip = if from == nic { host } else { own };
     let of_parent = Question { parent: parent.clone(), router, from: nic };
     Some(Asker { question: Question { parent, router, from }, ip, of_parent, host })
 }
@@ -456,140 +578,4 @@ fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    const NIC: Mac = Mac([2, 0, 0, 0, 0, 9]);
-    const WEB: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
-
-    fn eth0() -> IfName {
-        "eth0".parse().expect("a name")
-    }
-
-    fn question(from: Mac) -> Question {
-        Question { parent: eth0(), router: ROUTER, from }
-    }
-
-    /// An endpoint, and a LAN on which the router answers some MACs.
-    struct Lan {
-        gateways: Gateways,
-        parents: BTreeMap<IfName, Tap>,
-        answers: Vec<Mac>,
-        now: Instant,
-    }
-
-    impl Lan {
-        fn new(answers: &[Mac]) -> Lan {
-            let tap = Tap { parent: 2, mac: NIC, shim: None };
-            let now = Instant::now();
-            let (parents, gateways) = (BTreeMap::from([(eth0(), tap)]), Gateways::default());
-            let mut lan = Lan { gateways, parents, answers: answers.to_vec(), now };
-            lan.comes("web", WEB);
-            lan
-        }
-
-        fn comes(&mut self, name: &str, from: Mac) {
-            let (ip, host) = (Ipv4Addr::new(192, 168, 88, 192), Ipv4Addr::new(192, 168, 88, 9));
-            let asker = Asker { question: question(from), ip, of_parent: question(NIC), host };
-            self.gateways.comes(key(name), asker, self.now);
-        }
-
-        /// Lets time pass, and returns who asked.
-        fn pass(&mut self, time: Duration) -> Vec<Mac> {
-            let (end, asked) = (self.now + time, RefCell::new(Vec::new()));
-            while self.now < end {
-                let before = asked.borrow().len();
-                let say = |_: &IfName, frame: &[u8]| {
-                    asked.borrow_mut().push(Arp::parse(frame).expect("a question").sender_mac);
-                    Ok(())
-                };
-                let (next, _) = self.gateways.turn(&self.parents, self.now, &say);
-                for from in asked.borrow()[before..].iter().filter(|from| self.answers.contains(from)) {
-                    let router = Mac([2, 0, 0, 0, 0, 7]);
-                    let answer = Arp {
-                        operation: Operation::Reply,
-                        sender_mac: router,
-                        sender_ip: ROUTER,
-                        target_mac: *from,
-                        target_ip: Ipv4Addr::UNSPECIFIED,
-                    };
-                    self.gateways.hear(&eth0(), &answer.broadcast_frame(), self.now);
-                }
-                self.now = next.unwrap_or(end).max(self.now + Duration::from_millis(1));
-            }
-            asked.into_inner()
-        }
-
-        fn verdict(&self) -> Option<Option<bool>> {
-            self.gateways.unanswered().first().map(|one| one.answers_parent)
-        }
-    }
-
-    fn key(name: &str) -> EndpointKey {
-        ("lan".parse().expect("a name"), name.parse().expect("a name"))
-    }
-
-    #[test]
-    fn who_is_answered_is_not_asked_for_again() {
-        let mut lan = Lan::new(&[NIC, WEB]);
-        assert_eq!(lan.pass(Duration::from_secs(120)), [WEB]);
-        assert_eq!(lan.verdict(), None);
-        assert!(lan.gateways.macs_on(&eth0()).next().is_none(), "nothing is awaited");
-    }
-
-    #[test]
-    fn if_the_parent_alone_is_answered_the_mac_is_dropped_and_that_ends() {
-        let mut lan = Lan::new(&[NIC]);
-        let asked = lan.pass(Duration::from_secs(4));
-        assert_eq!(asked, [WEB, WEB, WEB, WEB, WEB, NIC]);
-        assert_eq!(lan.verdict(), Some(Some(true)));
-        lan.answers.push(WEB);
-        lan.pass(Duration::from_secs(40));
-        assert_eq!(lan.verdict(), None);
-    }
-
-    #[test]
-    fn a_router_that_answers_nobody_is_silent_until_it_is_back() {
-        let mut lan = Lan::new(&[]);
-        lan.comes("db", Mac([2, 0, 0, 0, 0, 2]));
-        lan.pass(Duration::from_secs(2));
-        assert_eq!(lan.verdict(), None, "it is not known yet");
-        lan.pass(Duration::from_secs(6));
-        assert_eq!(lan.verdict(), Some(Some(false)));
-        assert_eq!(lan.gateways.unanswered().len(), 2);
-        lan.answers = vec![NIC, WEB, Mac([2, 0, 0, 0, 0, 2])];
-        lan.pass(Duration::from_secs(40));
-        assert_eq!(lan.verdict(), None);
-        lan.pass(Duration::from_secs(1));
-        assert!(lan.gateways.beside.is_empty() && lan.gateways.due.is_empty());
-        assert_eq!(lan.gateways.asked.len(), 2, "the parent is not asked for ever");
-    }
-
-    #[test]
-    fn who_leaves_is_forgotten_and_through_a_parent_that_is_down_nobody_asks() {
-        let mut lan = Lan::new(&[]);
-        let parents = std::mem::take(&mut lan.parents);
-        assert!(lan.pass(Duration::from_secs(60)).is_empty());
-        assert_eq!(lan.verdict(), None);
-        lan.parents = parents;
-        lan.pass(Duration::from_secs(8));
-        lan.gateways.leaves(&key("web"));
-        lan.pass(Duration::from_secs(60));
-        assert!(lan.gateways.asked.is_empty() && lan.gateways.due.is_empty());
-    }
-
-    #[test]
-    fn what_could_not_be_sent_was_not_asked() {
-        let mut lan = Lan::new(&[]);
-        let end = lan.now + Duration::from_secs(60);
-        while lan.now < end {
-            let (next, _) =
-                lan.gateways.turn(&lan.parents, lan.now, &|_, _| Err(std::io::ErrorKind::NetworkDown.into()));
-            lan.now = next.expect("it is tried again").max(lan.now + Duration::from_millis(1));
-        }
-        assert_eq!(lan.verdict(), None);
-    }
-}
+mod tests;

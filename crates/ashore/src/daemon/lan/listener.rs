@@ -75,9 +75,7 @@ impl Listener {
         let mut table = lan.table();
         self.open_sockets(&mut table);
         table.begin_ahead();
-        take_in(&mut self.sockets, |parent| {
-            table.asking_groups(parent).into_iter().chain(table.gateways.macs_on(parent)).collect()
-        });
+        take_in(&mut self.sockets, |parent| table.asking_groups(parent));
         take_in(&mut self.answers, |parent| table.leases.macs_on(parent));
         table.behind = std::mem::take(&mut self.behind);
         let mut given_up = false;
@@ -124,7 +122,7 @@ impl Listener {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
-                    awaited |= table.gateways.hear(parent, frame, now);
+                    awaited |= of_parent && table.gateways.hear(parent, frame, now);
                     // Frames of siblings arrive on the shim only, and do not count here.
                     awaited |= of_parent && table.overhear(parent, frame);
                 }

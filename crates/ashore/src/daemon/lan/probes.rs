@@ -350,6 +350,7 @@ impl Table {
     /// again. Those that were hit too often end without a result. Returns whether there were any of the
     /// latter.
     pub(super) fn missed(&mut self, parent: &IfName, now: Instant) -> bool {
+        self.gateways.missed(parent, now);
         let Table { probes, clear, unheard, .. } = self;
         let before = probes.len();
         probes.retain(|key, probe| {
