@@ -143,6 +143,14 @@ fn print(diagnosis: &Diagnosis) {
         }
     }
     if diagnosis.worst().is_none() {
-        say!("\nnothing stands in the way");
+        let all = diagnosis.findings.iter().all(|finding| matches!(finding.result, Found::Fine(_)));
+        say!(
+            "\n{}",
+            if all {
+                "nothing stands in the way"
+            } else {
+                "nothing that could be found out stands in the way"
+            }
+        );
     }
 }

@@ -110,8 +110,10 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
     if asks && !confirmed("make it now?")? {
         return Ok(());
     }
-    makes::make(&args.client, &choice, &found)?;
-    let tried = trial::of(&args.client, &choice.name, &found, args.to)?;
+    let network = makes::make(&args.client, &choice, &found)?;
+    // The network is there, whatever comes of the trial.
+    let tried = trial::of(&args.client, &network, &found, args.to)
+        .unwrap_or_else(|failure| vec![trial::Tried::failed(&failure)]);
     if !args.client.json {
         tried.iter().for_each(trial::Tried::print);
         say!("\nthe first container:\n\n  {}\n", choice.maker.first(&choice, &found));
@@ -120,8 +122,8 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
     finish(args, &Report { found: &found, choice: &choice, command, done: true, tried })?;
     if failed {
         let hint = format!(
-            "the network is there, and not all of it works; `ashore doctor {}` says why",
-            choice.name
+            "the network is there, and not all of it works: `ashore doctor {0}` says why; `{1} network rm {0}` takes it away again",
+            choice.name, choice.maker
         );
         return Err(Failure::NotAsExpected(hint));
     }
@@ -185,7 +187,7 @@ fn show(found: &Found) {
         None => say!("this host knows no router there"),
     }
     if servers.is_empty() {
-        say!("no DHCP server answered: its pool is not known");
+        say!("no DHCP server answered: its pool is not known, and nobody hands out leases");
     }
     for server in servers {
         say!("the DHCP server {server}");

@@ -91,8 +91,11 @@ impl Diagnosis {
         let mut seen: Vec<Trouble> = Vec::new();
         findings.retain(|finding| {
             let Found::Trouble(trouble) = &finding.result else { return true };
-            let is_known =
-                seen.iter().any(|there| (there.code, &there.about) == (trouble.code, &trouble.about));
+            let is_same = |there: &Trouble| {
+                let is_told = !trouble.about.is_empty() || there.message == trouble.message;
+                (there.code, &there.about) == (trouble.code, &trouble.about) && is_told
+            };
+            let is_known = seen.iter().any(is_same);
             seen.push(trouble.clone());
             !is_known
         });

@@ -105,6 +105,10 @@ codes! {
     OtherShim = Warning;
     /// A network's links take larger frames than its parent.
     MtuTooLarge = Warning;
+    /// The kernel differs from the state, and the next reconciliation mends that.
+    Pending = Warning;
+    /// A machine of the LAN that should answer does not.
+    MachineSilent = Warning;
     /// The clock of the host is not set.
     ClockNotSet = Warning;
     /// Addresses cannot be probed on the LAN.

@@ -17,6 +17,16 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         let about = About { parent: Some(bridge.name.clone()), ..About::network(network) };
         let (name, word) = (&bridge.name, bridge.name.word());
         let before = found.len();
+        if facts.host.facing(bridge).is_empty() {
+            let message = format!(
+                "no NIC is a port of the bridge `{name}`: its containers reach each other and this host alone"
+            );
+            let remedy = Remedy::run(format!("ip link set dev NIC master {word}"));
+            found.push(Finding::trouble(
+                CHECK,
+                Trouble::new(Code::NoCarrier, about.clone(), message, Some(remedy)),
+            ));
+        }
         if settings.spanning_tree && settings.forward_delay > 0 {
             let seconds = settings.forward_delay * 2 / 100;
             let message = format!(

@@ -10,10 +10,17 @@ const CHECK: &str = "ipv6";
 
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let of = |network: &crate::model::network::Network| {
-        let parent = facts.host.link(&network.parent).filter(|_| network.has_ipv6())?;
+        let asks = network.has_ipv6() && network.host_access && !network.internal && !network.adopted;
+        let parent = facts.host.link(&network.parent).filter(|_| asks)?;
+        // A host that has no address there does not want to reach anybody by it.
+        facts.host.addresses_of(parent).find(|there| !there.link_scope)?;
         let about = About { parent: Some(parent.name.clone()), ..About::network(network) };
-        if parent.disable_ipv6.unwrap_or_default() == 0 {
-            return Some(Finding::fine(CHECK, about, format!("IPv6 is on at `{}`", parent.name)));
+        if parent.disable_ipv6? == 0 {
+            return Some(Finding::fine(
+                CHECK,
+                about,
+                format!("IPv6 is on at `{}`, for network `{}`", parent.name, network.label()),
+            ));
         }
         let message = format!(
             "network `{}` has IPv6, and IPv6 is off at its parent `{}`: the host does not reach its containers by it",

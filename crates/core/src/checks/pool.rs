@@ -5,6 +5,7 @@ use super::Facts;
 use crate::api::about::About;
 use crate::api::diagnosis::Finding;
 use crate::api::trouble::{Code, Trouble};
+use crate::model::endpoint::Endpoint;
 use crate::model::lease::Addressing;
 use crate::net::remedy::Remedy;
 
@@ -24,7 +25,21 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         };
         let servers: usize = reports.iter().map(|report| report.servers.len()).sum();
         if network.addressing == Addressing::Dhcp {
-            found.push(if servers == 0 {
+            let is_leased = |endpoint: &Endpoint| {
+                endpoint
+                    .lease
+                    .as_ref()
+                    .is_some_and(|lease| lease.left(facts.asked.now).is_none_or(|left| left > 0))
+            };
+            let leased =
+                facts.state.endpoints_on(&network.name).filter(|endpoint| is_leased(endpoint)).count();
+            found.push(if servers == 0 && leased > 0 {
+                let why = format!(
+                    "no DHCP server answers a stranger on the LAN of network `{label}`, of which {leased} endpoints have leases: it \
+                     serves known clients only, has no address left, or is off now"
+                );
+                Finding::unknown(CHECK, about, why)
+            } else if servers == 0 {
                 let message = format!(
                     "addresses of network `{label}` are leased, and no DHCP server answers on the LAN of `{}`",
                     network.parent

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::net::name::NetworkName;
 
 use super::{Choice, Found};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
@@ -96,7 +97,10 @@ impl Maker {
 
     /// The command for a first container with an address of one's own choice.
     pub(super) fn first(self, choice: &Choice, found: &Found) -> String {
-        let ip = found.range.filter(|_| !choice.dhcp).map(|range| range.last());
+        // The last address of a subnet is its broadcast address.
+        let near_end =
+            |range: ashore_core::net::range::Range| range.nth_around(range.len().saturating_sub(2));
+        let ip = found.range.filter(|_| !choice.dhcp).map(near_end);
         let fixed = ip.map(|ip| format!("--ip {ip} ")).unwrap_or_default();
         let name = &choice.name;
         match self {
@@ -112,13 +116,14 @@ impl Maker {
     }
 }
 
-/// Makes the network.
-pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Result<(), Failure> {
+/// Makes the network. Returns the name by which it is known at once: Docker tells the name of a network a moment
+/// later, and its id first.
+pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Result<NetworkName, Failure> {
     if choice.maker == Maker::Ashore {
         return match ask(client, &Request::CreateNetwork(choice.spec(found)))? {
             Reply::Created { warnings, .. } => {
                 warnings.iter().for_each(|warning| complain!("ashore: {}", one_line(warning)));
-                Ok(())
+                Ok(choice.name.clone())
             }
             other => Err(unexpected(&other)),
         };
@@ -128,7 +133,8 @@ pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Resul
     let made = Command::new(program).args(words).output();
     let made = made.map_err(|error| Failure::NotAsExpected(format!("cannot run {program}: {error}")))?;
     if made.status.success() {
-        return Ok(());
+        let id = String::from_utf8_lossy(&made.stdout).trim().get(..12).and_then(|id| id.parse().ok());
+        return Ok(id.filter(|_| choice.maker == Maker::Docker).unwrap_or_else(|| choice.name.clone()));
     }
     let said = String::from_utf8_lossy(&made.stderr);
     Err(Failure::NotAsExpected(format!("{program} did not make the network: {}", one_line(said.trim()))))

@@ -7,7 +7,7 @@ use ashore_core::net::range::Range;
 use super::Found;
 
 /// How many characters a line of the picture has.
-const WIDTH: u128 = 64;
+const WIDTH: u128 = 32;
 /// How many lines it has at most.
 const MOST_LINES: u128 = 8;
 
@@ -25,9 +25,7 @@ pub(super) fn lines(found: &Found) -> Vec<String> {
     }
     let of = if each == 1 { String::new() } else { format!(", {each} addresses each") };
     lines.push(String::new());
-    lines.push(format!(
-        "  # for containers   p offered by DHCP   R router   H this host   N another network   . free{of}"
-    ));
+    lines.push(format!("  # for containers  p offered by DHCP  R router  H this host  N other network{of}"));
     lines
 }
 
@@ -78,12 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn a_home_lan_is_four_lines() {
+    fn a_home_lan_is_eight_lines() {
         let lines = lines(&found("192.168.88.0/24"));
-        assert_eq!(lines[0], format!("  192.168.88.0    .R.......H{}", "p".repeat(54)));
-        assert_eq!(lines[1], format!("  192.168.88.64   {}{}", "p".repeat(37), ".".repeat(27)));
-        assert_eq!(lines[3], format!("  192.168.88.192  {}{}", ".".repeat(32), "#".repeat(32)));
-        assert_eq!(lines.len(), 6);
+        assert_eq!(lines[0], format!("  192.168.88.0    .R.......H{}", "p".repeat(22)));
+        assert_eq!(lines[3], format!("  192.168.88.96   {}{}", "p".repeat(5), ".".repeat(27)));
+        assert_eq!(lines[7], format!("  192.168.88.224  {}", "#".repeat(32)));
+        assert_eq!(lines.len(), 10);
     }
 
     #[test]
@@ -91,8 +89,8 @@ mod tests {
         for subnet in ["192.168.0.0/16", "192.168.88.0/29", "10.0.0.0/8"] {
             let lines = lines(&found(subnet));
             assert!(lines.len() <= 10, "{lines:?}");
-            assert!(lines.iter().take(8).all(|line| line.chars().count() <= 82), "{lines:?}");
+            assert!(lines.iter().take(8).all(|line| line.chars().count() <= 80), "{lines:?}");
         }
-        assert!(lines(&found("192.168.0.0/16")).last().unwrap().ends_with("128 addresses each"));
+        assert!(lines(&found("192.168.0.0/16")).last().unwrap().ends_with("256 addresses each"));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use ashore_core::api::diagnosis::{self, Complaint};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::api::trouble::Severity;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::{EndpointName, NetworkName};
 use ashore_core::rules::attach::AttachSpec;
@@ -11,7 +13,7 @@ use ashore_kernel::Namespace;
 
 use super::Found;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
-use crate::out::{self, Style};
+use crate::out::{self, Style, complain};
 
 /// How often a machine is pinged before it counts as one that does not answer. A port may not forward at once.
 const TRIES: u32 = 4;
@@ -23,6 +25,9 @@ pub(super) struct Tried {
     ok: bool,
     /// Whether it must work. A router need not answer a ping.
     must: bool,
+    /// Whether `what` says what is wrong.
+    #[serde(skip)]
+    reason: bool,
 }
 
 impl Tried {
@@ -33,9 +38,19 @@ impl Tried {
 }
 
 impl Tried {
+    /// The trial itself failed.
+    pub(super) fn failed(failure: &Failure) -> Self {
+        Tried {
+            what: format!("no container can be attached: {failure}"),
+            ok: false,
+            must: true,
+            reason: true,
+        }
+    }
+
     /// Prints it.
     pub(super) fn print(&self) {
-        let not = if self.ok { "" } else { ": no answer" };
+        let not = if self.ok || self.reason { "" } else { ": no answer" };
         let text = format!("{}{not}", self.what);
         if self.ok || self.must {
             out::checked(self.ok, &text);
@@ -53,7 +68,8 @@ pub(super) fn of(
     to: Option<IpAddr>,
 ) -> Result<Vec<Tried>, Failure> {
     let there = Namespace::new().map_err(anyhow::Error::from)?;
-    let name: EndpointName = format!("ashore-setup-{}", std::process::id()).parse().expect("it is a name");
+    // One name for all trials: one that was killed leaves its name to the next, which forgets it.
+    let name: EndpointName = "ashore-setup".parse().expect("it is a name");
     let attach = AttachSpec {
         network: network.clone(),
         name: name.clone(),
@@ -73,18 +89,40 @@ pub(super) fn of(
         other => return Err(unexpected(&other)),
     };
     let own = report.addresses.iter().map(ipnet::IpNet::addr).find(IpAddr::is_ipv4);
-    let tried = tried(&there, own, found, to);
-    // It is taken off whatever was found.
+    let mut tried = tried(&there, own, found, to);
+    tried.extend(diagnosed(client, network));
+    // It is taken off whatever was found. What was found is told whatever comes of that.
     let off = ask(client, &Request::Detach { network: network.clone(), name: name.clone() });
     let forgotten = ask(client, &Request::Forget { network: Some(network.to_string()), name });
-    off.and(forgotten)?;
+    if let Err(failure) = off.and(forgotten) {
+        complain!("ashore: the endpoint `ashore-setup` was not taken away again: {failure}");
+    }
     Ok(tried)
+}
+
+/// What the doctor finds while the endpoint is there, such as a switch that drops its frames.
+fn diagnosed(client: &ClientArgs, network: &NetworkName) -> Vec<Tried> {
+    let complaint = Complaint { about: Some(network.to_string()), ..Complaint::default() };
+    let Ok(Reply::Diagnosis(diagnosis)) = ask(client, &Request::Diagnose(complaint)) else {
+        return Vec::new();
+    };
+    let troubles = diagnosis.findings.into_iter().filter_map(|finding| match finding.result {
+        diagnosis::Found::Trouble(trouble) => Some(trouble),
+        diagnosis::Found::Unknown(_) | diagnosis::Found::Fine(_) => None,
+    });
+    let told = troubles.map(|trouble| Tried {
+        what: trouble.to_string(),
+        ok: false,
+        must: trouble.severity == Severity::Broken,
+        reason: true,
+    });
+    told.collect()
 }
 
 fn tried(there: &Namespace, own: Option<IpAddr>, found: &Found, to: Option<IpAddr>) -> Vec<Tried> {
     let from_there = |ip: IpAddr| there.run(|| ashore_lab::ping(ip, TRIES)).ok().flatten().is_some();
     let mut all = Vec::new();
-    let mut say = |what: String, ok: bool, must: bool| all.push(Tried { what, ok, must });
+    let mut say = |what: String, ok: bool, must: bool| all.push(Tried { what, ok, must, reason: false });
     match own {
         Some(own) => say(format!("a container gets an address of the LAN: {own}"), true, true),
         None => say("a container gets an address of the LAN".into(), false, true),
@@ -99,7 +137,8 @@ fn tried(there: &Namespace, own: Option<IpAddr>, found: &Found, to: Option<IpAdd
         say(format!("this host reaches it at {own}"), ashore_lab::ping(own, TRIES).is_some(), true);
     }
     if let Some(to) = to {
-        say(format!("it reaches {to}"), from_there(to), true);
+        // A machine need not answer a ping.
+        say(format!("it reaches {to}"), from_there(to), false);
     }
     all
 }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 
 use ashore_core::api::about::About;
-use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding};
+use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding, Found};
 use ashore_core::api::refusal::{self as refused, Refusal};
-use ashore_core::api::reply::Reply;
-use ashore_core::api::trouble::Trouble;
+use ashore_core::api::reply::{PlannedStep, Reply};
+use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::checks::{self, Asked, Facts, Unanswered};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
@@ -51,10 +51,21 @@ impl Controller {
         let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
         let of_scope = scoped(&state, &networks);
         let facts = Facts { state: &of_scope, host: &host, asked: &asked };
-        let of_status = status.troubles.into_iter().filter(|trouble| scope.concerns(trouble, &networks));
+        let of_status = status.troubles.iter().cloned().filter(|trouble| scope.concerns(trouble, &networks));
         let mut findings: Vec<Finding> =
             of_status.map(|trouble| Finding::trouble("status", trouble)).collect();
         findings.extend(checks::all(&facts));
+        // Of a host without a network, what a network would find is said.
+        if networks.is_empty() {
+            findings.extend(checks::host(&host, platform(), complaint.parent.as_ref()));
+        }
+        // What requests are about to do is not pending.
+        let is_busy = findings
+            .iter()
+            .any(|finding| matches!(&finding.result, Found::Trouble(trouble) if trouble.code == Code::Busy));
+        if !status.pending.is_empty() && !is_busy {
+            findings.push(Finding::trouble("pending", pending(&status.pending)));
+        }
         if let Some(to) = complaint.to {
             findings.push(self.reaches(unlocked, to, &networks, &host));
         }
@@ -186,28 +197,51 @@ impl Controller {
     fn reaches(&self, unlocked: &Unlocked, to: Ipv4Addr, networks: &[Network], host: &View) -> Finding {
         const CHECK: &str = "to";
         let about = About::address(to.into());
+        if host.has_address(to.into()) {
+            return Finding::fine(CHECK, about, format!("{to} is this host's own"));
+        }
+        if let Some(endpoint) = self.copies.state().holder(to.into()) {
+            return Finding::fine(CHECK, about, format!("{to} is the address of `{}`", endpoint.name));
+        }
         let Some(network) = networks.iter().find(|network| network.subnet_of(to.into()).is_some()) else {
-            let why =
-                format!("{to} is in no subnet of these networks: ask from a container, through the router");
+            let why = format!(
+                "{to} is in no subnet of these networks, so the router has to take it there: ping it in a container, as by \
+                 `docker exec NAME ping {to}`"
+            );
             return Finding::unknown(CHECK, about, why);
         };
-        let asked = (network.parent.clone(), to);
+        let (parent, asked) = (&network.parent, (network.parent.clone(), to));
         let answers = self.lan.do_answer(unlocked, &BTreeSet::from([asked.clone()]), host);
         match answers.get(&asked).copied().flatten() {
-            Some(true) => {
-                Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{}`", network.parent))
+            Some(true) => Finding::fine(CHECK, about, format!("{to} answers on the LAN of `{parent}`")),
+            Some(false) => {
+                let message = format!(
+                    "{to} does not answer on the LAN of `{parent}`: it is off, or has another address"
+                );
+                let remedy = "check the address on that machine".into();
+                Finding::trouble(CHECK, Trouble::new(Code::MachineSilent, about, message, Some(remedy)))
             }
-            Some(false) => Finding::unknown(
-                CHECK,
-                about,
-                format!(
-                    "{to} does not answer on the LAN of `{}`: it is off, or has another address",
-                    network.parent
-                ),
-            ),
-            None => Finding::unknown(CHECK, about, format!("`{}` does not pass frames", network.parent)),
+            None => {
+                let why = format!(
+                    "whether {to} answers is not known: `{parent}` passes no frames, or has no address to ask from"
+                );
+                Finding::unknown(CHECK, about, why)
+            }
         }
     }
+}
+
+/// That the kernel differs from the state.
+fn pending(steps: &[PlannedStep]) -> Trouble {
+    let first = &steps[0].command;
+    let more = match steps.len() {
+        1 => String::new(),
+        many => format!(" and {} more", many - 1),
+    };
+    let message =
+        format!("the kernel is not as it should be, and the next reconciliation changes it: {first}{more}");
+    let remedy = Remedy::from("wait a minute; if it stays, ").and_run("ashore plan").and(" shows all of it");
+    Trouble::new(Code::Pending, About::default(), message, Some(remedy))
 }
 
 impl Inner {

@@ -4,6 +4,8 @@
 //!
 //! The engine is asked only while it runs, because the init system may hold its socket and would start it.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,15 +46,22 @@ pub(crate) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     let mut work = None;
     loop {
         let runs = tokio::task::spawn_blocking(engine_runs).await.unwrap_or(false);
-        let unreachable = |why| Reach::Unreachable(Instant::now(), why);
-        if !runs {
-            lists.reach(Reach::Absent);
+        let why = if !runs {
+            None
         } else if !engine.socket.exists() {
-            lists.reach(unreachable(format!("there is no socket {}", engine.socket.display())));
-        } else if let Err(error) = session(&engine, &handle, &lists, &mut work).await {
-            tracing::debug!("following the engine: {error:#}");
-            lists.reach(unreachable(format!("{}: {error:#}", engine.socket.display())));
-        }
+            Some(format!("there is no socket {}", engine.socket.display()))
+        } else {
+            let ended = session(&engine, &handle, &lists, &mut work).await;
+            ended.err().map(|error| {
+                tracing::debug!("following the engine: {error:#}");
+                format!("{}: {error:#}", engine.socket.display())
+            })
+        };
+        // An engine in a container, or a user's own, is none that this host's containers are of.
+        let is_hosts = why.is_some() && tokio::task::spawn_blocking(is_hosts_engine).await.unwrap_or(false);
+        lists.reach(
+            why.filter(|_| is_hosts).map_or(Reach::Absent, |why| Reach::Unreachable(Instant::now(), why)),
+        );
         version::forget(&engine);
         // Callers that wait for a list learn that there is none.
         lists.end(lists.begin(), false);
@@ -154,10 +163,24 @@ async fn list(
 
 /// Whether a dockerd process exists. Searching the processes takes milliseconds.
 fn engine_runs() -> bool {
+    is_running(|_| true)
+}
+
+/// Whether it is the one of this host: run by root, and not in a container.
+fn is_hosts_engine() -> bool {
+    let own = std::fs::read_link("/proc/self/ns/pid").ok();
+    is_running(|process| {
+        let is_roots = std::fs::metadata(process).is_ok_and(|there| there.uid() == 0);
+        is_roots && own.is_some() && std::fs::read_link(process.join("ns/pid")).ok() == own
+    })
+}
+
+fn is_running(is_meant: impl Fn(&Path) -> bool) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
-        let name = process.file_name();
+        let (name, path) = (process.file_name(), process.path());
         name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-            && std::fs::read(process.path().join("comm")).is_ok_and(|comm| comm == b"dockerd\n")
+            && std::fs::read(path.join("comm")).is_ok_and(|comm| comm == b"dockerd\n")
+            && is_meant(&path)
     })
 }
