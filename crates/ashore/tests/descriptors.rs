@@ -31,6 +31,7 @@ fn containers_take_none_however_many_there_are() {
     home.start_by(&["prlimit", &limit]);
     home.nas.add_address("eth0", "10.66.0.9/16".parse().unwrap()).unwrap();
     home.laptop.add_address("eth0", "10.66.0.50/16".parse().unwrap()).unwrap();
+    home.router.add_address("eth0", "10.66.0.1/16".parse().unwrap()).unwrap();
     home.ok(
         "network create big --parent eth0 --subnet 10.66.0.0/16 --ip-range 10.66.16.0/20 --gateway 10.66.0.1 --conflict off",
     );

@@ -234,7 +234,7 @@ fn a_cable_that_is_out_comes_first_and_what_cannot_be_asked_is_not_called_silent
 }
 
 #[test]
-fn an_engine_that_runs_and_cannot_be_asked_is_named_after_a_while() {
+fn an_engine_that_runs_and_cannot_be_asked_is_no_matter_without_a_network_of_its_own() {
     if !is_root() {
         return cannot_run("doctor, engine", "other processes are not seen without root");
     }
@@ -244,11 +244,8 @@ fn an_engine_that_runs_and_cannot_be_asked_is_named_after_a_while() {
     std::fs::copy("/bin/sleep", &dockerd).unwrap();
     std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut stuck = std::process::Command::new(&dockerd).arg("120").stdin(Stdio::null()).spawn().unwrap();
-    eventually_within(Duration::from_secs(40), "status shows it", || {
-        home.codes().contains(&"engine-unreachable".to_owned())
-    });
-    Told::of(&home, "").is_only("engine-unreachable", 10, &["Docker", "there is no socket"]);
+    std::thread::sleep(Duration::from_secs(20));
+    Told::of(&home, "").is_well();
     stuck.kill().unwrap();
     stuck.wait().unwrap();
-    eventually_within(Duration::from_secs(20), "it is gone", || Told::of(&home, "").ran.code == Some(0));
 }

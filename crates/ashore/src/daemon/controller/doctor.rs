@@ -11,6 +11,7 @@ use ashore_core::api::reply::{PlannedStep, Reply};
 use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::checks::{self, Asked, Facts, Unanswered};
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::model::survey::PoolReport;
 use ashore_core::net::name::{IfName, NetworkName};
@@ -86,7 +87,7 @@ impl Controller {
     /// Asks the LAN, about all networks side by side.
     fn ask_the_lan(&self, state: &State, networks: &[Network], host: &View) -> Asked {
         let mut asked = Asked { platform: platform(), forwards: forwards(), now: now(), ..Asked::default() };
-        let docker = self.lists.answers();
+        let docker = self.lists.answers().filter(|_| has_dockers(state));
         asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
         std::thread::scope(|scope| {
             let routers = scope.spawn(|| self.ask_all_routers(state, networks, host));
@@ -188,8 +189,8 @@ impl Controller {
     }
 
     /// That the API of an engine cannot be reached.
-    pub(super) fn engine_trouble(&self) -> Option<Trouble> {
-        let why = self.lists.answers()?.err()?;
+    pub(super) fn engine_trouble(&self, state: &State) -> Option<Trouble> {
+        let why = self.lists.answers().filter(|_| has_dockers(state))?.err()?;
         Some(checks::unreachable_engine("Docker", &why))
     }
 
@@ -229,6 +230,11 @@ impl Controller {
             }
         }
     }
+}
+
+/// Whether there is a network of Docker's. Without one it does not matter whether Docker answers.
+fn has_dockers(state: &State) -> bool {
+    state.networks.values().any(|network| network.ownership().engine() == Some(EngineKind::Docker))
 }
 
 /// That the kernel differs from the state.

@@ -113,7 +113,7 @@ impl Controller {
             .chain(self.not_themselves(inner))
             .chain(self.lists.troubles())
             .chain(self.unanswered_troubles(inner, &observed.host))
-            .chain(self.engine_trouble())
+            .chain(self.engine_trouble(inner.state()))
             .chain(self.unadvertised(inner.state()))
             .chain(pools)
             .chain(claimed)

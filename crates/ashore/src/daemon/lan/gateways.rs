@@ -299,7 +299,8 @@ impl Gateways {
                 } else if is_over {
                     if asked.ends(now) {
                         let Question { parent, router, from } = question;
-                        tracing::warn!(%parent, %router, %from, "the router does not answer");
+                        // There may be hundreds, and `status` tells once.
+                        tracing::debug!(%parent, %router, %from, "the router does not answer");
                     }
                     ended.extend(asked.due.is_none().then(|| question.clone()));
                     at = asked.due;
