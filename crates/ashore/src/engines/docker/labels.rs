@@ -154,3 +154,81 @@ async fn read(api: &Api, Image { id, platform }: &Image) -> anyhow::Result<Label
     }
     Ok(options(&shown.config.labels))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Answers each request with the next text, or as not found for an empty one. Returns the paths that were asked for.
+    fn engine(socket: &Path, answers: &[&str]) -> std::thread::JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(socket).unwrap();
+        let answers: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
+        let answer = move |body: String| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let first = lines.next().unwrap();
+            lines.find(String::is_empty).unwrap();
+            let status = if body.is_empty() { "404 Not Found" } else { "200 OK" };
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            first.split(' ').nth(1).unwrap().to_owned()
+        };
+        std::thread::spawn(move || answers.into_iter().map(answer).collect())
+    }
+
+    fn listed(image: &str, platform: Option<&str>) -> Listed {
+        let all = [("ashore.hostname", "photos"), ("ashore.client_id", "nas-1"), ("other", "x")];
+        let all = all.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let platform = platform.map(|text| serde_json::from_str(text).unwrap());
+        Listed::new("web", &all, Image { id: image.to_owned(), platform })
+    }
+
+    fn texts(labels: &Labels) -> [Option<&str>; 2] {
+        [labels.hostname.as_deref(), labels.client_id.as_deref()]
+    }
+
+    #[tokio::test]
+    async fn what_the_image_has_is_not_the_users_and_each_is_asked_for_once() {
+        const BOTH: [Option<&str>; 2] = [Some("photos"), Some("nas-1")];
+        const NONE: [Option<&str>; 2] = [None, None];
+        let amd64 = r#"{"os":"linux","architecture":"amd64"}"#;
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let engine = engine(
+            &socket,
+            &[
+                r#"{"Config":{"Labels":{"ashore.client_id":"nas-1","ashore.hostname":"wpad"}}}"#,
+                r#"{"Config":null}"#,
+                "",
+                r#"{"Config":{"Labels":null}}"#,
+                r#"{"Os":"linux","Architecture":"arm64","Config":{"Labels":null}}"#,
+                r#"{"Os":"linux","Architecture":"amd64","Config":{"Labels":null}}"#,
+            ],
+        );
+        let (api, images) = (Api::at(&socket), Images::default());
+        for (image, platform, expected) in [
+            ("sha256:1", None, [Some("photos"), None]),
+            ("sha256:1", None, [Some("photos"), None]),
+            ("sha256:2", None, BOTH),
+            // Failures are not kept.
+            ("sha256:3", None, NONE),
+            ("sha256:3", None, BOTH),
+            ("sha256:4", Some(amd64), NONE),
+            ("sha256:4", Some(amd64), BOTH),
+            ("", None, NONE),
+        ] {
+            let own = images.users(&api, listed(image, platform)).await;
+            assert_eq!(texts(&own), expected, "{image}");
+        }
+        let bare = Listed::new("web", &All::new(), Image::default());
+        assert_eq!(texts(&images.users(&api, bare).await), NONE, "nothing is asked");
+        let asked = engine.join().unwrap();
+        assert_eq!(asked[0], "/images/sha256%3A1/json");
+        assert!(
+            asked[4].ends_with("?platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22amd64%22%7D")
+        );
+    }
+}
