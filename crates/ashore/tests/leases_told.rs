@@ -10,7 +10,7 @@ use ashore_lab::{Engines, Machine, cannot_run};
 use ashore_wire::dhcp4::code;
 use home::dhcp::{Brand, Row, Server, Setup};
 use home::frames::{What, Wire};
-use home::site::on_every_engine;
+use home::site::{Site, on_every_engine};
 use home::{Home, comes_true, dns, eventually_within, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,1h";
@@ -242,4 +242,65 @@ fn dockers_labels_are_what_a_server_is_told() {
             &["the label `ashore.hostname` of `db`", "is not a host name"],
         );
     });
+}
+
+#[test]
+fn an_image_does_not_say_what_a_server_is_told() {
+    on_every_engine("docker, leases told, labels of images", |site| images_say_nothing(site, false));
+}
+
+#[test]
+fn nor_does_one_that_containerd_keeps() {
+    const CONTAINERD: [&str; 3] = ["--feature", "containerd-snapshotter=true", "--storage-driver=native"];
+    match Engines::find() {
+        Err(why) => cannot_run("docker, leases told, labels of containerd's images", &why),
+        Ok(engines) => {
+            let mut site = Site::without_daemon_with(&engines, "sid", &CONTAINERD);
+            site.start_daemon();
+            images_say_nothing(&site, true);
+        }
+    }
+}
+
+/// `is_kept` says whether the engine keeps an image as long as there is a container of it.
+fn images_say_nothing(site: &Site, is_kept: bool) {
+    let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
+    let server = Server::dnsmasq(&engines, &site.home.router, directory, POOL, &[]);
+    site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+    site.ok("create --name maker box sleep 1");
+    let make = |image: &str, labels: &str| {
+        let label = format!("LABEL {labels}");
+        site.docker.run(&["commit", "--change", &label, "maker", image]).unwrap().expect_success();
+    };
+    make("nosy", "ashore.hostname=wpad ashore.client_id=nas-1");
+    make("broken", "ashore.hostname=a_b ashore.client_id=ff:0");
+    make("gone", "purpose=home");
+    let run = |name: &str, options: &str, image: &str| {
+        site.ok(&format!("run -d --init --name {name} --network lan {options} {image} sleep 1000"));
+    };
+    let is_known = |container: &str, name: &str, client_id: Option<&str>| {
+        let at = site.address_of(container).0;
+        let fits = |row: &Row| client_id.map_or(row.client_id != NAS_1, |id| row.client_id == id);
+        let known = || server.rows().iter().any(|row| row.ip == at && row.name == name && fits(row));
+        assert!(comes_true(Duration::from_secs(20), known), "{container}: {:?}", server.rows());
+    };
+    run("web", "", "nosy");
+    is_known("web", "web", None);
+    assert!(site.logs().contains("its label `ashore.client_id` is its image's"), "{}", site.logs());
+    site.ok("restart -t 0 web");
+    is_known("web", "web", None);
+    // What its user writes counts, and the other label is still the image's.
+    run("db", "--label ashore.client_id=nas-1 --label ashore.hostname=photos", "box");
+    is_known("db", "photos", Some(NAS_1));
+    run("own", "--label ashore.hostname=music", "nosy");
+    is_known("own", "music", None);
+    run("odd", "", "broken");
+    is_known("odd", "odd", None);
+    // Of an image that is no longer there, nobody can tell which labels were its own. containerd keeps it.
+    site.ok("create --init --name orphan --network lan --label ashore.hostname=films gone sleep 1000");
+    site.ok("rmi -f gone");
+    site.ok("start orphan");
+    is_known("orphan", if is_kept { "films" } else { "orphan" }, None);
+    let is_said = site.logs().contains("it cannot be told which of them are its image's");
+    assert_eq!(is_said, !is_kept, "{}", site.logs());
 }

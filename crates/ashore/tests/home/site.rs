@@ -26,9 +26,14 @@ impl Site {
     }
 
     pub fn without_daemon(engines: &Engines, suite: &str) -> Site {
+        Site::without_daemon_with(engines, suite, &[])
+    }
+
+    /// The same with options of dockerd.
+    pub fn without_daemon_with(engines: &Engines, suite: &str, options: &[&str]) -> Site {
         let mut home = Home::new();
         home.daemon = None;
-        let docker = Docker::start(engines, suite, &home.nas, home.directory.path()).unwrap();
+        let docker = Docker::start_with(engines, suite, &home.nas, home.directory.path(), options).unwrap();
         let own = Some(untouched(&home));
         Site { docker, home, suite: suite.to_owned(), silent: false, own }
     }

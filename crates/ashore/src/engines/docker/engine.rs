@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::labels::Images;
 use super::reconnect::Disconnected;
 use super::running::Running;
 use super::silence::Silence;
@@ -15,6 +16,8 @@ pub(crate) struct Engine {
     /// The name by which the engine knows the driver, without the registry and the tag of a managed plugin.
     pub(crate) driver: String,
     pub(crate) silence: Silence,
+    /// What images of containers say.
+    pub(crate) images: Images,
     pub(crate) version: Running,
     /// Containers that are being reconnected.
     pub(crate) disconnected: Disconnected,

@@ -5,6 +5,7 @@ mod api;
 mod busy;
 pub(crate) mod engine;
 pub(crate) mod follow;
+pub(crate) mod labels;
 mod lists;
 pub(crate) mod owner;
 pub(crate) mod reconnect;

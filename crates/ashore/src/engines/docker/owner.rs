@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::engine_call::{Labels, Owner};
+use ashore_core::api::engine_call::Owner;
 use ashore_core::model::network::EngineNetwork;
 use ashore_core::net::name::EndpointName;
-use ashore_core::net::option::{CLIENT_ID, LABEL, NetworkOption, OWN_HOSTNAME};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::api::{Api, escaped, or_null};
 use super::busy::only_busy;
 use super::engine::Engine;
+use super::labels::{All, Image, Listed, Platform};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -35,7 +35,18 @@ struct Container {
     #[serde(default, deserialize_with = "or_null")]
     network_settings: NetworkSettings,
     #[serde(default, deserialize_with = "or_null")]
-    labels: BTreeMap<String, String>,
+    labels: All,
+    #[serde(rename = "ImageID", default)]
+    image: String,
+    /// The part of the image that the container has, if the image has several.
+    #[serde(rename = "ImageManifestDescriptor", default)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Part {
+    #[serde(default)]
+    platform: Option<Platform>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -118,10 +129,11 @@ impl Container {
         names.find(|name| !name.is_empty() && !name.contains('/'))
     }
 
-    /// Its labels that stand for options.
-    fn options(&self) -> Labels {
-        let of = |option: &NetworkOption| self.labels.get(&format!("{LABEL}{}", option.key())).cloned();
-        Labels { hostname: of(&OWN_HOSTNAME), client_id: of(&CLIENT_ID) }
+    /// Its labels, of which its image may have some.
+    fn listed(&self) -> Listed {
+        let platform = self.part.as_ref().and_then(|part| part.platform.clone());
+        let image = Image { id: self.image.clone(), platform };
+        Listed::new(self.own_name().unwrap_or_default(), &self.labels, image)
     }
 
     /// Whether the engine may be starting the container on a network or connecting it. A container that it
@@ -160,10 +172,13 @@ impl Candidates {
 /// Finds the container that the engine is starting on a network, as far as the engine answers at once.
 pub(crate) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Found> {
     let api = Api::at(&engine.socket);
-    engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
+    let (mut found, listed) = engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await?;
+    found.owner.labels = engine.images.users(&api, listed).await;
+    Some(found)
 }
 
-async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Found> {
+/// The labels are not yet the owner's: an image may have them.
+async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<(Found, Listed)> {
     let network_name = name_of(api, network).await?;
     let began = Instant::now();
     // The container is listed by now: the engine requests the address after it was created or started.
@@ -178,19 +193,25 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
         formerly: name.and_then(EndpointName::formerly_of_container),
         mac: one.and_then(|one| one.on(&network_name)?.mac.parse().ok()),
         network_name: Some(network_name),
-        labels: one.map(Container::options).unwrap_or_default(),
+        ..Owner::default()
     };
-    Ok(Found { owner, chosen })
+    Ok((Found { owner, chosen }, one.map(Container::listed).unwrap_or_default()))
 }
 
 /// Completes a container that the engine has named: with the network that it is on and the MAC that its user
 /// chose.
 pub(crate) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &Owner) -> Option<Owner> {
     let api = Api::at(&engine.socket);
-    engine.silence.unless_it_lasts(&api, ask_by_name(&api, networks, told)).await?
+    let (owner, listed) = engine.silence.unless_it_lasts(&api, ask_by_name(&api, networks, told)).await??;
+    Some(Owner { labels: engine.images.users(&api, listed).await, ..owner })
 }
 
-async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> anyhow::Result<Option<Owner>> {
+/// The labels are not yet the owner's: an image may have them.
+async fn ask_by_name(
+    api: &Api,
+    networks: &[&EngineNetwork],
+    told: &Owner,
+) -> anyhow::Result<Option<(Owner, Listed)>> {
     let Some(name) = &told.name else { return Ok(None) };
     // For a long name, its beginning is enough. The dot is the only character of a name that is special in a
     // regular expression.
@@ -202,24 +223,20 @@ async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> an
         .iter()
         .filter(|one| one.own_name().is_some_and(|own| EndpointName::of_container(own) == *name));
     let container = named.next();
+    let listed = || container.map(Container::listed).unwrap_or_default();
     let mut first = None;
     for network in networks {
         let network_name = name_of(api, network).await?;
         let there = container.and_then(|one| one.on(&network_name));
         let mac = there.and_then(|there| there.mac.parse().ok());
-        let owner = Owner {
-            network: network.id.clone(),
-            network_name: Some(network_name),
-            mac,
-            labels: container.map(Container::options).unwrap_or_default(),
-            ..told.clone()
-        };
+        let network = network.id.clone();
+        let owner = Owner { network, network_name: Some(network_name), mac, ..told.clone() };
         if there.is_some() {
-            return Ok(Some(owner));
+            return Ok(Some((owner, listed())));
         }
         first.get_or_insert(owner);
     }
-    Ok(first)
+    Ok(first.map(|owner| (owner, listed())))
 }
 
 /// The user's name for a network, which the engine does not tell drivers.

@@ -28,6 +28,7 @@ use super::{answer, call, error};
 use crate::cli::DaemonArgs;
 use crate::engines::docker::engine::Engine;
 use crate::engines::docker::follow::follow;
+use crate::engines::docker::labels::Images;
 use crate::engines::docker::owner::{Asked, Found};
 use crate::engines::docker::reconnect::Disconnected;
 use crate::engines::docker::running::Running;
@@ -100,9 +101,15 @@ impl Plugin {
         let driver = args.docker_plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (socket_of_engine, root) = (args.docker_host.clone(), args.docker_root.clone());
         let disconnected = Disconnected::in_directory(args.state.join("disconnected"));
-        let (silence, version) = (Silence::default(), Running::default());
-        let engine =
-            Arc::new(Engine { socket: socket_of_engine, root, driver, silence, version, disconnected });
+        let engine = Arc::new(Engine {
+            socket: socket_of_engine,
+            root,
+            driver,
+            silence: Silence::default(),
+            images: Images::default(),
+            version: Running::default(),
+            disconnected,
+        });
         Ok(Plugin { socket, engine, unanswered })
     }
 
