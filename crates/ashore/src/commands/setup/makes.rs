@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
+use ashore_core::net::text::Word;
 
 use super::{Choice, Found};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
@@ -89,9 +90,10 @@ impl Maker {
         words
     }
 
-    /// The command, to be read and typed.
+    /// The command, to be read and typed: each word as a shell takes it, because an interface may have any name.
     pub(super) fn command(self, choice: &Choice, found: &Found) -> String {
-        self.words(choice, found).join(" ")
+        let words = self.words(choice, found);
+        words.iter().map(|word| Word(word.as_bytes()).to_string()).collect::<Vec<_>>().join(" ")
     }
 
     /// The command for a first container with an address of one's own choice.
@@ -132,4 +134,29 @@ pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Resul
     }
     let said = String::from_utf8_lossy(&made.stderr);
     Err(Failure::NotAsExpected(format!("{program} did not make the network: {}", one_line(said.trim()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_no_name_for_code() {
+        let found = Found {
+            parent: "$(id)".parse().unwrap(),
+            subnet: "192.168.88.0/24".parse().unwrap(),
+            router: None,
+            host: None,
+            servers: Vec::new(),
+            range: None,
+            networks: Vec::new(),
+        };
+        let choice = Choice { maker: Maker::Docker, name: "lan".parse().unwrap(), dhcp: false };
+        assert!(choice.maker.words(&choice, &found).contains(&"parent=$(id)".to_owned()));
+        let command = choice.maker.command(&choice, &found);
+        assert_eq!(
+            command,
+            "docker network create -d ashore --ipam-driver ashore -o 'parent=$(id)' --subnet 192.168.88.0/24 lan"
+        );
+    }
 }
