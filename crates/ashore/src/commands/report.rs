@@ -42,7 +42,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         if let Ok(Reply::State(document)) = &state { json!(document.rows) } else { Value::Null },
     ];
     let mut ids = Vec::new();
-    known.iter().for_each(|known| redact::hidden(known, &mut ids));
+    for known in &known {
+        redact::hidden(known, &mut ids);
+    }
     let names = if args.no_names { names_of(&known) } else { Vec::new() };
     if args.no_names && status.is_err() {
         complain!("ashore: the daemon does not tell the names, so they stay in its log");
@@ -130,7 +132,9 @@ fn printed_within(program: &str, options: &[&str], longest: Duration) -> Option<
 /// The names that users gave, in what the daemon tells, and the host's.
 fn names_of(known: &[Value]) -> Vec<String> {
     let mut names = vec![file("/proc/sys/kernel/hostname")];
-    known.iter().for_each(|known| names_in("", known, &mut names));
+    for known in known {
+        names_in("", known, &mut names);
+    }
     // A user knows the container `UID/NAME` as `NAME`.
     let own: Vec<String> =
         names.iter().filter_map(|name| name.split_once(['/', '@'])).map(|(_, own)| own.to_owned()).collect();

@@ -221,7 +221,9 @@ mod tests {
     /// What others have does not leave, whatever one party does.
     fn nothing_of_others_leaves(others: &[Happening], does: impl IntoIterator<Item = Happening>) {
         let mut events = Events::default();
-        others.iter().for_each(|one| _ = events.add(one.clone(), 1));
+        for one in others {
+            events.add(one.clone(), 1);
+        }
         let mut done = 0;
         for (at, what) in (2..).zip(does) {
             events.add(what, at);
