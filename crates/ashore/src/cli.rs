@@ -34,7 +34,7 @@ pub(crate) use install::{BIN_DIR, InstallArgs, UninstallArgs};
 pub(crate) use lab::{LabArgs, Scene};
 pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
-pub(crate) use setup::{DoctorArgs, SetupArgs};
+pub(crate) use setup::{DoctorArgs, Maker, SetupArgs};
 pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
 
 /// Gives every container its own place on the home LAN.

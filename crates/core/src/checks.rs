@@ -107,10 +107,6 @@ fn named(endpoints: &BTreeSet<&EndpointKey>) -> String {
 mod tests {
     use super::*;
 
-    pub(super) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> T {
-        serde_json::from_str(json).expect("it is valid")
-    }
-
     #[test]
     fn a_long_list_of_endpoints_is_cut() {
         let keys: Vec<EndpointKey> = ["a", "b", "c", "d", "e"]

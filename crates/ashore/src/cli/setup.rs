@@ -1,12 +1,13 @@
 //! The options of `ashore setup` and `ashore doctor`.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use ashore_core::net::name::{IfName, NetworkName};
 use clap::Args;
 
 use crate::client::ClientArgs;
-use crate::commands::setup::Maker;
 
 /// `ashore setup`.
 #[derive(Debug, Args)]
@@ -52,4 +53,39 @@ pub(crate) struct DoctorArgs {
     pub(crate) last: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// Who makes the network: an engine, whose containers are to be on it, or the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Maker {
+    /// `docker network create`
+    Docker,
+    /// `podman network create`
+    Podman,
+    /// `ashore network create`, for whatever has a network namespace
+    Ashore,
+}
+
+impl fmt::Display for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Maker::Docker => "docker",
+            Maker::Podman => "podman",
+            Maker::Ashore => "ashore",
+        })
+    }
+}
+
+impl FromStr for Maker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "docker" => Ok(Maker::Docker),
+            "podman" => Ok(Maker::Podman),
+            "ashore" => Ok(Maker::Ashore),
+            other => Err(format!("`{other}` is none of docker, podman and ashore")),
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! are, and an upgrade needs no new script.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::Context;
 use ashore_core::api::explained;
@@ -13,7 +16,7 @@ use clap::{Arg, Command};
 use super::find::status_of;
 use crate::cli::{CompletionsArgs, ManArgs, Shell};
 use crate::client::{ClientArgs, Failure};
-use crate::out::say;
+use crate::out::{one_line, say};
 
 const BASH: &str = include_str!("completions/bash");
 const ZSH: &str = include_str!("completions/zsh");
@@ -32,14 +35,43 @@ pub(crate) fn run(args: &CompletionsArgs) {
 /// Writes a manual page for each command.
 pub(crate) fn man(args: &ManArgs, cli: Command) -> Result<(), Failure> {
     let directory = &args.directory;
-    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    clap_mangen::generate_to(cli, directory).with_context(|| directory.display().to_string())?;
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let mut cli = cli.disable_help_subcommand(true);
+    cli.build();
+    pages(cli, directory)?;
     say!(
         "the manual pages are in {}; to read one: man {}/ashore.1",
         directory.display(),
         directory.display()
     );
     Ok(())
+}
+
+/// Writes the page of a command, and those of the ones below it.
+fn pages(command: Command, directory: &Path) -> Result<(), Failure> {
+    let below: Vec<Command> =
+        command.get_subcommands().filter(|below| !below.is_hide_set()).cloned().collect();
+    below.into_iter().try_for_each(|below| pages(below, directory))?;
+    let page = clap_mangen::Man::new(command);
+    let mut text = Vec::new();
+    page.render(&mut text).context("a manual page")?;
+    let path = directory.join(page.get_filename());
+    put(&path, &text).with_context(|| path.display().to_string())?;
+    Ok(())
+}
+
+/// Puts a file in place of what has its name. Root may write into a directory of another user, whose links must not lead
+/// it to a file elsewhere.
+fn put(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    // What an ended run has left. If it is a link, the link goes.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(&new)?.write_all(text)?;
+    fs::rename(&new, path)
 }
 
 /// Prints what the last of these words may be, one a line, each with what it is behind a tab. Prints nothing if that
@@ -49,9 +81,7 @@ pub(crate) fn complete(cli: &Command, words: &[String]) {
     let mut cli = cli.clone();
     cli.build();
     let candidates = candidates(&cli, words, &|kind, network| live(kind, network));
-    for Candidate { word, about } in candidates {
-        say!("{word}\t{}", about.lines().next().unwrap_or_default());
-    }
+    candidates.iter().filter_map(Candidate::line).for_each(|line| say!("{line}"));
 }
 
 /// A word that may stand there.
@@ -59,6 +89,16 @@ pub(crate) fn complete(cli: &Command, words: &[String]) {
 struct Candidate {
     word: String,
     about: String,
+}
+
+impl Candidate {
+    /// The line that tells a script of it. Returns `None` for a word that a line cannot hold, or that would command the
+    /// terminal: a link may have such a name.
+    fn line(&self) -> Option<String> {
+        let Candidate { word, about } = self;
+        let is_text = !word.chars().any(char::is_control);
+        is_text.then(|| format!("{word}\t{}", one_line(about.lines().next().unwrap_or_default())))
+    }
 }
 
 /// Names that only the host knows.
@@ -175,7 +215,7 @@ fn live(kind: Kind, network: Option<&str>) -> Vec<Candidate> {
     let candidate = |word: &str, about: &str| Candidate { word: word.to_owned(), about: about.to_owned() };
     match kind {
         Kind::Interface => {
-            let links = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+            let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
             let names = links.filter_map(|link| link.file_name().into_string().ok());
             names.filter(|name| name != "lo").map(|name| candidate(&name, "interface")).collect()
         }
@@ -265,5 +305,58 @@ mod tests {
         for script in [BASH, ZSH, FISH] {
             assert!(script.contains("ashore complete -- "), "{script}");
         }
+    }
+
+    #[test]
+    fn a_word_that_a_line_cannot_hold_is_left_out() {
+        let line = |word: &str| Candidate { word: word.into(), about: "on\x1b[2J lan".into() }.line();
+        assert_eq!(line("$(id)").unwrap(), "$(id)\ton\\x1b[2J lan");
+        for word in ["a\tb", "a\nb", "a\x1b[2Jb", "a\u{9b}b"] {
+            assert_eq!(line(word), None, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn bash_takes_no_name_for_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("script");
+        fs::write(&script, BASH).unwrap();
+        let asks = r#"
+            source ./script
+            ashore() { printf '%s\n' "$@" > asked; printf '%s\tan interface\n' '$(touch harm)' 'a b' '*' "it's"; }
+            COMP_WORDS=(ashore attach '\$\(t') COMP_CWORD=2
+            _ashore
+            printf '%s\n' "${#COMPREPLY[@]}" "${COMPREPLY[@]}"
+            # As when the user accepts one.
+            for word in "${COMPREPLY[@]}"; do eval "printf '%s\n' $word"; done
+        "#;
+        let mut bash = std::process::Command::new("bash");
+        let ran = bash.args(["--norc", "-c", asks]).current_dir(directory.path()).output().unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        let accepted = "$(touch harm)\na b\n*\nit's\n";
+        let replied = "4\n\\$\\(touch\\ harm\\)\na\\ b\n\\*\nit\\'s\n";
+        assert_eq!(said, format!("{replied}{accepted}"), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(!directory.path().join("harm").exists());
+        let asked = fs::read_to_string(directory.path().join("asked")).unwrap();
+        assert_eq!(asked, "complete\n--\nattach\n$(t\n");
+    }
+
+    #[test]
+    fn no_link_leads_a_manual_page_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pages, elsewhere) = (directory.path().join("pages"), directory.path().join("elsewhere"));
+        fs::create_dir(&pages).unwrap();
+        fs::write(&elsewhere, "kept").unwrap();
+        for link in ["ashore.1", "ashore.1.new"] {
+            std::os::unix::fs::symlink(&elsewhere, pages.join(link)).unwrap();
+        }
+        man(&ManArgs { directory: pages.clone() }, Cli::command()).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
+        let page = pages.join("ashore.1");
+        assert!(fs::symlink_metadata(&page).unwrap().is_file());
+        assert!(fs::read_to_string(&page).unwrap().contains("Exit codes"));
+        assert!(pages.join("ashore-network-create.1").exists() && !pages.join("ashore-guard.1").exists());
+        let names = fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| name.to_string_lossy().ends_with(".1")));
     }
 }

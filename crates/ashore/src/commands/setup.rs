@@ -27,10 +27,9 @@ mod makes;
 mod picture;
 mod trial;
 
-use crate::cli::SetupArgs;
+use crate::cli::{Maker, SetupArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::{complain, one_line, say};
-pub(crate) use makes::Maker;
 
 /// What was found of the LAN.
 #[derive(Debug, Clone, serde::Serialize)]

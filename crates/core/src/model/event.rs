@@ -9,6 +9,10 @@ use crate::net::name::{EndpointName, IfName};
 
 /// The maximum length of an event's text, in characters. A part of it may come from outside.
 const LONGEST: usize = 400;
+/// The code of the trouble that a machine claims an address.
+pub const ADDRESS_CLAIMED: &str = "address-claimed";
+/// How many events are kept of claims that begin to be a trouble, and of those that end to be one.
+const CLAIMS_AS_TROUBLES: usize = 20;
 
 /// One thing that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +120,7 @@ kinds! {
     /// A container has lost its lease.
     LeaseLost = "lease-lost", 40;
     /// A machine claims an address of a container or of the host.
-    Conflict = "conflict", 150;
+    Conflict = "conflict", 130;
     /// A network was made.
     NetworkMade = "network-made", 15;
     /// A network was removed.
@@ -124,9 +128,9 @@ kinds! {
     /// A network has another parent.
     Moved = "moved", 20;
     /// A trouble has begun.
-    TroubleBegun = "trouble-begun", 80;
+    TroubleBegun = "trouble-begun", 70;
     /// A trouble has ended.
-    TroubleEnded = "trouble-ended", 80;
+    TroubleEnded = "trouble-ended", 70;
     /// The daemon has started.
     Started = "started", 10;
     /// The daemon was asked to end.
@@ -152,15 +156,44 @@ impl Happening {
         }
     }
 
+    /// Whether a machine on the LAN makes it up as it likes: a claim, or a claim as a trouble.
+    fn is_claim(&self) -> bool {
+        self.kind == Kind::Conflict || self.trouble.as_deref() == Some(ADDRESS_CLAIMED)
+    }
+
+    /// The room that it takes a place of.
+    pub(crate) fn room(&self) -> Room {
+        Room { kind: self.kind, is_of_claims: self.is_claim() }
+    }
+
+    /// What it is about.
+    pub(crate) fn thing(&self) -> Thing<'_> {
+        Thing {
+            network: self.network.as_deref(),
+            name: self.name.as_ref(),
+            parent: self.parent.as_ref(),
+            trouble: self.trouble.as_deref(),
+            address: self.address.filter(|_| self.is_claim()),
+        }
+    }
+
+    /// Who causes it.
+    pub(crate) fn party(&self) -> Party<'_> {
+        if self.is_claim() {
+            return match &self.parent {
+                Some(parent) => Party::Lan(parent),
+                None => Party::Network(self.network.as_deref()),
+            };
+        }
+        if let Some(uid) = self.name.as_ref().and_then(EndpointName::user) {
+            return Party::User(uid);
+        }
+        Party::Thing(self.network.as_deref(), self.name.as_ref(), self.parent.as_ref())
+    }
+
     /// Whether both are of the same kind and about the same thing. One container's events push out no other's.
     pub fn is_beside(&self, other: &Happening) -> bool {
-        let is_claim = self.kind == Kind::Conflict;
-        self.kind == other.kind
-            && self.network == other.network
-            && self.name == other.name
-            && self.parent == other.parent
-            && self.trouble == other.trouble
-            && (!is_claim || self.address == other.address)
+        self.kind == other.kind && self.thing() == other.thing()
     }
 
     /// Whether it is about something that a user calls so: a network, an endpoint, a parent, an address, a MAC or the code of a trouble.
@@ -173,6 +206,60 @@ impl Happening {
             || called.parse::<IpAddr>().is_ok_and(|ip| self.address == Some(ip))
             || called.parse::<Mac>().is_ok_and(|mac| self.mac == Some(mac))
     }
+}
+
+/// Events that share the places that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Room {
+    /// Their kind.
+    pub(crate) kind: Kind,
+    /// Whether they are claims. As troubles, claims have room apart from what nobody on the LAN can make up.
+    is_of_claims: bool,
+}
+
+impl Room {
+    /// How many places there are.
+    pub(crate) fn most(self) -> usize {
+        match self.kind {
+            Kind::TroubleBegun | Kind::TroubleEnded if self.is_of_claims => CLAIMS_AS_TROUBLES,
+            kind => kind.most(),
+        }
+    }
+
+    /// All rooms.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Room> {
+        let rooms = |kind: &Kind| match *kind {
+            kind @ (Kind::TroubleBegun | Kind::TroubleEnded) => {
+                vec![Room { kind, is_of_claims: false }, Room { kind, is_of_claims: true }]
+            }
+            kind => vec![Room { kind, is_of_claims: kind == Kind::Conflict }],
+        };
+        Kind::ALL.iter().flat_map(rooms)
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Thing<'a> {
+    network: Option<&'a str>,
+    name: Option<&'a EndpointName>,
+    parent: Option<&'a IfName>,
+    trouble: Option<&'a str>,
+    address: Option<IpAddr>,
+}
+
+/// Who causes events. Whoever has most of a room loses the next place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party<'a> {
+    /// Anybody on the LAN of a parent, who may claim any address in the name of any machine.
+    Lan(&'a IfName),
+    /// Anybody on the LAN of a network.
+    Network(Option<&'a str>),
+    /// A user other than root, who may have any number of containers.
+    User(u32),
+    /// A container, a network or a link.
+    Thing(Option<&'a str>, Option<&'a EndpointName>, Option<&'a IfName>),
 }
 
 #[cfg(test)]

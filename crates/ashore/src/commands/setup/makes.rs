@@ -1,52 +1,17 @@
 //! Who makes the network, and the command that does.
 
-use std::fmt;
 use std::path::Path;
 use std::process::Command;
-use std::str::FromStr;
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::net::name::NetworkName;
+use ashore_core::net::text::Word;
 
 use super::{Choice, Found};
+use crate::cli::Maker;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::out::{complain, one_line};
-
-/// Who makes the network: an engine, whose containers are to be on it, or the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Maker {
-    /// `docker network create`
-    Docker,
-    /// `podman network create`
-    Podman,
-    /// `ashore network create`, for whatever has a network namespace
-    Ashore,
-}
-
-impl fmt::Display for Maker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Maker::Docker => "docker",
-            Maker::Podman => "podman",
-            Maker::Ashore => "ashore",
-        })
-    }
-}
-
-impl FromStr for Maker {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "docker" => Ok(Maker::Docker),
-            "podman" => Ok(Maker::Podman),
-            "ashore" => Ok(Maker::Ashore),
-            other => Err(format!("`{other}` is none of docker, podman and ashore")),
-        }
-    }
-}
 
 impl Maker {
     /// Whether its program is here.
@@ -90,9 +55,10 @@ impl Maker {
         words
     }
 
-    /// The command, to be read and typed.
+    /// The command, to be read and typed: each word as a shell takes it, because an interface may have any name.
     pub(super) fn command(self, choice: &Choice, found: &Found) -> String {
-        self.words(choice, found).join(" ")
+        let words = self.words(choice, found);
+        words.iter().map(|word| Word(word.as_bytes()).to_string()).collect::<Vec<_>>().join(" ")
     }
 
     /// The command for a first container with an address of one's own choice.
@@ -138,4 +104,29 @@ pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Resul
     }
     let said = String::from_utf8_lossy(&made.stderr);
     Err(Failure::NotAsExpected(format!("{program} did not make the network: {}", one_line(said.trim()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_no_name_for_code() {
+        let found = Found {
+            parent: "$(id)".parse().unwrap(),
+            subnet: "192.168.88.0/24".parse().unwrap(),
+            router: None,
+            host: None,
+            servers: Vec::new(),
+            range: None,
+            networks: Vec::new(),
+        };
+        let choice = Choice { maker: Maker::Docker, name: "lan".parse().unwrap(), dhcp: false };
+        assert!(choice.maker.words(&choice, &found).contains(&"parent=$(id)".to_owned()));
+        let command = choice.maker.command(&choice, &found);
+        assert_eq!(
+            command,
+            "docker network create -d ashore --ipam-driver ashore -o 'parent=$(id)' --subnet 192.168.88.0/24 lan"
+        );
+    }
 }

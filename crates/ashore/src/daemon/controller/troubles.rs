@@ -9,11 +9,14 @@ use ashore_core::model::event::{Happening, Kind};
 use ashore_core::model::events::is_same_trouble;
 
 use super::Controller;
+use crate::daemon::chronicle::Lacks;
 use crate::supervise;
 use crate::unlocked::Unlocked;
 
 /// How often the events are written at most.
 const WRITE: Duration = Duration::from_secs(60);
+/// How often they are written at most if all that is new is how often a claim was made.
+const WRITE_COUNTS: Duration = Duration::from_secs(15 * 60);
 /// How often the troubles are looked at without a reason.
 const LOOK: Duration = Duration::from_secs(60);
 /// How long after a look the next one is, if there is a reason. It is twice as long with each look that finds nothing
@@ -30,13 +33,13 @@ impl Controller {
     pub(crate) fn keep_chronicle(&self, unlocked: &mut Unlocked) {
         let began = Instant::now();
         let mut known = Known::of(self.lan.chronicle().open_troubles());
-        let (mut may_write, mut may_look, mut must_look, mut pace) = (began, began, began + LOOK, PACE);
-        let mut reasons = (true, true);
+        let (mut written, mut may_look, mut must_look, mut pace) = (None, began, began + LOOK, PACE);
+        let mut reasons = (Lacks::Events, true);
         loop {
-            let (unwritten, stirred) = reasons;
-            if unwritten && Instant::now() >= may_write {
+            let (lacks, stirred) = reasons;
+            if write_at(lacks, written).is_some_and(|at| Instant::now() >= at) {
                 self.lan.chronicle().write(unlocked);
-                may_write = Instant::now() + WRITE;
+                written = Some(Instant::now());
             }
             if stirred && Instant::now() >= may_look || Instant::now() >= must_look {
                 let began = Instant::now();
@@ -50,9 +53,9 @@ impl Controller {
                 let now = Instant::now();
                 (may_look, must_look) = (now + pace.max((now - began) * SHARE), now + LOOK);
             }
-            reasons = self.lan.chronicle().wait(unlocked, |unwritten, stirred| {
-                let due = [(unwritten, may_write), (stirred, may_look), (true, must_look)];
-                due.into_iter().filter(|(is_due, _)| *is_due).map(|(_, at)| at).min().unwrap_or(must_look)
+            reasons = self.lan.chronicle().wait(unlocked, |lacks, stirred| {
+                let due = [write_at(lacks, written), stirred.then_some(may_look)];
+                due.into_iter().flatten().min().map_or(must_look, |at| at.min(must_look))
             });
         }
     }
@@ -99,6 +102,16 @@ impl Controller {
             }
         }
     }
+}
+
+/// When to write, if the file lacks something and was last written then.
+fn write_at(lacks: Lacks, written: Option<Instant>) -> Option<Instant> {
+    let pause = match lacks {
+        Lacks::Nothing => return None,
+        Lacks::Counts => WRITE_COUNTS,
+        Lacks::Events => WRITE,
+    };
+    Some(written.map_or_else(Instant::now, |at| at + pause))
 }
 
 /// What one look has seen.
@@ -165,8 +178,24 @@ fn has(all: &[Happening], one: &Happening) -> bool {
 #[cfg(test)]
 mod tests {
     use ashore_core::api::about::About;
+    use ashore_core::model::event::ADDRESS_CLAIMED;
 
     use super::*;
+
+    #[test]
+    fn counts_are_written_less_often_than_events() {
+        let written = Instant::now();
+        assert_eq!(write_at(Lacks::Nothing, Some(written)), None);
+        assert_eq!(write_at(Lacks::Events, Some(written)), Some(written + WRITE));
+        assert_eq!(write_at(Lacks::Counts, Some(written)), Some(written + WRITE_COUNTS));
+        assert!(write_at(Lacks::Events, None).is_some_and(|at| at <= Instant::now()));
+    }
+
+    #[test]
+    fn claims_as_troubles_are_known_by_their_code() {
+        let claimed = trouble(Code::AddressClaimed, "web", "");
+        assert_eq!(Seen::of(&[claimed]).all[0].trouble.as_deref(), Some(ADDRESS_CLAIMED));
+    }
 
     fn trouble(code: Code, name: &str, message: &str) -> Trouble {
         Trouble::new(code, About { endpoint: Some(name.parse().unwrap()), ..About::default() }, message, None)

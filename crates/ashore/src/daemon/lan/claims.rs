@@ -95,16 +95,50 @@ impl Table {
         again
     }
 
+    /// Records a claim, once a second for each machine: it may send frames as fast as the LAN carries them.
     fn note_conflict(&mut self, key: OnLan, mac: Mac) {
+        let now = seconds();
+        let before = self.conflicts.get(&key).and_then(|claims| claims.get(&mac));
+        if before == Some(&now) {
+            return;
+        }
         if let Some(chronicle) = &self.chronicle {
             chronicle.claimed(&key.0, key.1, mac);
         }
         let claims = self.conflicts.entry(key).or_default();
-        claims.insert(mac, seconds());
+        claims.insert(mac, now);
         if claims.len() > MOST_CLAIMS
             && let Some(oldest) = claims.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac)
         {
             claims.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ashore_core::model::identity::Seed;
+    use ashore_core::model::state::State;
+
+    use super::*;
+    use crate::daemon::chronicle::Chronicle;
+
+    #[test]
+    fn a_machine_that_claims_all_the_time_is_told_of_once_a_second() {
+        let directory = tempfile::tempdir().unwrap();
+        let chronicle = Chronicle::of(directory.path(), Arc::new(State::new(Seed([0; 16]))));
+        let mut table = Table { chronicle: Some(chronicle.clone()), ..Table::default() };
+        let key: OnLan = ("eth0".parse().unwrap(), "192.168.88.7".parse().unwrap());
+        let began = Instant::now();
+        for _ in 0..10_000 {
+            table.note_conflict(key.clone(), Mac([2, 0, 0, 0, 0, 1]));
+        }
+        table.note_conflict(key, Mac([2, 0, 0, 0, 0, 2]));
+        let most = began.elapsed().as_secs() + 2;
+        let (events, _) = chronicle.tell(0, Some("192.168.88.7"));
+        assert_eq!(events.len(), 2, "{events:#?}");
+        assert!(events.iter().all(|event| event.times <= most), "{events:#?}");
     }
 }
