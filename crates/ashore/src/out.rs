@@ -91,7 +91,9 @@ pub(crate) fn remedy(text: &str) {
 
 /// Prints what helps below a line of standard output.
 pub(crate) fn helps(text: &str) {
-    wrapped("  try: ", &one_line(text), Screen::of_stdout().width).iter().for_each(|line| printed(line));
+    for line in wrapped("  try: ", &one_line(text), Screen::of_stdout().width) {
+        printed(&line);
+    }
 }
 
 /// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a

@@ -88,8 +88,8 @@ fn it_does_nothing_unless_told_and_asks_nothing_without_a_terminal() {
 #[test]
 fn it_stays_clear_of_the_routers_pool_or_takes_its_leases() {
     match Engines::find() {
-        Err(why) => return cannot_run("setup, pool", &why),
-        Ok(_) if !is_root() => return cannot_run("setup, pool", "a DHCP server needs root"),
+        Err(why) => cannot_run("setup, pool", &why),
+        Ok(_) if !is_root() => cannot_run("setup, pool", "a DHCP server needs root"),
         Ok(engines) => {
             let home = Home::new();
             let pool = "192.168.88.200,192.168.88.250,255.255.255.0,2m";

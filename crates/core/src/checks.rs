@@ -42,6 +42,9 @@ pub struct Facts<'a> {
     pub asked: &'a Asked,
 }
 
+/// How many addresses were asked for, and the machines that answered.
+pub type Answered = (usize, BTreeMap<IpAddr, Mac>);
+
 /// What was asked on the LAN and read on the host. What is absent was not asked.
 #[derive(Debug, Default)]
 pub struct Asked {
@@ -57,7 +60,7 @@ pub struct Asked {
     pub routers: BTreeMap<(IfName, Ipv4Addr), Option<bool>>,
     /// The machines that answered for addresses of a network's ranges, and how many addresses were asked for; or why
     /// that could not be found out.
-    pub answered: BTreeMap<NetworkName, Result<(usize, BTreeMap<IpAddr, Mac>), String>>,
+    pub answered: BTreeMap<NetworkName, Result<Answered, String>>,
     /// What DHCP servers offered for a network, or why that could not be found out.
     pub pools: BTreeMap<NetworkName, Result<Vec<PoolReport>, String>>,
     /// The container engines that run here, by name, and why their API cannot be reached.

@@ -251,13 +251,13 @@ mod tests {
     fn words(line: &str) -> Vec<String> {
         let mut cli = Cli::command();
         cli.build();
-        let live = |kind: Kind, network: Option<&str>| match kind {
+        let known = |kind: Kind, network: Option<&str>| match kind {
             Kind::Interface => vec![Candidate { word: "eth0".into(), about: String::new() }],
             Kind::Code => super::live(kind, network),
             _ => of_status(&example(), kind, network),
         };
         let typed: Vec<String> = line.split(' ').skip(1).map(str::to_owned).collect();
-        candidates(&cli, &typed, &live).into_iter().map(|candidate| candidate.word).collect()
+        candidates(&cli, &typed, &known).into_iter().map(|candidate| candidate.word).collect()
     }
 
     #[test]

@@ -40,9 +40,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
             // Much can be said without a daemon, of which there may be none yet.
             let diagnosis = Diagnosis::of(now(), of_host(parent.as_ref()));
             if client.json {
-                print_json(&diagnosis)?
+                print_json(&diagnosis)?;
             } else {
-                print(&diagnosis)
+                print(&diagnosis);
             }
             return Err(unreachable);
         }

@@ -172,7 +172,9 @@ fn free_range(
     servers: &[PoolSeen],
 ) -> Option<Range> {
     let mut state = State::new(Seed([0; 16]));
-    networks.iter().for_each(|network| state.apply(Change::PutNetwork(network.clone())));
+    for network in networks {
+        state.apply(Change::PutNetwork(network.clone()));
+    }
     let is_handed_out =
         |range: &Range| servers.iter().any(|pool| pool.span().is_some_and(|span| span.overlaps(range)));
     state.ranges_to_try(subnet, router, host).into_iter().find(|range| !is_handed_out(range))
@@ -196,7 +198,9 @@ fn show(found: &Found) {
         None => say!("no range beside the pool was found; the router can hand out the addresses"),
     }
     say!("");
-    picture::lines(found).iter().for_each(|line| say!("{line}"));
+    for line in picture::lines(found) {
+        say!("{line}");
+    }
 }
 
 fn choose(args: &SetupArgs, found: &Found, asks: bool) -> Result<Choice, Failure> {

@@ -30,7 +30,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             Some(Ok(answered)) => answered,
         };
         let mut by: BTreeMap<Mac, usize> = BTreeMap::new();
-        answered.values().for_each(|mac| *by.entry(*mac).or_default() += 1);
+        for mac in answered.values() {
+            *by.entry(*mac).or_default() += 1;
+        }
         let for_all =
             by.iter().find(|(_, count)| **count >= FOR_ALL && **count * 2 > *asked).map(|(mac, _)| *mac);
         if let Some(mac) = for_all {

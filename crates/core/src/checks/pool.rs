@@ -52,17 +52,15 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             continue;
         }
         for report in reports {
-            found.push(match report.check() {
-                Err(error) => {
-                    let remedy = error.remedy().map(|remedy| remedy.in_words_of(network.front()));
-                    let message = format!("network `{label}`: {error}");
-                    Finding::trouble(CHECK, Trouble::new(Code::RangeInPool, about.clone(), message, remedy))
-                }
-                Ok(()) => {
-                    let what = format!("no DHCP server was seen to offer addresses of {}", report.range);
-                    Finding::fine(CHECK, about.clone(), what)
-                }
-            });
+            let Err(error) = report.check() else {
+                let what = format!("no DHCP server was seen to offer addresses of {}", report.range);
+                found.push(Finding::fine(CHECK, about.clone(), what));
+                continue;
+            };
+            let remedy = error.remedy().map(|remedy| remedy.in_words_of(network.front()));
+            let message = format!("network `{label}`: {error}");
+            let trouble = Trouble::new(Code::RangeInPool, about.clone(), message, remedy);
+            found.push(Finding::trouble(CHECK, trouble));
         }
     }
     found

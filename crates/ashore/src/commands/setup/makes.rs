@@ -88,7 +88,9 @@ pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Resul
     if choice.maker == Maker::Ashore {
         return match ask(client, &Request::CreateNetwork(choice.spec(found)))? {
             Reply::Created { warnings, .. } => {
-                warnings.iter().for_each(|warning| complain!("ashore: {}", one_line(warning)));
+                for warning in &warnings {
+                    complain!("ashore: {}", one_line(warning));
+                }
                 Ok(choice.name.clone())
             }
             other => Err(unexpected(&other)),

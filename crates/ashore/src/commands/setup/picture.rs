@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ashore_core::model::network::Network;
 use ashore_core::net::range::Range;
 
 use super::Found;
@@ -23,9 +24,11 @@ pub(super) fn lines(found: &Found) -> Vec<String> {
         let first = whole.nth_around(line * WIDTH * each);
         lines.push(format!("  {first:<15} {}", cells.collect::<String>()));
     }
-    let of = if each == 1 { String::new() } else { format!(", {each} addresses each") };
     lines.push(String::new());
-    lines.push(format!("  # for containers  p offered by DHCP  R router  H this host  N other network{of}"));
+    lines.push("  # for containers  p offered by DHCP  R router  H this host  N other network".to_owned());
+    if each > 1 {
+        lines.push(format!("  each sign stands for {each} addresses"));
+    }
     lines
 }
 
@@ -34,7 +37,7 @@ fn sign(found: &Found, whole: &Range, at: u128, each: u128) -> char {
     let Some(cell) = Range::between(first, last.max(first)) else { return '.' };
     let has = |ip: Option<IpAddr>| ip.is_some_and(|ip| cell.contains(ip));
     let is_networks = || {
-        let subnets = found.networks.iter().flat_map(|network| network.handed_out());
+        let subnets = found.networks.iter().flat_map(Network::handed_out);
         subnets.into_iter().any(|subnet| subnet.range.is_some_and(|range| range.overlaps(&cell)))
     };
     let is_offered = || found.servers.iter().any(|pool| pool.span().is_some_and(|span| span.overlaps(&cell)));
@@ -88,9 +91,9 @@ mod tests {
     fn a_large_one_folds_and_no_line_is_wider_than_a_terminal() {
         for subnet in ["192.168.0.0/16", "192.168.88.0/29", "10.0.0.0/8"] {
             let lines = lines(&found(subnet));
-            assert!(lines.len() <= 10, "{lines:?}");
-            assert!(lines.iter().take(8).all(|line| line.chars().count() <= 80), "{lines:?}");
+            assert!(lines.len() <= 11, "{lines:?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
         }
-        assert!(lines(&found("192.168.0.0/16")).last().unwrap().ends_with("256 addresses each"));
+        assert!(lines(&found("192.168.0.0/16")).last().unwrap().ends_with("256 addresses"));
     }
 }

@@ -6,6 +6,7 @@ use ashore_core::api::diagnosis::{self, Complaint};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::api::trouble::Severity;
+use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::{EndpointName, NetworkName};
 use ashore_core::rules::attach::AttachSpec;
@@ -80,7 +81,7 @@ pub(super) fn of(
         default_route: true,
         own_routes: OwnRoutes::default(),
         unaddressed: false,
-        wishes: Default::default(),
+        wishes: LeaseWishes::default(),
         only_requested: false,
         caller: None,
     };

@@ -9,7 +9,7 @@ use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding, Found};
 use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::{PlannedStep, Reply};
 use ashore_core::api::trouble::{Code, Trouble};
-use ashore_core::checks::{self, Asked, Facts, Unanswered};
+use ashore_core::checks::{self, Answered, Asked, Facts, Unanswered};
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
@@ -52,7 +52,7 @@ impl Controller {
         let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
         let of_scope = scoped(&state, &networks);
         let facts = Facts { state: &of_scope, host: &host, asked: &asked };
-        let of_status = status.troubles.iter().cloned().filter(|trouble| scope.concerns(trouble, &networks));
+        let of_status = status.troubles.iter().filter(|trouble| scope.concerns(trouble, &networks)).cloned();
         let mut findings: Vec<Finding> =
             of_status.map(|trouble| Finding::trouble("status", trouble)).collect();
         findings.extend(checks::all(&facts));
@@ -136,7 +136,7 @@ impl Controller {
         state: &State,
         networks: &[Network],
         host: &View,
-    ) -> BTreeMap<NetworkName, Result<(usize, BTreeMap<IpAddr, Mac>), String>> {
+    ) -> BTreeMap<NetworkName, Result<Answered, String>> {
         let (unlocked, none) = (&Unlocked::of_this_thread(), BTreeMap::new());
         let held = BTreeSet::new();
         let mut all = BTreeMap::new();

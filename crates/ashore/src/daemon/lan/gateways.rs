@@ -187,8 +187,12 @@ impl Gateways {
         let has: BTreeMap<EndpointKey, Asker> = state.endpoints.values().filter_map(has).collect();
         let gone = self.askers.iter().filter(|(key, asker)| has.get(key) != Some(asker));
         let gone: Vec<EndpointKey> = gone.map(|(key, _)| key.clone()).collect();
-        gone.iter().for_each(|key| self.leaves(key));
-        has.into_iter().for_each(|(key, asker)| self.comes(key, asker, now));
+        for key in &gone {
+            self.leaves(key);
+        }
+        for (key, asker) in has {
+            self.comes(key, asker, now);
+        }
     }
 
     /// Takes over endpoints that have changed. Networks and host are as they were.
@@ -213,9 +217,9 @@ impl Gateways {
         }
         let question = asker.question.clone();
         let is_new = !self.asked.contains_key(&question);
-        let asked = self.asked.entry(question.clone()).or_insert_with(|| Asked::new(asker.ip, now));
-        asked.users += 1;
-        asked.ip = asker.ip;
+        let there = self.asked.entry(question.clone()).or_insert_with(|| Asked::new(asker.ip, now));
+        there.users += 1;
+        there.ip = asker.ip;
         if is_new {
             self.due.insert(question);
             self.next = None;
@@ -284,7 +288,7 @@ impl Gateways {
         if self.due.is_empty() || self.next.is_some_and(|next| now < next) {
             return (self.next.filter(|_| !self.due.is_empty()), false);
         }
-        let (began, mut sent) = self.pace.filter(|(began, _)| now < *began + PAUSE).unwrap_or((now, 0));
+        let (began, mut count) = self.pace.filter(|(began, _)| now < *began + PAUSE).unwrap_or((now, 0));
         let (mut next, mut ended): (Option<Instant>, Vec<Question>) = (None, Vec::new());
         // Through a parent that is down nothing can be asked. It is asked once the parent is back.
         for question in self.due.iter().filter(|question| parents.contains_key(&question.parent)) {
@@ -293,7 +297,7 @@ impl Gateways {
             let mut at = asked.due;
             if at.is_some_and(|due| due <= now) {
                 // An answer may still be unread.
-                let waits = if is_over { behind.contains(&question.parent) } else { sent >= MOST_AT_ONCE };
+                let waits = if is_over { behind.contains(&question.parent) } else { count >= MOST_AT_ONCE };
                 if waits {
                     at = Some(began + PAUSE);
                 } else if is_over {
@@ -306,13 +310,13 @@ impl Gateways {
                     at = asked.due;
                 } else {
                     asked.ask(question, now, send);
-                    sent += 1;
+                    count += 1;
                     at = asked.due;
                 }
             }
             next = next.into_iter().chain(at).min();
         }
-        self.pace = Some((began, sent));
+        self.pace = Some((began, count));
         for question in &ended {
             self.due.remove(question);
         }
@@ -452,12 +456,14 @@ impl Lan {
         };
         let (given, open): (Vec<&Question>, Vec<&Question>) = questions.iter().partition(is_given);
         let wanted: Vec<&Question> = open.into_iter().chain(given.into_iter().take(MOST_AGAIN)).collect();
-        let begun = wanted.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
-        let mut table = self.await_answers(table, begun);
+        let begun: Vec<_> =
+            wanted.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
+        let mut table = self.await_answers(table, &begun);
         // Those of the parents follow, once an endpoint got no answer.
         let (beside, now) = (table.gateways.beside.clone(), Instant::now());
-        let begun = beside.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
-        let table = self.await_answers(table, begun);
+        let begun: Vec<_> =
+            beside.iter().filter_map(|question| table.gateways.ask_anew(question, now)).collect();
+        let table = self.await_answers(table, &begun);
         let answered = |question: &&Question| {
             let asked = table.gateways.asked.get(*question);
             asked.is_some_and(|asked| asked.says() == Some(true))
@@ -490,7 +496,7 @@ impl Lan {
             asked.ip = ip;
             begun.extend(table.gateways.ask_anew(question, now));
         }
-        let mut table = self.await_answers(table, begun.clone());
+        let mut table = self.await_answers(table, &begun);
         let mut answers: BTreeMap<_, _> = wanted.iter().map(|wanted| (wanted.clone(), None)).collect();
         for (question, before) in begun {
             let asked = table.gateways.asked.get(&question).filter(|asked| asked.ended > before);
@@ -504,7 +510,7 @@ impl Lan {
     fn await_answers<'a>(
         &'a self,
         table: MutexGuard<'a, Table>,
-        begun: Vec<(Question, u64)>,
+        begun: &[(Question, u64)],
     ) -> MutexGuard<'a, Table> {
         self.shared.waker.wake();
         // Many are asked in turn.

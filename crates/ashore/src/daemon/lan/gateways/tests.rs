@@ -68,6 +68,8 @@ impl Lan {
         asked.into_inner()
     }
 
+    /// Whether the router answers the parent, for an endpoint that it does not answer.
+    #[expect(clippy::option_option, reason = "it need not be known of an endpoint that is not answered")]
     fn verdict(&self) -> Option<Option<bool>> {
         self.gateways.unanswered().first().map(|one| one.answers_parent)
     }
