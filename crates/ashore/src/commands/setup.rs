@@ -188,7 +188,7 @@ fn show(found: &Found) {
         None => say!("this host knows no router there"),
     }
     if servers.is_empty() {
-        say!("no DHCP server answered: its pool is not known, and nobody hands out leases");
+        say!("no DHCP server answered: where its pool is, if there is one, is not known");
     }
     for server in servers {
         say!("the DHCP server {server}");

@@ -82,7 +82,8 @@ impl Passes {
             Passes::Reading { control, .. } => Err(Refusal::of(
                 Code::ReadOnly,
                 format!(
-                    "the read socket passes only status, events, maps, lists and plans without a change; everything else goes to \
+                    "the read socket passes only status, events, maps, lists, the doctor's last findings and plans without a \
+                     change; everything else goes to \
                      {}",
                     control.display()
                 ),

@@ -161,11 +161,12 @@ impl Endpoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::rules::learn::tests::endpoint;
 
-    fn record(ip: &str) -> LeaseRecord {
+    /// A lease of this address.
+    pub(crate) fn record(ip: &str) -> LeaseRecord {
         let term = serde_json::json!({ "renew": 1800, "rebind": 3150, "end": 3600 });
         let record = serde_json::json!({
             "address": ip, "server": "192.168.88.1", "term": term, "routes": [], "dns": [], "domain": null, "search": [],

@@ -200,6 +200,7 @@ fn addresses(before: &str, endpoint: &Endpoint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::assigned::tests::record;
     use crate::model::endpoint::Chosen;
     use crate::model::identity::Seed;
     use crate::model::lease::LeaseRecord;
@@ -232,15 +233,6 @@ mod tests {
 
     fn at(stage: Stage) -> Endpoint {
         Endpoint { stage, ..endpoint("web") }
-    }
-
-    fn record(ip: &str) -> LeaseRecord {
-        let term = serde_json::json!({ "renew": 1800, "rebind": 3150, "end": 3600 });
-        let record = serde_json::json!({
-            "address": ip, "server": "192.168.88.1", "term": term, "routes": [], "dns": [], "domain": null, "search": [],
-            "ntp": [], "mtu": null, "broadcast": null, "since": 100, "id": "00:07", "mac": "02:00:00:00:00:07",
-        });
-        serde_json::from_value(record).unwrap()
     }
 
     #[test]

@@ -161,7 +161,15 @@ impl Controller {
         for network in wanted.filter(|network| network.subnets.iter().any(|one| one.net.addr().is_ipv4())) {
             // A server tells the same for each network on its LAN, unless they have ranges of their own.
             let leased = network.handed_out().next().is_none();
-            if (leased && !parents.insert(&network.parent)) || all.len() == MOST_POOLS {
+            if leased && !parents.insert(&network.parent) {
+                continue;
+            }
+            if all.len() >= MOST_POOLS {
+                let why = format!(
+                    "DHCP servers are asked for {MOST_POOLS} networks at a time: `ashore doctor {}`",
+                    network.label()
+                );
+                all.insert(network.name.clone(), Err(why));
                 continue;
             }
             let question = if leased {
@@ -306,7 +314,9 @@ impl<'a> Scope<'a> {
         let About { network, endpoint, .. } = &trouble.about;
         let is_network =
             network.as_ref().is_none_or(|label| networks.iter().any(|network| network.label() == label));
-        let names_network = networks.iter().any(|network| Some(network.label()) == self.name);
+        let is_named =
+            |network: &Network| [network.label(), network.name.as_str()].map(Some).contains(&self.name);
+        let names_network = networks.iter().any(is_named);
         let is_endpoint =
             endpoint.as_ref().is_none_or(|one| self.name.is_none_or(|name| one.as_str() == name));
         is_network && (names_network || is_endpoint)

@@ -197,6 +197,9 @@ impl Gateways {
 
     /// Takes over endpoints that have changed. Networks and host are as they were.
     pub(super) fn follow_some(&mut self, changed: &[Differs<'_>], state: &State, host: &View, now: Instant) {
+        if changed.is_empty() {
+            return;
+        }
         let asking = asking(state, host);
         for (had, has) in changed {
             let has = has.and_then(|has| Some((has.key(), asker(state, has, host, &asking)?)));
