@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use ashore_wire::Heard;
 use home::frames::Frames;
-use home::site::{Site, on_engine, on_every_engine};
+use home::site::{Site, on_an_engine, on_engine};
 use home::{HOST, HOST6, does_not_reach, eventually, ip, is_defended, mac_known_to, reaches, takes, type_on};
 
 const MACVLAN: &str = "network create -d macvlan --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
@@ -15,7 +15,7 @@ const MACVLAN: &str = "network create -d macvlan --subnet 192.168.88.0/24 --ip-r
 
 #[test]
 fn an_adopted_networks_containers_and_their_host_reach_each_other() {
-    on_every_engine("docker, adopt", |site| {
+    on_an_engine("docker, adopt", |site| {
         site.ok(&format!("{MACVLAN} lan"));
         site.start("web", "");
         let (web, mac) = site.address_of("web");
@@ -73,7 +73,7 @@ fn an_adopted_networks_containers_and_their_host_reach_each_other() {
 
 #[test]
 fn by_ipv6_too_and_with_the_reserved_host_address() {
-    on_every_engine("docker, adopt, IPv6 and host=", |site| {
+    on_an_engine("docker, adopt, IPv6 and host=", |site| {
         site.ok(&format!(
             "{MACVLAN} --aux-address host=192.168.88.222 --ipv6 --subnet fd88::/64 --gateway fd88::1 lan"
         ));
@@ -97,7 +97,7 @@ fn by_ipv6_too_and_with_the_reserved_host_address() {
 
 #[test]
 fn what_cannot_be_adopted_is_refused_with_the_reason() {
-    on_every_engine("docker, adopt, refusals", |site| {
+    on_an_engine("docker, adopt, refusals", |site| {
         site.ok("network create other");
         site.ok(&format!("{MACVLAN} -o macvlan_mode=private apart"));
         site.create_lan_as("own", "192.168.88.64/27");
@@ -173,7 +173,7 @@ fn an_adopted_network_that_docker_makes_anew_is_adopted_still_and_links_that_are
 
 #[test]
 fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
-    on_every_engine("docker, adopt, conflicts", |site| {
+    on_an_engine("docker, adopt, conflicts", |site| {
         site.ok(&format!("{MACVLAN} lan"));
         site.start("web", "");
         site.home.ok("adopt lan");

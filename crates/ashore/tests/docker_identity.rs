@@ -68,7 +68,7 @@ fn identities(site: &Site) -> Vec<String> {
 
 #[test]
 fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until_each_has_its_own() {
-    on_every_engine("docker, started at once, full range", |site| {
+    on_an_engine("docker, started at once, full range", |site| {
         site.create_lan_as("lan", "192.168.88.192/30");
         let names = ["aa", "bb", "cc", "dd"];
         for name in names {
@@ -129,7 +129,7 @@ const PULLED: usize = 6;
 
 #[test]
 fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network() {
-    on_every_engine("docker, killed while connecting anew", |site| {
+    on_an_engine("docker, killed while connecting anew", |site| {
         site.create_lan();
         site.start("web", "--restart always");
         site.start("db", "--restart always --ip 192.168.88.215");

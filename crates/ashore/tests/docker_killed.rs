@@ -8,7 +8,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use ashore_lab::Ran;
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::strace::Strace;
 use home::{eventually, ip};
 
@@ -119,7 +119,7 @@ fn assert_no_notes(site: &Site) {
 #[test]
 fn what_it_was_asked_before_it_died_is_done() {
     let Some(strace) = Strace::find("docker, killed with a note") else { return };
-    on_every_engine("docker, killed with a note", |site| {
+    on_an_engine("docker, killed with a note", |site| {
         for (command, methods) in [
             (&*format!("{CREATE} lan"), ["IpamDriver.RequestPool", ADDRESS, "NetworkDriver.CreateNetwork"]),
             (RUN, [ADDRESS, "NetworkDriver.CreateEndpoint", "NetworkDriver.Join"]),
@@ -146,7 +146,7 @@ fn what_it_was_asked_before_it_died_is_done() {
 #[test]
 fn what_it_had_done_when_it_died_is_not_done_twice() {
     let Some(strace) = Strace::find("docker, killed over answers") else { return };
-    on_every_engine("docker, killed over answers", |site| {
+    on_an_engine("docker, killed over answers", |site| {
         // Docker does not repeat its first call, by which it learns about the driver.
         site.create_lan();
         site.ok("network rm lan");
@@ -197,7 +197,7 @@ fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
     /// The system calls that change or answer anything.
     const CALLS: &str = "sendto,sendmsg,write,writev,pwrite64,fsync,fdatasync,setns,?unlink,unlinkat";
     let Some(strace) = Strace::find("docker, kills anywhere") else { return };
-    on_every_engine("docker, kills anywhere", |site| {
+    on_an_engine("docker, kills anywhere", |site| {
         site.ok(&format!("{CREATE} lan"));
         let (mut started, mut failed) = (0, 0);
         for n in (1..).step_by(5) {
@@ -244,7 +244,7 @@ fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
 fn where_a_call_was_lost_that_nobody_read_what_is_said_helps() {
     const CONNECT: &str = "network connect --ip 192.168.88.215 lan web";
     let Some(strace) = Strace::find("docker, calls that nobody read") else { return };
-    on_every_engine("docker, calls that nobody read", |site| {
+    on_an_engine("docker, calls that nobody read", |site| {
         site.ok(&format!("{CREATE} lan"));
         site.ok(RUN);
         site.ok("network disconnect lan web");

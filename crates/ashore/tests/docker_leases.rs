@@ -6,7 +6,7 @@ use ashore_lab::Engines;
 use ashore_wire::dhcp4::code;
 use home::dhcp::Server;
 use home::scripted::{Question, Reply, Scripted};
-use home::site::{Site, on_an_engine, on_engine, on_every_engine};
+use home::site::{Site, on_an_engine, on_engine};
 use home::together::{Place, Together, rounds};
 use home::{eventually, ip, reaches};
 
@@ -32,7 +32,7 @@ fn rows(server: &Server, name: &str) -> Vec<String> {
 
 #[test]
 fn a_container_has_the_routers_address_for_life() {
-    on_every_engine("docker, leases", |site| {
+    on_an_engine("docker, leases", |site| {
         let server = serve(site);
         site.start("web", "");
         site.start("db", "");
@@ -63,7 +63,7 @@ fn a_container_has_the_routers_address_for_life() {
 
 #[test]
 fn it_keeps_it_when_engine_and_daemon_are_killed() {
-    on_every_engine("docker, leases, killed", |site| {
+    on_an_engine("docker, leases, killed", |site| {
         let server = serve(site);
         site.start("web", "--restart always");
         let before = site.address_of("web");
@@ -83,7 +83,7 @@ fn it_keeps_it_when_engine_and_daemon_are_killed() {
 /// As in a VLAN that the host itself is not on.
 #[test]
 fn the_lease_brings_the_router_that_the_host_does_not_know() {
-    on_every_engine("docker, leases, unknown router", |site| {
+    on_an_engine("docker, leases, unknown router", |site| {
         site.home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
         let _server = serve_with(site, "--subnet 192.168.88.0/24 -o parent=eth0");
         site.start("web", "");
@@ -123,7 +123,7 @@ fn an_address_asked_for_is_the_servers_to_give() {
 
 #[test]
 fn ten_at_once_get_an_address_each() {
-    on_every_engine("docker, leases, ten at once", |site| {
+    on_an_engine("docker, leases, ten at once", |site| {
         let server = serve(site);
         let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
         std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn a_mac_that_its_user_chose_is_the_one_that_the_server_sees_where_the_engine_te
 
 #[test]
 fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time() {
-    on_every_engine("docker, leases, started at once", |site| {
+    on_an_engine("docker, leases, started at once", |site| {
         let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
         let reserved = "--dhcp-host=02:42:aa:00:00:02,192.168.88.66";
         let server = Server::dnsmasq(&engines, &site.home.router, directory, POOL, &[reserved]);

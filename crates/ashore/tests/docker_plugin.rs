@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ashore_lab::{Ran, cannot_run, plugin_tree};
-use home::site::{Site, on_every};
+use home::site::{Site, on_every, suites};
 use home::{HOST, PROGRAM, eventually, ip, reaches};
 
 /// A site whose engine has the plugin.
@@ -78,10 +78,10 @@ impl Plugged<'_> {
     }
 }
 
-/// Runs a test with the plugin on every engine.
-fn on_every_engine(test: &str, run: impl Fn(&mut Plugged)) {
+/// Runs a test with the plugin on the newest engine, and on every engine with `cargo xtask test --all`.
+fn with_the_plugin(test: &str, run: impl Fn(&mut Plugged)) {
     match plugin_tree() {
-        Ok(tree) => on_every(test, Site::without_daemon, |mut site, _| {
+        Ok(tree) => on_every(test, suites(), Site::without_daemon, |mut site, _| {
             run(&mut Plugged::install(&mut site, &tree));
         }),
         Err(why) => cannot_run(test, &why),
@@ -90,7 +90,7 @@ fn on_every_engine(test: &str, run: impl Fn(&mut Plugged)) {
 
 #[test]
 fn a_managed_plugin_goes_and_comes_without_a_lost_ping_and_leaves_nothing() {
-    on_every_engine("managed plugin", |plugged| {
+    with_the_plugin("managed plugin", |plugged| {
         plugged.create_network("lan");
         plugged.site.start("web", "");
         let web = plugged.site.address_of("web");
@@ -143,7 +143,7 @@ fn a_managed_plugin_goes_and_comes_without_a_lost_ping_and_leaves_nothing() {
 
 #[test]
 fn the_hosts_own_commands_and_namespaces_are_the_plugins_too() {
-    on_every_engine("managed plugin, host's namespaces", |plugged| {
+    with_the_plugin("managed plugin, host's namespaces", |plugged| {
         // The namespace is created after the plugin was enabled.
         const NETNS_ADD: &str = "mkdir -p /run/netns; touch /run/netns/box
                                  busybox unshare -n busybox mount --bind /proc/self/ns/net /run/netns/box";
@@ -168,7 +168,7 @@ fn the_hosts_own_commands_and_namespaces_are_the_plugins_too() {
 
 #[test]
 fn names_keep_their_addresses_over_restarts_of_the_engine_that_runs_the_plugin() {
-    on_every_engine("managed plugin, engine restarts", |plugged| {
+    with_the_plugin("managed plugin, engine restarts", |plugged| {
         plugged.create_network("lan");
         plugged.site.start("web", "");
         let web = plugged.site.address_of("web");

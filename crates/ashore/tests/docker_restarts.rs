@@ -4,7 +4,7 @@ mod home;
 
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
-use home::site::{Site, at_every_site, on_every_engine};
+use home::site::{Site, at_every_site, on_an_engine, on_every_engine};
 use home::together::{Together, rounds};
 use home::{BEYOND, eventually, ip, reaches};
 
@@ -52,7 +52,7 @@ fn remove_all(site: &mut Site) {
 
 #[test]
 fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
-    on_every_engine("docker, parent gone and back", |site| {
+    on_an_engine("docker, parent gone and back", |site| {
         let before = start_all(site);
         // The default route stays as the engine set it, so traffic to the outside continues.
         let is_default = |link: &str| {
@@ -109,7 +109,7 @@ fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
 
 #[test]
 fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of_the_engine() {
-    on_every_engine("docker, engine restarts, eight", |site| {
+    on_an_engine("docker, engine restarts, eight", |site| {
         site.create_lan();
         site.start("web", "--restart always");
         site.start("db", "--restart always");
@@ -137,7 +137,7 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
 
 #[test]
 fn somebody_in_the_namespace_of_a_container_over_a_death_of_the_engine_keeps_it_from_nothing() {
-    on_every_engine("docker, a namespace is held", |site| {
+    on_an_engine("docker, a namespace is held", |site| {
         site.create_lan();
         site.start("web", "--restart always");
         let before = Together::of(site, &["web"]);
@@ -172,7 +172,7 @@ fn somebody_in_the_namespace_of_a_container_over_a_death_of_the_engine_keeps_it_
 
 #[test]
 fn under_live_restore_no_ping_is_lost_while_engine_and_daemon_die_and_come_back() {
-    on_every_engine("docker, live-restore", |site| {
+    on_an_engine("docker, live-restore", |site| {
         site.docker.stop_dockerd().unwrap();
         site.docker.start_dockerd_with(&site.home.nas, &["--live-restore"]).unwrap();
         let before = start_all(site);
@@ -212,7 +212,7 @@ fn a_host_that_lost_power_comes_back_with_the_same_addresses() {
 
 #[test]
 fn what_the_engine_dropped_without_a_word_is_given_up() {
-    on_every_engine("docker, garbage", |site| {
+    on_an_engine("docker, garbage", |site| {
         let before = start_all(site);
         site.create_lan_as("other", "192.168.88.64/27");
         // A state from before later changes of the engine: it does not know what has been removed.

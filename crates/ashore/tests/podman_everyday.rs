@@ -2,12 +2,12 @@
 
 mod home;
 
-use home::podman::with_ashore;
+use home::podman::with_ashore_on_all;
 use home::{HOST, eventually, ip, reaches};
 
 #[test]
 fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
-    with_ashore("podman", |site| {
+    with_ashore_on_all("podman", |site| {
         let home = &site.home;
         site.ok("network create -d ashore lan");
         let network = site.ok("network inspect lan");
@@ -45,7 +45,7 @@ fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
 
 #[test]
 fn what_its_user_chose_is_what_the_lan_sees() {
-    with_ashore("podman, chosen address", |site| {
+    with_ashore_on_all("podman, chosen address", |site| {
         let home = &site.home;
         site.ok("network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/27 lan");
         site.start_on_lan("web", "--ip 192.168.88.200 --mac-address 02:aa:bb:cc:dd:ee");
@@ -69,7 +69,7 @@ fn what_its_user_chose_is_what_the_lan_sees() {
 
 #[test]
 fn a_reload_keeps_link_address_and_mac() {
-    with_ashore("podman, reload", |site| {
+    with_ashore_on_all("podman, reload", |site| {
         let home = &site.home;
         site.ok("network create -d ashore lan");
         site.start_on_lan("web", "");

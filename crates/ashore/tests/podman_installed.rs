@@ -4,7 +4,7 @@ mod home;
 
 use std::time::{Duration, Instant};
 
-use home::booted::{Booted, on_every_podman};
+use home::booted::{Booted, on_a_podman, on_every_podman};
 use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
 use serde_json::Value;
 
@@ -119,7 +119,7 @@ fn in_its_confinement_it_does_all_that_podman_asks() {
 
 #[test]
 fn no_ping_is_lost_while_the_daemon_restarts_dies_or_is_replaced() {
-    on_every_podman("podman, installed, kills", |booted| {
+    on_a_podman("podman, installed, kills", |booted| {
         let (web, _) = start_web(booted);
         eventually("the host reaches it", || booted.machine.ping(ip(&web)).is_some());
         reaches(&booted.laptop, ip(&web));
@@ -150,7 +150,7 @@ fn no_ping_is_lost_while_the_daemon_restarts_dies_or_is_replaced() {
 
 #[test]
 fn what_the_administrator_has_stopped_keeps_no_container_from_stopping() {
-    on_every_podman("podman, installed, stopped", |booted| {
+    on_a_podman("podman, installed, stopped", |booted| {
         let (web, _) = start_web(booted);
         booted.ok("systemctl stop ashore.socket ashore.service");
         reaches(&booted.laptop, ip(&web));
@@ -174,7 +174,7 @@ fn what_the_administrator_has_stopped_keeps_no_container_from_stopping() {
 
 #[test]
 fn containers_come_back_after_a_boot() {
-    on_every_podman("podman, boot", |booted| {
+    on_a_podman("podman, boot", |booted| {
         let before = start_web(booted);
         keeps_its_journal(booted);
         // Podman's unit is for the default target, and the lab boots another. Were it not running, nobody would stop
@@ -204,7 +204,7 @@ fn containers_come_back_after_a_boot() {
 
 #[test]
 fn a_quadlet_is_a_service_with_a_place_on_the_lan() {
-    on_every_podman("podman, quadlet", |booted| {
+    on_a_podman("podman, quadlet", |booted| {
         booted.install();
         let directory = booted.at("/etc/containers/systemd");
         std::fs::create_dir_all(&directory).unwrap();
@@ -234,7 +234,7 @@ fn a_quadlet_is_a_service_with_a_place_on_the_lan() {
 
 #[test]
 fn it_is_uninstalled_once_nothing_of_podmans_needs_it() {
-    on_every_podman("podman, uninstall", |booted| {
+    on_a_podman("podman, uninstall", |booted| {
         let (web, _) = start_web(booted);
         let refused = booted.run("ashore uninstall");
         assert_eq!(refused.code, Some(5), "{}", refused.stdout);
@@ -263,7 +263,7 @@ fn it_is_uninstalled_once_nothing_of_podmans_needs_it() {
 
 #[test]
 fn containers_that_run_while_it_is_uninstalled_keep_their_place_until_they_stop() {
-    on_every_podman("podman, uninstall by force", |booted| {
+    on_a_podman("podman, uninstall by force", |booted| {
         let (web, _) = start_web(booted);
         let said = booted.ok("ashore uninstall --force --purge");
         assert!(said.contains("ip link del dev shim-eth0"), "{said}");

@@ -3,14 +3,14 @@
 mod home;
 
 use ashore_lab::{Engines, Ran, Rootless};
-use home::podman::{PodmanSite, WITH_PLUGINS, on_every_podman};
+use home::podman::{PodmanSite, newest, on_every_podman};
 use home::{HOST, booted, eventually, eventually_within, ip, reaches};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Runs a test on each Podman that calls plugins, with a user of his own, and with Ashore installed.
 fn with_user(test: &str, run: impl Fn(&mut PodmanSite)) {
-    on_every_podman(test, &WITH_PLUGINS, |mut site| {
+    on_every_podman(test, newest(), |mut site| {
         site.install_ashore();
         run(&mut site);
     });
@@ -114,7 +114,7 @@ fn the_daemon_starts_again_between_his_podmans_calls() {
 /// As `ashore install` leaves it: the service is confined, and systemd holds the socket.
 #[test]
 fn a_user_of_an_installed_daemon_is_on_the_lan_over_its_restart() {
-    booted::on_every_podman("podman, rootless, installed", |booted| {
+    booted::on_a_podman("podman, rootless, installed", |booted| {
         booted.install();
         let told = booted.run("ashore network create lan --allow-user 1000");
         assert!(told.stderr.contains("try: ashore install --users"), "{}", told.stderr);
@@ -195,7 +195,7 @@ END
 /// As on a host whose user has a stack of quadlets: they are started without a session, and by pasta as Podman does.
 #[test]
 fn a_quadlet_of_a_user_is_on_the_lan_by_her_own_systemd() {
-    booted::on_every_podman("podman, rootless, quadlet", |booted| {
+    booted::on_a_podman("podman, rootless, quadlet", |booted| {
         booted.ok("/root/ashore install --users");
         booted.ok("ashore network create lan --allow-user 1000");
         let alice = booted.nas.user(&Engines::find().unwrap(), "alice", 1000).unwrap();

@@ -346,26 +346,22 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     home.attach("lan", &db, "");
     disk.fill();
     // The file itself may have room left for a while.
-    let attach_anew = || {
-        let ran = home.run(&attach_command(&web));
-        if ran.code == Some(0) && home.run("detach lan web").code != Some(0) {
+    let attach_anew = |name: &str| {
+        let ran = home.run(&attach_command(&web).replace("--name web", &format!("--name {name}")));
+        if ran.code == Some(0) && home.run(&format!("detach lan {name}")).code != Some(0) {
             // The last write of the request was the first that found no room.
             disk.free();
-            home.ok("detach lan web");
+            home.ok(&format!("detach lan {name}"));
             disk.fill();
         }
         ran
     };
-    // Each name is remembered, and takes some of that room.
-    let remember = |n: u32| {
-        home.run(&attach_command(&web).replace("--name web", &format!("--name remembered{n}")));
-        home.run(&format!("detach lan remembered{n}"));
-    };
     let mut attempts = (0..100).map(|n| {
+        // Each name is remembered, and takes some of that room.
         for one in 20 * n..20 * (n + 1) {
-            remember(one);
+            attach_anew(&format!("remembered{one}"));
         }
-        attach_anew()
+        attach_anew("web")
     });
     let ran = attempts.find(|ran| ran.code != Some(0)).expect("the disk is full");
     assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);

@@ -12,7 +12,7 @@ use ashore_core::model::identity::Seed;
 use ashore_lab::{Engines, Machine, cannot_run};
 use ashore_store::Store;
 use home::inside::Inside;
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::untouched::{is_untouched, untouched};
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
 use nix::sys::signal::{Signal, kill};
@@ -494,7 +494,7 @@ fn sandbox(site: &Site, container: &str) -> Inside {
 
 #[test]
 fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
-    on_every_engine("promise 9, docker, changes", |site| {
+    on_an_engine("promise 9, docker, changes", |site| {
         site.create_lan();
         let before = untouched(&site.home);
         site.start("db", "");
@@ -549,7 +549,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
 
 #[test]
 fn a_container_that_is_disconnected_is_off_whatever_it_did_to_its_link() {
-    on_every_engine("promise 9, docker, disconnect", |site| {
+    on_an_engine("promise 9, docker, disconnect", |site| {
         site.create_lan();
         for (what, commands) in for_engines(&site.home) {
             site.start("web", "--cap-add NET_ADMIN");

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ashore_lab::{Beside, Daemon, Engines, cannot_run};
 use home::dhcp::Server;
-use home::site::{Site, on_every};
+use home::site::{Site, on_every, suites};
 use home::{addresses, eventually, ip, reaches};
 
 /// The earlier version, if it was built.
@@ -31,7 +31,7 @@ fn the_containers_of_an_earlier_version_keep_what_they_have_and_lose_no_ping() {
         let why = std::env::var("ASHORE_NO_PREDECESSOR");
         return cannot_run(test, &why.unwrap_or_else(|_| format!("{PREDECESSOR} is not set")));
     };
-    on_every(test, Site::without_daemon, |mut site, engines| {
+    on_every(test, suites(), Site::without_daemon, |mut site, engines| {
         upgrade(&mut site, engines, predecessor.as_ref());
     });
 }

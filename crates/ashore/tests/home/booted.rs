@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use ashore_lab::{Engines, Machine, Nas, Ran, World, cannot_run};
 
-use super::podman::WITH_PLUGINS;
+use super::podman::{WITH_PLUGINS, newest};
 use super::{PROGRAM, eventually};
 
 pub struct Booted {
@@ -170,8 +170,17 @@ pub fn on_every_systemd(test: &str, run: impl Fn(&mut Booted)) {
 
 /// Runs a test on a NAS with each Podman that calls plugins, and the systemd of its release.
 pub fn on_every_podman(test: &str, run: impl Fn(&mut Booted)) {
+    with_podmans(test, &WITH_PLUGINS, run);
+}
+
+/// The same with the newest Podman, and with each that calls plugins only with `cargo xtask test --all`.
+pub fn on_a_podman(test: &str, run: impl Fn(&mut Booted)) {
+    with_podmans(test, newest(), run);
+}
+
+fn with_podmans(test: &str, suites: &[&str], run: impl Fn(&mut Booted)) {
     match Engines::find() {
-        Ok(engines) => WITH_PLUGINS.iter().for_each(|suite| run(&mut Booted::with_podman(&engines, suite))),
+        Ok(engines) => suites.iter().for_each(|suite| run(&mut Booted::with_podman(&engines, suite))),
         Err(why) => cannot_run(test, &why),
     }
 }

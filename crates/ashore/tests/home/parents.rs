@@ -72,6 +72,7 @@ impl Host {
                 home.nas.add_vlan("br0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
                 // The laptop may already be in this VLAN.
                 let _ = home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap());
+                home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).unwrap();
             }
         }
     }

@@ -13,6 +13,12 @@ pub const WITH_PLUGINS: [&str; 2] = ["sid", "trixie"];
 /// All releases. Podman 4.3 calls CNI plugins.
 pub const ALL: [&str; 3] = ["sid", "trixie", "bookworm"];
 
+/// Of those with plugins, the releases for what hardly depends on Podman's version: the newest, and all of them
+/// with `cargo xtask test --all`.
+pub fn newest() -> &'static [&'static str] {
+    if std::env::var_os("ASHORE_TEST_ALL").is_some() { &WITH_PLUGINS } else { &WITH_PLUGINS[..1] }
+}
+
 pub struct PodmanSite {
     pub podman: Podman,
     pub home: Home,
@@ -125,9 +131,19 @@ pub fn on_every_podman(test: &str, suites: &[&str], run: impl Fn(PodmanSite)) {
     }
 }
 
-/// Runs a test on each Podman that calls plugins, with Ashore installed for it.
+/// Runs a test on the newest Podman, and on each that calls plugins with `cargo xtask test --all`. Ashore is
+/// installed for it.
 pub fn with_ashore(test: &str, run: impl Fn(&mut PodmanSite)) {
-    on_every_podman(test, &WITH_PLUGINS, |mut site| {
+    with_ashore_on(test, newest(), run);
+}
+
+/// Runs a test on each Podman that calls plugins, with Ashore installed for it: for what every version must do.
+pub fn with_ashore_on_all(test: &str, run: impl Fn(&mut PodmanSite)) {
+    with_ashore_on(test, &WITH_PLUGINS, run);
+}
+
+fn with_ashore_on(test: &str, suites: &[&str], run: impl Fn(&mut PodmanSite)) {
+    on_every_podman(test, suites, |mut site| {
         site.install_ashore();
         run(&mut site);
     });

@@ -211,14 +211,19 @@ pub fn on_engine(suite: &str, test: &str, run: impl Fn(&Site)) {
 
 /// Runs a test that reboots the NAS on every engine.
 pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
-    on_every(test, Site::new, run);
+    on_every(test, &SUITES, Site::new, run);
 }
 
-/// Runs a test on every engine, at a site that `begin` creates.
-pub fn on_every(test: &str, begin: impl Fn(&Engines, &str) -> Site, run: impl Fn(Site, &Engines)) {
+/// Runs a test on the engine of each of these releases, at a site that `begin` creates.
+pub fn on_every(
+    test: &str,
+    suites: &[&str],
+    begin: impl Fn(&Engines, &str) -> Site,
+    run: impl Fn(Site, &Engines),
+) {
     match Engines::find() {
         Ok(engines) => {
-            for suite in SUITES {
+            for suite in suites {
                 run(begin(&engines, suite), &engines);
             }
         }
