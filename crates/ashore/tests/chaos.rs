@@ -7,8 +7,10 @@
 mod home;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ashore_kernel::PacketSocket;
@@ -37,13 +39,39 @@ impl Dice {
     }
 }
 
+/// A container, and the mount by which it is attached, as `ip netns` makes them. The number of a descriptor would
+/// soon lead to the next container, while a command about this one is still on its way.
+struct Container {
+    machine: Machine,
+    mount: PathBuf,
+}
+
+impl Container {
+    fn new(world: &World, name: &str, mount: PathBuf) -> Container {
+        let machine = world.container(name).unwrap();
+        File::create_new(&mount).unwrap();
+        let mounted = Command::new("mount").arg("--bind").arg(machine.namespace().path()).arg(&mount).status();
+        assert!(mounted.unwrap().success());
+        Container { machine, mount }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // If it fails, the mount ends with the test's namespace.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.mount).status();
+    }
+}
+
 /// A host with its containers.
 struct Host {
     machine: Machine,
     daemon: Option<Daemon>,
     directory: tempfile::TempDir,
     /// The containers that live, attached or not.
-    containers: BTreeMap<String, Machine>,
+    containers: BTreeMap<String, Container>,
+    /// How many containers there have been.
+    started: u32,
     /// The commands that are running.
     commands: Vec<Child>,
     range: &'static str,
@@ -53,7 +81,7 @@ impl Host {
     fn begin(machine: Machine, range: &'static str) -> Host {
         let directory = tempfile::tempdir().unwrap();
         let (daemon, containers, commands) = (None, BTreeMap::new(), Vec::new());
-        let mut host = Host { machine, daemon, directory, containers, commands, range };
+        let mut host = Host { machine, daemon, directory, containers, started: 0, commands, range };
         host.start();
         host.ok(&format!(
             "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1"
@@ -94,9 +122,11 @@ impl Host {
     }
 
     fn attach(&mut self, world: &World, name: &str) {
-        let container = self.containers.entry(name.to_owned());
-        let container = container.or_insert_with(|| world.container(name).unwrap());
-        let netns = container.namespace().path().display().to_string();
+        let container = self.containers.entry(name.to_owned()).or_insert_with(|| {
+            self.started += 1;
+            Container::new(world, name, self.directory.path().join(format!("netns{}", self.started)))
+        });
+        let netns = container.mount.display().to_string();
         self.begin_command(&format!("attach lan --netns {netns} --name {name}"));
     }
 
@@ -245,7 +275,7 @@ fn after_two_minutes_of_everything_going_wrong_all_is_as_the_state_says() {
             host.routes().is_empty() && links.iter().all(|link| ["lo", "eth0"].contains(&link.name.as_str()))
         });
         let inside = |machine: &Machine| machine.kernel().observe(&[]).unwrap().host.links.len();
-        assert!(host.containers.values().all(|container| inside(container) == 1));
+        assert!(host.containers.values().all(|container| inside(&container.machine) == 1));
     }
     // Nothing answers for the released addresses.
     for (at, _) in &all {

@@ -79,17 +79,14 @@ impl Controller {
             if !is_moved(&inner, &endpoint, &reply) {
                 return Ok(reply);
             }
-            // Meanwhile nothing else may conclude that nothing is left of the endpoint.
-            inner.lost.moved.insert(endpoint.key());
+        } else {
+            // From now on no reconciliation makes it again.
+            inner.note_going(&endpoint)?;
         }
+        // Meanwhile nothing else may conclude that nothing is left of the endpoint.
+        inner.lost.moved.insert(endpoint.key());
+        drop(inner);
         if is_there && is_remade {
-            // From now on no reconciliation makes it again, and none concludes that nothing is left.
-            inner.commit(vec![Change::PutEndpoint(Endpoint {
-                stage: Stage::Detaching,
-                ..endpoint.clone()
-            })])?;
-            inner.lost.moved.insert(endpoint.key());
-            drop(inner);
             let elsewhere =
                 supervise::contained(|| self.take_off_elsewhere(unlocked, &endpoint.key())).flatten();
             let mut inner = self.lock(unlocked);
@@ -111,8 +108,6 @@ impl Controller {
             }
             // The container has moved away what was made again, too.
             inner.lost.moved.insert(endpoint.key());
-        } else {
-            drop(inner);
         }
         let elsewhere =
             supervise::contained(|| self.bring_in_reach(unlocked, &endpoint.key(), true)).flatten();
@@ -120,18 +115,13 @@ impl Controller {
         inner.lost.moved.remove(&endpoint.key());
         let elsewhere = match elsewhere {
             Ok(elsewhere) => elsewhere,
-            Err(refusal) if is_there => return Ok(is_going(name, &refusal)),
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => return Ok(is_going(name, &refusal)),
         };
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
         let before = inner.observe_where(&endpoint)?;
         if let Some(says) = inner.says_out_of_reach(&endpoint, &before) {
-            inner.commit(vec![Change::PutEndpoint(Endpoint {
-                stage: Stage::Detaching,
-                ..endpoint.clone()
-            })])?;
             inner.lost.wait_for(&endpoint);
             self.search_soon();
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
@@ -194,6 +184,15 @@ impl Inner {
         self.memory.remade.retain(|key| state.endpoints.contains_key(key));
     }
 
+    /// Stores that an endpoint is to go, if the state does not say so yet.
+    fn note_going(&mut self, endpoint: &Endpoint) -> Result<(), Refusal> {
+        let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
+        if self.state().endpoints.get(&going.key()) == Some(&going) {
+            return Ok(());
+        }
+        self.commit(vec![Change::PutEndpoint(going)])
+    }
+
     /// Observes where an endpoint was attached, and the host as far as it is about the endpoint.
     fn observe_where(&self, endpoint: &Endpoint) -> Result<Observed, Refusal> {
         let netns = netns_by_all_paths(self.state(), endpoint);
@@ -213,7 +212,7 @@ impl Inner {
     ) -> Result<(Observed, Vec<String>), Refusal> {
         let netns = netns_by_all_paths(self.state(), endpoint);
         let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
-        self.commit(vec![Change::PutEndpoint(going.clone())])?;
+        self.note_going(endpoint)?;
         let was_there = taken || self.has_link(&going, &before);
         let is_moved = self.take_off_by_number(&going, &before);
         let swept = self.sweep_from(before, self.state(), &netns);
