@@ -50,7 +50,8 @@ impl Container {
     fn new(world: &World, name: &str, mount: PathBuf) -> Container {
         let machine = world.container(name).unwrap();
         File::create_new(&mount).unwrap();
-        let mounted = Command::new("mount").arg("--bind").arg(machine.namespace().path()).arg(&mount).status();
+        let mounted =
+            Command::new("mount").arg("--bind").arg(machine.namespace().path()).arg(&mount).status();
         assert!(mounted.unwrap().success());
         Container { machine, mount }
     }
