@@ -69,7 +69,7 @@ static SIMPLIFIED_CHINESE: LazyLock<Vec<Explained>> = LazyLock::new(|| {
             Of::Refusal { .. } => &refusals,
         };
         // A code without a translation is explained in English. The tests hold that there is none.
-        match entries.iter().find(|[code, ..]| *code == english.code) {
+        match entries.iter().copied().find(|[code, ..]| *code == english.code) {
             Some([code, means, cause, helps]) => Explained { code, of: english.of, means, cause, helps },
             None => english.clone(),
         }
