@@ -82,8 +82,8 @@ impl Words {
     const SIMPLIFIED_CHINESE: Words = Words {
         columns: ["代码", "类别", "含义"],
         headings: ["含义", "常见原因", "解决办法"],
-        broken: "问题，故障",
-        warning: "问题，警告",
+        broken: "故障",
+        warning: "警告",
         refusal: "拒绝，退出码",
         brackets: ["（", "）"],
     };
