@@ -14,7 +14,7 @@ mod wrap;
 pub(crate) use screen::Screen;
 pub(crate) use style::Style;
 pub(crate) use width::columns;
-pub(crate) use wrap::{broken, wrapped};
+pub(crate) use wrap::{broken, segments, wrapped};
 
 /// Prints a line. A reader that closes the pipe early (`| head`) is not an error, but a full disk is.
 macro_rules! say {

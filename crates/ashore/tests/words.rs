@@ -2,6 +2,8 @@
 
 mod home;
 
+use std::process::Command;
+
 use ashore_lab::Ran;
 use home::{Home, PROGRAM};
 
@@ -74,10 +76,15 @@ fn an_error_of_the_command_line_looks_like_any_other() {
 #[test]
 fn a_code_is_explained_without_a_daemon() {
     let home = Home::new();
-    let shown = home.ok("explain parent-down");
+    // The tests read English, wherever they run.
+    let explain = |words: &[&str]| {
+        let mut client = home.daemon().client();
+        Ran::of(client.env("LC_ALL", "C").arg("explain").args(words)).unwrap().expect_success()
+    };
+    let shown = explain(&["parent-down"]);
     assert_eq!(shown.matches("parent-down (").count(), 2, "{shown}");
     assert!(shown.contains("ip link set dev PARENT up"), "{shown}");
-    assert!(home.ok("explain").lines().count() > 100);
+    assert!(explain(&[]).lines().count() > 100);
     let json: serde_json::Value = serde_json::from_str(&home.ok("explain no-carrier --json")).unwrap();
     assert_eq!((&json[0]["of"], &json[0]["severity"]), (&"trouble".into(), &"broken".into()));
     assert_eq!((&json[1]["of"], &json[1]["kind"]), (&"refusal".into(), &"invalid".into()));
@@ -87,6 +94,38 @@ fn a_code_is_explained_without_a_daemon() {
     // What a script reads is as it was.
     let refused = home.run("network rm nothing").stderr;
     assert!(refused.lines().count() == 2 && !refused.contains("explain"), "{refused}");
+}
+
+#[test]
+fn a_code_is_explained_in_the_language_of_the_user() {
+    let explain = |locale: &[(&str, &str)], words: &[&str]| {
+        let mut program = Command::new(PROGRAM);
+        for name in ["LC_ALL", "LC_MESSAGES", "LANG"] {
+            program.env_remove(name);
+        }
+        let ran = Ran::of(program.envs(locale.iter().copied()).arg("explain").args(words));
+        ran.unwrap().expect_success()
+    };
+    let chinese = explain(&[("LANG", "zh_CN.UTF-8")], &["no-carrier"]);
+    assert!(chinese.starts_with("no-carrier （故障）\n  含义     网络的父接口"), "{chinese}");
+    // LC_ALL counts before LC_MESSAGES, and that before LANG; an empty one is none.
+    for (locale, is_chinese) in [
+        (vec![("LC_ALL", "zh_SG.UTF-8"), ("LANG", "C")], true),
+        (vec![("LC_ALL", ""), ("LC_MESSAGES", "zh-Hans"), ("LANG", "en_US.UTF-8")], true),
+        (vec![("LC_MESSAGES", "en_US.UTF-8"), ("LANG", "zh_CN.UTF-8")], false),
+        (vec![("LC_ALL", "C"), ("LC_MESSAGES", "zh_CN.UTF-8")], false),
+        (vec![("LANG", "zh_TW.UTF-8")], false),
+        (vec![], false),
+    ] {
+        let shown = explain(&locale, &["no-carrier"]);
+        assert_eq!(shown.contains("含义"), is_chinese, "{locale:?}: {shown}");
+        assert_eq!(shown.contains("what helps"), !is_chinese, "{locale:?}: {shown}");
+    }
+    let list = [explain(&[("LANG", "zh_CN.UTF-8")], &[]), explain(&[], &[])];
+    assert_eq!(list[0].lines().count(), list[1].lines().count());
+    // Programs read the same everywhere.
+    let json = ["zh_CN.UTF-8", "C"].map(|lang| explain(&[("LANG", lang)], &["no-carrier", "--json"]));
+    assert_eq!(json[0], json[1]);
 }
 
 #[test]

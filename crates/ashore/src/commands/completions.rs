@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context;
-use ashore_core::api::explained;
+use ashore_core::api::explained::{self, Language};
 use ashore_core::api::reply::Status;
 use clap::{Arg, Command};
 
@@ -219,7 +219,9 @@ fn live(kind: Kind, network: Option<&str>) -> Vec<Candidate> {
             let names = links.filter_map(|link| link.file_name().into_string().ok());
             names.filter(|name| name != "lo").map(|name| candidate(&name, "interface")).collect()
         }
-        Kind::Code => explained::all().iter().map(|of| candidate(of.code, of.means)).collect(),
+        Kind::Code => {
+            explained::all(Language::English).iter().map(|of| candidate(of.code, of.means)).collect()
+        }
         Kind::Network | Kind::Endpoint | Kind::Either => {
             let status = status_of(&ClientArgs::usual());
             status.map(|status| of_status(&status, kind, network)).unwrap_or_default()

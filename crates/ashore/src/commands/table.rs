@@ -1,6 +1,6 @@
 //! Prints tables for people.
 
-use crate::out::{self, Screen, Style, broken, columns, one_line, say};
+use crate::out::{self, Screen, Style, broken, columns, one_line, say, segments};
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -35,7 +35,7 @@ fn laid_out(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Ve
         let natural: Vec<usize> = beside.iter().map(|column| widest(*column)).collect();
         let widths = match width {
             Some(width) if sum(&natural) > width => {
-                let piece = |cell: &str| cell.split(' ').map(narrowest).max().unwrap_or(0);
+                let piece = |cell: &str| cell.split(' ').flat_map(segments).map(narrowest).max().unwrap_or(0);
                 let least: Vec<usize> =
                     beside.iter().map(|column| longest(headings, rows, *column, &piece)).collect();
                 if sum(&least) > width
@@ -90,19 +90,24 @@ fn lines(
     lines
 }
 
-/// The lines of a cell in a column of a width. They break at spaces, and where a word alone is too wide, in it.
+/// The lines of a cell in a column of a width. They break at spaces and beside Chinese characters, and where a word
+/// alone is too wide, in it.
 fn cell_lines(cell: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in cell.split(' ') {
-        for piece in broken(word, width) {
-            let line = lines.last_mut().expect("there is a first one");
-            if line.is_empty() {
-                line.push_str(&piece);
-            } else if columns(line) + 1 + columns(&piece) <= width {
-                line.push(' ');
-                line.push_str(&piece);
-            } else {
-                lines.push(piece);
+        for (at, segment) in segments(word).into_iter().enumerate() {
+            for piece in broken(segment, width) {
+                // Only a word has a space before it.
+                let space = usize::from(at == 0);
+                let line = lines.last_mut().expect("there is a first one");
+                if line.is_empty() {
+                    line.push_str(&piece);
+                } else if columns(line) + space + columns(&piece) <= width {
+                    line.push_str(&" ".repeat(space));
+                    line.push_str(&piece);
+                } else {
+                    lines.push(piece);
+                }
             }
         }
     }
@@ -214,6 +219,23 @@ mod tests {
             .map(|line| line.split(' ').next().unwrap())
             .collect();
         assert_eq!(first, name, "{}", lines.join("\n"));
+    }
+
+    #[test]
+    fn chinese_in_a_cell_is_broken_between_characters() {
+        let rows = [vec!["no-carrier".to_owned(), "网线松了，或者对端断电。".to_owned()]];
+        let lines = laid_out(&["CODE", "MEANS"], &rows, Some(20));
+        // There is room for 了, and not for the comma behind it, which may not begin a line.
+        assert_eq!(
+            lines,
+            [
+                "CODE        MEANS",
+                "no-carrier  网线松",
+                "            了，或者",
+                "            对端断",
+                "            电。"
+            ]
+        );
     }
 
     #[test]

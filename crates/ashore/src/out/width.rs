@@ -14,10 +14,15 @@ const WIDE: &[(u32, u32)] = &[
     (0x20000, 0x3fffd),
 ];
 
+/// Whether a character takes two columns.
+pub(super) fn is_wide(c: char) -> bool {
+    let c = u32::from(c);
+    WIDE.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
 /// The columns of a character. What has none, such as an accent of its own, is escaped before it is shown.
 fn of(c: char) -> usize {
-    let c = u32::from(c);
-    1 + usize::from(WIDE.iter().any(|(first, last)| (*first..=*last).contains(&c)))
+    1 + usize::from(is_wide(c))
 }
 
 /// The columns of a text.

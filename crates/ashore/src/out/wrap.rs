@@ -1,7 +1,10 @@
 //! Breaks text into lines at words. What is to be copied stays in one piece, and runs over the edge if it must: a
 //! terminal wraps it without putting a line end into it.
+//!
+//! Chinese has no spaces between its words. A line of it may end behind any character, but no line begins with what
+//! closes, such as 。 and ）, or ends with what opens, such as （.
 
-use super::width::columns;
+use super::width::{columns, is_wide};
 
 /// Programs whose commands stand in messages and remedies. A command begins with one of them.
 const PROGRAMS: &[&str] = &[
@@ -42,16 +45,51 @@ fn fill(begin: &str, indent: &str, text: &str, width: usize, lines: &mut Vec<Str
     let mut line = begin.to_owned();
     let mut is_empty = true;
     for piece in pieces(text) {
-        let space = usize::from(!is_empty);
-        if !is_empty && columns(&line) + space + columns(&piece) > width {
-            lines.push(std::mem::replace(&mut line, indent.to_owned()).trim_end().to_owned());
-        } else if space == 1 {
-            line.push(' ');
+        for (at, segment) in segments(&piece).into_iter().enumerate() {
+            let space = usize::from(!is_empty && at == 0);
+            if !is_empty && columns(&line) + space + columns(segment) > width {
+                lines.push(std::mem::replace(&mut line, indent.to_owned()).trim_end().to_owned());
+            } else if space == 1 {
+                line.push(' ');
+            }
+            line.push_str(segment);
+            is_empty = false;
         }
-        line.push_str(&piece);
-        is_empty = false;
     }
     lines.push(line.trim_end().to_owned());
+}
+
+/// What no line begins with: what closes a word, a bracket or a sentence.
+const CLOSING: &str = "。，、；：？！）》」』】〉〕％…—·”’,.;:?!)]}%";
+/// What no line ends with: what opens a bracket or a quotation.
+const OPENING: &str = "（《「『【〈〔“‘([{";
+
+/// The parts of a word between which a line may end without a space: beside a Chinese character, and not between
+/// backquotes.
+pub(crate) fn segments(word: &str) -> Vec<&str> {
+    let mut segments = Vec::new();
+    let mut begin = 0;
+    let mut is_quoted = false;
+    let mut before: Option<char> = None;
+    for (at, c) in word.char_indices() {
+        if before.is_some_and(|before| !is_quoted && may_break(before, c)) {
+            segments.push(&word[begin..at]);
+            begin = at;
+        }
+        is_quoted ^= c == '`';
+        before = Some(c);
+    }
+    segments.push(&word[begin..]);
+    segments
+}
+
+/// Whether a line may end between two characters of a word.
+fn may_break(before: char, after: char) -> bool {
+    (is_wide(before) || is_wide(after))
+        && !before.is_whitespace()
+        && !after.is_whitespace()
+        && !OPENING.contains(before)
+        && !CLOSING.contains(after)
 }
 
 /// The words of a text. A command is one word, and so are what stands between backquotes and an option with its value.
@@ -120,7 +158,10 @@ fn begins_command(word: &str, before: Option<&str>) -> bool {
 
 /// Whether a word ends a clause. A colon may be the end of an option of a command.
 fn ends_clause(word: &str) -> bool {
-    word.ends_with([',', ';']) || word.ends_with(')') || word.ends_with('.') && word.len() > 1
+    word.contains(['，', '。', '；', '）'])
+        || word.ends_with([',', ';'])
+        || word.ends_with(')')
+        || word.ends_with('.') && word.len() > 1
 }
 
 /// Breaks words that are wider than `width`, anywhere: the name of a thing, in a narrow column.
@@ -181,6 +222,36 @@ mod tests {
     fn a_command_at_the_start_is_whole() {
         let command = "sysctl -w net.bridge.bridge-nf-call-iptables=0";
         assert_eq!(wrapped("  ", command, Some(30)), [format!("  {command}")]);
+    }
+
+    #[test]
+    fn chinese_is_broken_between_characters_but_not_before_what_closes() {
+        let text = "网络的父接口没有链路：网线松了（或对端断电）。";
+        assert_eq!(
+            wrapped("! ", text, Some(20)),
+            ["! 网络的父接口没有链", "  路：网线松了（或对", "  端断电）。"]
+        );
+        assert_eq!(segments("断电）。"), ["断", "电）。"]);
+        assert_eq!(segments("了（或"), ["了", "（或"]);
+        assert_eq!(segments("用 macvlan"), ["用 macvlan"]);
+        assert_eq!(segments("用macvlan时"), ["用", "macvlan", "时"]);
+        for width in 10..60 {
+            for line in wrapped("", text, Some(width)) {
+                assert!(columns(&line) <= width, "{line}");
+                assert!(!line.starts_with(['。', '：', '）']) && !line.ends_with('（'), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_in_chinese_is_whole_and_what_follows_it_is_not_held_by_it() {
+        let text = "执行 `ip link set dev PARENT up`，然后等一分钟再看。";
+        assert_eq!(
+            wrapped("  ", text, Some(35)),
+            ["  执行", "  `ip link set dev PARENT up`，然后", "  等一分钟再看。"]
+        );
+        let option = "去掉 --no-default-route，或者换一个网络。";
+        assert_eq!(wrapped("", option, Some(30))[0], "去掉 --no-default-route，或者");
     }
 
     #[test]
