@@ -74,6 +74,7 @@ mod podman_networks;
 mod pool;
 mod publish;
 mod read;
+mod readdress;
 mod reconcile;
 mod reserve;
 mod restarted;
@@ -283,6 +284,7 @@ impl Controller {
             Request::CreateNetwork(spec) => self.create_network(unlocked, &spec),
             Request::RemoveNetwork { network } => self.remove_own_network(unlocked, &network),
             Request::MoveNetwork { network, parent } => self.move_network(unlocked, &network, &parent),
+            Request::Readdress(to) => self.readdress(unlocked, &to),
             Request::ListNetworks => {
                 let state = self.copies.state();
                 let networks = state.networks.values();
