@@ -141,7 +141,10 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
                 if network.leases(Family::of(subnet.net.addr())) {
-                    say!("  found {}{gateway}, whose DHCP server hands out the addresses", subnet.net);
+                    say!(
+                        "  found {}{gateway}; addresses are leased from the DHCP server of that LAN",
+                        subnet.net
+                    );
                 }
                 if network.handed_out().any(|handed_out| handed_out == subnet) {
                     say!("  {found} {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
