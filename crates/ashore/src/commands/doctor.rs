@@ -6,14 +6,10 @@ use ashore_core::api::about::About;
 use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding, Found};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::trouble::Severity;
+use ashore_core::api::trouble::{Code, Severity};
 use ashore_core::checks;
-use ashore_core::net::kind::{IpvlanMode, MacvlanMode};
-use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::name::IfName;
-use ashore_core::net::step::Step;
-use ashore_core::net::vlan::VlanId;
-use ashore_kernel::{Kernel, Namespace, OnError};
+use ashore_kernel::Kernel;
 
 use crate::cli::DoctorArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
@@ -139,6 +135,10 @@ fn print(diagnosis: &Diagnosis) {
                     out::marked(Style::Warning, "!", &trouble.message);
                 }
                 trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
+                // A code of a later version than this program's is explained by that version.
+                let code = serde_json::to_value(trouble.code).ok();
+                let code = code.as_ref().and_then(serde_json::Value::as_str);
+                code.filter(|_| trouble.code != Code::Unknown).into_iter().for_each(out::explained);
             }
         }
     }

@@ -88,9 +88,8 @@ impl Network {
             parent.name
         );
         let remedy = Remedy::run("sysctl -w net.ipv4.conf.all.arp_ignore=0")
-            .and(" (and =1 for single interfaces), or create the network again with ")
-            .and_set(&AUX_ADDRESS, "host=")
-            .in_words_of(self.front());
+            .and(" (and =1 for single interfaces), or ")
+            .then(self.anew(Remedy::set(&AUX_ADDRESS, "host=")));
         let about = About { parent: Some(parent.name.clone()), ..About::network(self) };
         Some(Trouble::new(Code::ArpIgnored, about, message, Some(remedy)))
     }
