@@ -45,6 +45,7 @@ mod controller;
 mod door;
 mod follower;
 mod guard;
+mod host_checks;
 mod hosts;
 mod lan;
 mod plug;
@@ -138,6 +139,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let plugs = Plug::all(plug_path, users_path, args.users_socket.is_some(), &mut handed, &controller)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
+    controller.has_plugin_at(args.docker_plugin.clone());
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
     let leasing = controller.clone();
