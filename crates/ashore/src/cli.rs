@@ -185,16 +185,8 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Move a network to another parent, with everything remembered for it
-    Move {
-        /// Name of the network
-        network: NetworkName,
-        /// The host's interface that faces the LAN now
-        #[arg(long, value_name = "IFNAME")]
-        parent: IfName,
-        #[command(flatten)]
-        client: ClientArgs,
-    },
+    /// Move a network to another parent, range or subnet, with everything remembered for it
+    Move(Box<NetworkMoveArgs>),
     /// Allow users other than root to put containers of their own on a network, by rootless Podman
     Allow(NetworkAllowArgs),
     /// Remove a network that has no endpoints
@@ -205,6 +197,31 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// `ashore network move`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(true))]
+pub(crate) struct NetworkMoveArgs {
+    /// Name of the network
+    pub(crate) network: NetworkName,
+    /// The host's interface that faces the LAN now
+    #[arg(long, value_name = "IFNAME", group = "where", conflicts_with_all = ["ranges", "subnets", "gateways"])]
+    pub(crate) parent: Option<IfName>,
+    /// Hand out addresses of this range from now on; one for each family
+    #[arg(long = "ip-range", value_name = "RANGE", group = "where")]
+    pub(crate) ranges: Vec<Range>,
+    /// The LAN's subnet now, in place of that of the same family
+    #[arg(long = "subnet", value_name = "CIDR", group = "where", value_parser = parse_subnet)]
+    pub(crate) subnets: Vec<IpNet>,
+    /// The LAN's router now [default: with --subnet, the host's own router in it]
+    #[arg(long = "gateway", value_name = "IP", group = "where")]
+    pub(crate) gateways: Vec<IpAddr>,
+    /// Take endpoints off for a moment, and attach them again with addresses of the new range
+    #[arg(long, conflicts_with = "parent")]
+    pub(crate) reconnect: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 /// `ashore network allow`.
@@ -423,15 +440,7 @@ pub(crate) enum PlanCommand {
     #[command(subcommand)]
     Bridge(PlanBridgeCommand),
     /// Show what `ashore network move` would change
-    Move {
-        /// Name of the network
-        network: NetworkName,
-        /// The host's interface that faces the LAN now
-        #[arg(long, value_name = "IFNAME")]
-        parent: IfName,
-        #[command(flatten)]
-        client: ClientArgs,
-    },
+    Move(Box<NetworkMoveArgs>),
     /// Show what `ashore network rm` would change
     Rm {
         /// Name of the network

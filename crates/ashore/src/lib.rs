@@ -11,6 +11,7 @@ mod engines;
 mod files;
 pub mod front;
 mod handle;
+mod kinds;
 mod language;
 mod nearest;
 mod out;

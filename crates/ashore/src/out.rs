@@ -96,6 +96,31 @@ pub(crate) fn helps(text: &str) {
     }
 }
 
+/// Prints a text behind what stands before it, such as a time. On a terminal the text is broken at words, and set below
+/// itself where it has room there.
+pub(crate) fn hung(before: &str, text: &str) {
+    for line in hanging(before, &one_line(text), Screen::of_stdout().width) {
+        printed(&line);
+    }
+}
+
+fn hanging(before: &str, text: &str, width: Option<usize>) -> Vec<String> {
+    const INDENT: &str = "      ";
+    match width {
+        Some(width) if columns(before) + columns(text) > width && columns(before) > width / 2 => {
+            let mut lines = vec![before.trim_end().to_owned()];
+            lines.extend(wrapped(INDENT, text, Some(width)));
+            lines
+        }
+        width => wrapped(before, text, width),
+    }
+}
+
+/// Prints where a trouble is explained, below a line of standard output.
+pub(crate) fn explained(code: &str) {
+    printed(&format!("  more: ashore explain {}", one_line(code)));
+}
+
 /// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a
 /// program reads keep the lines that they know, and `--json` has the code.
 pub(crate) fn more(code: &str) {
@@ -208,6 +233,21 @@ mod tests {
         assert_eq!(shown, ["\x1b[31m!\x1b[0m a \\x1b[32mname\\x1b[0m that", "  was chosen"]);
         let piped = with_mark(Screen::PLAIN, Style::Bad, "!", "a name that was chosen, and whole");
         assert_eq!(piped, ["! a name that was chosen, and whole"]);
+    }
+
+    #[test]
+    fn what_is_wide_hangs_below_itself_where_it_has_room() {
+        let text = "a text of some words that goes on";
+        assert_eq!(hanging("at noon  ", text, None), [format!("at noon  {text}")]);
+        assert_eq!(
+            hanging("at noon  ", text, Some(30)),
+            ["at noon  a text of some words", "         that goes on"]
+        );
+        assert_eq!(
+            hanging("a.path.that.is.long  ", text, Some(30)),
+            ["a.path.that.is.long", "      a text of some words", "      that goes on"]
+        );
+        assert_eq!(hanging("a.path.that.is.long  ", "yes", Some(30)), ["a.path.that.is.long  yes"]);
     }
 
     #[test]

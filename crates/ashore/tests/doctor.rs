@@ -6,52 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use ashore_lab::{Engines, Ran, cannot_run};
+use ashore_lab::{Engines, cannot_run};
+use home::told::Told;
 use home::{Home, eventually_within, ip, is_root, type_on};
-use serde_json::Value;
-
-/// What `ashore doctor` answers.
-struct Told {
-    ran: Ran,
-    findings: Vec<Value>,
-}
-
-impl Told {
-    fn of(home: &Home, options: &str) -> Told {
-        let ran = home.run(&format!("doctor --json {options}"));
-        let told: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
-        let findings = told["findings"].as_array().cloned().unwrap_or_default();
-        Told { ran, findings }
-    }
-
-    fn codes(&self) -> Vec<&str> {
-        let troubles = self.findings.iter().filter(|finding| finding["result"] == "trouble");
-        troubles.map(|finding| finding["what"]["code"].as_str().unwrap()).collect()
-    }
-
-    /// The trouble with this code, as text.
-    #[track_caller]
-    fn trouble(&self, code: &str) -> String {
-        let found = self.findings.iter().find(|finding| finding["what"]["code"] == code);
-        found.unwrap_or_else(|| panic!("{code}: {}{}", self.ran.stdout, self.ran.stderr))["what"].to_string()
-    }
-
-    #[track_caller]
-    fn is_well(&self) {
-        assert_eq!(self.codes(), [""; 0], "{}", self.ran.stdout);
-        assert_eq!(self.ran.code, Some(0), "{}", self.ran.stderr);
-    }
-
-    #[track_caller]
-    fn is_only(&self, code: &str, exit: i32, words: &[&str]) {
-        assert_eq!(self.codes(), [code], "{}", self.ran.stdout);
-        assert_eq!(self.ran.code, Some(exit), "{}", self.ran.stderr);
-        let trouble = self.trouble(code);
-        for word in words {
-            assert!(trouble.contains(word), "{word}: {trouble}");
-        }
-    }
-}
 
 fn with_tools(test: &str, run: impl FnOnce()) {
     match Engines::find() {

@@ -16,6 +16,7 @@ pub mod lend;
 pub mod lists;
 pub mod moved;
 pub mod pools;
+pub mod readdress;
 #[cfg(test)]
 pub(crate) mod remedies;
 pub mod remember;

@@ -67,6 +67,11 @@ impl StepError {
         StepError { step: step.clone(), errno: nack.errno, kernel_says: nack.says }
     }
 
+    /// Whether the kernel does not have what the step needs, or may not load it.
+    pub fn is_missing(&self) -> bool {
+        self.errno == Errno::EOPNOTSUPP
+    }
+
     /// A remedy for the error. Returns `None` if none is known.
     pub fn hint(&self) -> Option<String> {
         let kind = match &self.step {

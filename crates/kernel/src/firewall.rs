@@ -1,137 +1,141 @@
-//! Whether the host's firewall drops traffic that only crosses a bridge.
+//! What the host's firewall does to a kind of packets: those that cross a bridge, or come and go by a link.
 //!
 //! With `br_netfilter`, bridged packets pass the hooks for routed packets. A FORWARD policy of DROP, which
 //! Docker sets, then cuts machines on one bridge off from each other. This module only reads, and never
-//! changes a rule. It does not evaluate rules that accept some of the traffic, because only the rules
-//! themselves define what they match.
+//! changes a rule. It follows the rules as a packet would. What it does not understand in a rule makes the
+//! answer unclear, if the rule may accept.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use ashore_core::net::family::Family;
-use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
-use socket2::{Domain, Protocol, Type};
+use ashore_core::net::name::IfName;
+use ipnet::IpNet;
 
-use crate::bytes::u8_at;
-use crate::genetlink::dump;
 use crate::netns::Namespace;
 
-/// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETCHAIN`.
-const GET_CHAIN: u16 = 10 << 8 | 4;
-const NFTA_CHAIN_HOOK: u16 = 4;
-const NFTA_CHAIN_POLICY: u16 = 5;
-const NFTA_HOOK_HOOKNUM: u16 = 1;
-const NFPROTO_INET: u8 = 1;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
-const NF_INET_FORWARD: u32 = 2;
-const NF_DROP: u32 = 0;
+mod legacy;
+mod nftables;
+mod register;
+mod walk;
+mod xtables;
 
-/// The families whose bridged packets meet a FORWARD policy of DROP in a namespace. A table that cannot be
-/// read counts as one that drops nothing.
-pub fn drops_bridged(namespace: &Namespace) -> Vec<Family> {
-    namespace.run(in_this_namespace).unwrap_or_default()
+/// Where a packet passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// On its way to the host (`NF_INET_LOCAL_IN`).
+    Input = 1,
+    /// On its way through the host (`NF_INET_FORWARD`).
+    Forward = 2,
+    /// On its way from the host (`NF_INET_LOCAL_OUT`).
+    Output = 3,
 }
 
-fn in_this_namespace() -> Vec<Family> {
-    let passes_hooks = |family: &Family| {
-        let key = match family {
-            Family::Ipv4 => "bridge-nf-call-iptables",
-            Family::Ipv6 => "bridge-nf-call-ip6tables",
-        };
+/// A link that a packet passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Its name.
+    pub name: IfName,
+    /// Its index.
+    pub index: u32,
+}
+
+/// A kind of packets.
+#[derive(Debug, Clone)]
+pub struct Packets {
+    /// Where they pass.
+    pub hook: Hook,
+    /// The link that they come by.
+    pub into: Option<By>,
+    /// The link that they leave by.
+    pub out: Option<By>,
+    /// Whether they only cross a bridge.
+    pub bridged: bool,
+    /// Their senders, which decides the family too.
+    pub source: IpNet,
+    /// Their receivers.
+    pub destination: IpNet,
+    /// Whether they begin a connection. Otherwise they belong to one that has begun.
+    pub begin: bool,
+}
+
+impl Packets {
+    fn family(&self) -> Family {
+        Family::of(self.source.addr())
+    }
+}
+
+/// What becomes of packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// They pass, but for some that a rule names.
+    Pass,
+    /// They are dropped.
+    Dropped {
+        /// The rules that drop them.
+        by: Rules,
+        /// Whether a rule accepts some of them, such as those to one port.
+        but_some: bool,
+    },
+    /// A rule that is not understood may accept them.
+    Unclear,
+}
+
+/// A set of rules with a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rules {
+    /// A base chain of nftables, which iptables-nft has too.
+    Nftables {
+        /// The family of its table: `ip`, `ip6` or `inet`.
+        family: &'static str,
+        /// Its table.
+        table: String,
+        /// The chain.
+        chain: String,
+    },
+    /// The table `filter` of iptables-legacy.
+    Legacy,
+}
+
+/// The rules of a namespace, as they were when they were read.
+#[derive(Debug, Clone, Default)]
+pub struct Firewall {
+    nftables: nftables::Tables,
+    legacy: Vec<legacy::Table>,
+}
+
+impl Firewall {
+    /// Reads the rules of a namespace.
+    pub fn of(namespace: &Namespace) -> io::Result<Self> {
+        namespace.run(|| {
+            let legacy = [Family::Ipv4, Family::Ipv6].into_iter().map(legacy::read);
+            let legacy = legacy.filter_map(Result::transpose).collect::<io::Result<_>>()?;
+            Ok(Firewall { nftables: nftables::read()?, legacy })
+        })?
+    }
+
+    /// What becomes of packets.
+    pub fn fate(&self, packets: &Packets) -> Fate {
+        let legacy = self.legacy.iter().filter(|table| table.family == packets.family());
+        let mut fates: Vec<Fate> = self.nftables.fates(packets);
+        fates.extend(legacy.map(|table| table.fate(packets)));
+        // Every set of rules has to let them pass.
+        let is_certain = |fate: &&Fate| matches!(fate, Fate::Dropped { .. });
+        let of_some = |fate: &&Fate| matches!(fate, Fate::Dropped { but_some: false, .. });
+        let worst = fates.iter().find(of_some).or_else(|| fates.iter().find(is_certain));
+        worst.or_else(|| fates.iter().find(|fate| **fate == Fate::Unclear)).cloned().unwrap_or(Fate::Pass)
+    }
+}
+
+/// Whether bridged packets of a family pass the hooks for routed packets in a namespace.
+pub fn bridged_pass_hooks(namespace: &Namespace, family: Family) -> io::Result<bool> {
+    let key = match family {
+        Family::Ipv4 => "bridge-nf-call-iptables",
+        Family::Ipv6 => "bridge-nf-call-ip6tables",
+    };
+    namespace.run(|| match std::fs::read_to_string(format!("/proc/sys/net/bridge/{key}")) {
+        Ok(value) => Ok(value.trim() == "1"),
         // The file is missing if br_netfilter is not loaded.
-        std::fs::read_to_string(format!("/proc/sys/net/bridge/{key}")).is_ok_and(|value| value.trim() == "1")
-    };
-    let mut families = vec![Family::Ipv4, Family::Ipv6];
-    families.retain(passes_hooks);
-    if families.is_empty() {
-        return families;
-    }
-    let nftables = nftables().unwrap_or_default();
-    families.retain(|family| nftables.contains(family) || legacy(*family).unwrap_or(false));
-    families
-}
-
-/// The families with an nftables base chain in the forward hook whose policy is drop. iptables-nft creates
-/// such chains.
-fn nftables() -> io::Result<Vec<Family>> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut dropping = Vec::new();
-    let number = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
-    dump(&socket, GET_CHAIN, [0; 4], |header, attributes| {
-        let hook = attributes.within(NFTA_CHAIN_HOOK).get(NFTA_HOOK_HOOKNUM).and_then(number);
-        let policy = attributes.get(NFTA_CHAIN_POLICY).and_then(number);
-        if hook == Some(NF_INET_FORWARD) && policy == Some(NF_DROP) {
-            dropping.extend(match u8_at(header, 0).unwrap_or_default() {
-                NFPROTO_INET => &[Family::Ipv4, Family::Ipv6][..],
-                NFPROTO_IPV4 => &[Family::Ipv4],
-                NFPROTO_IPV6 => &[Family::Ipv6],
-                _ => &[],
-            });
-        }
-    })?;
-    Ok(dropping)
-}
-
-/// `struct ipt_getinfo` of `linux/netfilter_ipv4/ip_tables.h`. `ip6t_getinfo` is the same.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct TableInfo {
-    name: [u8; 32],
-    valid_hooks: u32,
-    hook_entry: [u32; 5],
-    underflow: [u32; 5],
-    entries: u32,
-    size: u32,
-}
-
-/// Returns whether the FORWARD policy of iptables-legacy is DROP. The policy is the verdict of the chain's
-/// last rule, which the kernel calls the underflow.
-fn legacy(family: Family) -> io::Result<bool> {
-    const GET_INFO: i32 = 64;
-    const GET_ENTRIES: i32 = 65;
-    /// Size of `struct ipt_get_entries` without its rules.
-    const BEFORE_RULES: usize = 40;
-    /// Size of `struct xt_entry_target`, which precedes the verdict of a standard target.
-    const BEFORE_VERDICT: usize = 32;
-    const DROP: i32 = -1;
-    let (tables, domain, level, target_offset) = match family {
-        Family::Ipv4 => ("ip_tables_names", Domain::IPV4, nix::libc::IPPROTO_IP, 88),
-        Family::Ipv6 => ("ip6_tables_names", Domain::IPV6, nix::libc::IPPROTO_IPV6, 140),
-    };
-    // Asking for a table that does not exist would create it.
-    let names = std::fs::read_to_string(format!("/proc/thread-self/net/{tables}"))?;
-    if !names.lines().any(|name| name == "filter") {
-        return Ok(false);
-    }
-    let socket = socket2::Socket::new(domain, Type::RAW, Some(Protocol::from(nix::libc::IPPROTO_RAW)))?;
-    let mut info = TableInfo::default();
-    info.name[..6].copy_from_slice(b"filter");
-    let name = info.name;
-    // SAFETY: any bytes are a valid TableInfo, and the slice ends before the value does.
-    let bytes =
-        unsafe { std::slice::from_raw_parts_mut((&raw mut info).cast::<u8>(), size_of::<TableInfo>()) };
-    ask(&socket, level, GET_INFO, bytes)?;
-    let mut table = vec![0; BEFORE_RULES + info.size as usize];
-    table[..32].copy_from_slice(&name);
-    table[32..36].copy_from_slice(&info.size.to_ne_bytes());
-    ask(&socket, level, GET_ENTRIES, &mut table)?;
-    let policy = BEFORE_RULES + info.underflow[NF_INET_FORWARD as usize] as usize;
-    let verdict = table.get(policy + target_offset..policy + target_offset + 2).and_then(|offset| {
-        let at = policy + usize::from(u16::from_ne_bytes(offset.try_into().ok()?)) + BEFORE_VERDICT;
-        Some(i32::from_ne_bytes(table.get(at..at + 4)?.try_into().ok()?))
-    });
-    Ok(verdict == Some(DROP))
-}
-
-fn ask(socket: &socket2::Socket, level: i32, option: i32, answer: &mut [u8]) -> io::Result<()> {
-    let mut length = answer.len() as nix::libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to the buffer, which is borrowed for the call.
-    let result = unsafe {
-        nix::libc::getsockopt(socket.as_raw_fd(), level, option, answer.as_mut_ptr().cast(), &raw mut length)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    })?
 }

@@ -6,18 +6,15 @@ use ashore_core::api::about::About;
 use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding, Found};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::trouble::Severity;
+use ashore_core::api::trouble::{Code, Severity};
 use ashore_core::checks;
-use ashore_core::net::kind::{IpvlanMode, MacvlanMode};
-use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::name::IfName;
-use ashore_core::net::step::Step;
-use ashore_core::net::vlan::VlanId;
-use ashore_kernel::{Kernel, Namespace, OnError};
+use ashore_kernel::Kernel;
 
 use crate::cli::DoctorArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::clock::now;
+use crate::kinds;
 use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
 
@@ -74,55 +71,26 @@ fn of_host(parent: Option<&IfName>) -> Vec<Finding> {
             vec![Finding::unknown("host", About::default(), format!("the kernel cannot be asked: {error:#}"))]
         }
     };
-    found.extend(kinds());
+    found.extend(kinds_here());
     found
 }
 
-/// Which kinds of links this kernel has: one of each is made in a namespace that goes again.
-fn kinds() -> Vec<Finding> {
+/// Which kinds of links this kernel has, of which a network may be.
+fn kinds_here() -> Vec<Finding> {
     const CHECK: &str = "kernel";
-    let unknown = |why: String| vec![Finding::unknown(CHECK, About::default(), why)];
-    let kernel = match Namespace::new().map_err(anyhow::Error::from).and_then(|there| Ok(Kernel::of(&there)?))
-    {
-        Ok(kernel) => kernel,
+    let of = |what: String| Finding::unknown(CHECK, About::default(), what);
+    let kinds = match kinds::tried() {
+        Ok(kinds) => kinds,
         Err(error) => {
-            return unknown(format!(
-                "whether the kernel has macvlan and ipvlan takes root to find out: {error:#}"
-            ));
+            return vec![of(format!(
+                "which kinds of links the kernel has takes root to find out: {error:#}"
+            ))];
         }
     };
-    let name = |name: &str| name.parse::<IfName>().expect("it is a name");
-    let make = |link: &str, kind: LinkType| {
-        let link = LinkSpec { name: name(link), kind, mac: None, mtu: None };
-        kernel.apply(&[Step::AddLink { place: Place::Host, link }], OnError::GoOn).errors.is_empty()
-    };
-    let peer = LinkType::Veth { peer: name("lower1"), peer_place: Place::Host, peer_mac: None };
-    if !make("lower", peer) {
-        return unknown("whether the kernel has macvlan and ipvlan cannot be tried".into());
-    }
-    let lower = || name("lower");
-    let kinds = [
-        (
-            "macvlan",
-            LinkType::Macvlan {
-                parent: lower(),
-                mode: MacvlanMode::Bridge,
-                bc_queue_len: None,
-                bc_limit: None,
-            },
-        ),
-        ("ipvlan", LinkType::Ipvlan { parent: name("lower1"), mode: IpvlanMode::L2 }),
-        (
-            "802.1Q",
-            LinkType::Vlan { parent: lower(), id: VlanId::try_from(2).expect("it is an id"), gvrp: false },
-        ),
-    ];
-    let said = |(what, kind): (&str, LinkType)| {
-        if make(what.get(..7).unwrap_or("vlan"), kind) {
-            Finding::fine(CHECK, About::default(), format!("the kernel has {what}"))
-        } else {
-            Finding::unknown(CHECK, About::default(), format!("the kernel has no {what}, or may not load it"))
-        }
+    let said = |(kind, has): (&str, Option<bool>)| match has {
+        Some(true) => Finding::fine(CHECK, About::default(), format!("the kernel has {kind}")),
+        Some(false) => of(format!("the kernel has no {kind}, or may not load it")),
+        None => of(format!("whether the kernel has {kind} cannot be tried")),
     };
     kinds.into_iter().map(said).collect()
 }
@@ -139,6 +107,10 @@ fn print(diagnosis: &Diagnosis) {
                     out::marked(Style::Warning, "!", &trouble.message);
                 }
                 trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
+                // A code of a later version than this program's is explained by that version.
+                let code = serde_json::to_value(trouble.code).ok();
+                let code = code.as_ref().and_then(serde_json::Value::as_str);
+                code.filter(|_| trouble.code != Code::Unknown).into_iter().for_each(out::explained);
             }
         }
     }

@@ -8,7 +8,7 @@ use ashore_core::model::event::Event;
 
 use crate::cli::EventsArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::{complain, escaped_json, one_line, say};
+use crate::out::{self, complain, escaped_json, say};
 
 /// How often the daemon is asked for more. It answers at once: a place among its clients is not for waiting.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -64,7 +64,8 @@ fn print(event: &Event) {
         (0 | 1, _) | (_, None) => String::new(),
         (times, Some(first)) => format!(" ({times} times since {})", on_clock(first)),
     };
-    say!("{}  {:<15} {}{times}", on_clock(event.at), what.kind.word(), one_line(&what.text));
+    let before = format!("{}  {:<15} ", on_clock(event.at), what.kind.word());
+    out::hung(&before, &format!("{}{times}", what.text));
 }
 
 /// A time of day, in seconds since 1970, as RFC 3339 writes it. It is UTC, as in the log.

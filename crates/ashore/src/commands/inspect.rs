@@ -71,8 +71,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
             say!("");
         }
         out::styled(Style::Heading, &one_line(&heading));
-        for line in known(value, hidden) {
-            say!("  {}", one_line(&line));
+        for (path, text) in known(value, hidden) {
+            out::hung(&format!("  {}  ", one_line(&path)), &text);
         }
     };
     for report in &networks {
@@ -88,14 +88,14 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All that a value holds, as lines of a path and what is there. So nothing that a later version knows is forgotten
+/// All that a value holds, each as a padded path and what is there. So nothing that a later version knows is forgotten
 /// here.
-fn known(value: &Value, hidden: &[&str]) -> Vec<String> {
+fn known(value: &Value, hidden: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     collect("", value, &mut found);
     found.retain(|(path, _)| !hidden.contains(&path.as_str()));
     let width = found.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
-    found.into_iter().map(|(path, text)| format!("{path:width$}  {text}")).collect()
+    found.into_iter().map(|(path, text)| (format!("{path:width$}"), text)).collect()
 }
 
 fn collect(path: &str, value: &Value, found: &mut Vec<(String, String)>) {
@@ -144,9 +144,13 @@ mod tests {
     use super::super::find::tests::example;
     use super::*;
 
+    fn lines_of(value: &Value, hidden: &[&str]) -> Vec<String> {
+        known(value, hidden).into_iter().map(|(path, text)| format!("{path}  {text}")).collect()
+    }
+
     #[test]
     fn all_that_is_known_of_an_endpoint_has_a_line() {
-        let lines = known(&json!(example().endpoints[0]), &["name", "network"]);
+        let lines = lines_of(&json!(example().endpoints[0]), &["name", "network"]);
         let has = |line: &str| lines.iter().any(|known| known == line);
         assert!(has("addresses  192.168.88.192/24") && has("netns      /run/netns/web"), "{lines:?}");
         assert!(
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_lies_deeper_is_named_by_its_path() {
-        let lines = known(&json!(example().networks[0]), &[]);
+        let lines = lines_of(&json!(example().networks[0]), &[]);
         let has =
             |start: &str, end: &str| lines.iter().any(|line| line.starts_with(start) && line.ends_with(end));
         assert!(

@@ -11,11 +11,12 @@ use ashore_core::net::family::Family;
 use ashore_core::net::kind::PortOption;
 use ashore_core::net::vlan::Vlan;
 use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::readdress::Readdress;
 use ashore_wire::dhcp4::Servers;
 use nix::unistd::{Group, User};
 
 use super::table;
-use crate::cli::{NetworkAllowArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
+use crate::cli::{NetworkAllowArgs, NetworkCommand, NetworkCreateArgs, NetworkMoveArgs, PortArgs};
 use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
 use crate::out::{self, Style, one_line, say};
 
@@ -24,14 +25,23 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
         NetworkCommand::Create(args) => create(*args),
         NetworkCommand::Ls(client) => list(&client),
         NetworkCommand::Inspect { network, client } => inspect(&client, &Request::InspectNetwork { network }),
-        NetworkCommand::Move { network, parent, client } => {
-            moved(&client, ask(&client, &Request::MoveNetwork { network, parent })?)
+        NetworkCommand::Move(to) => {
+            let (client, is_readdressed) = (to.client.clone(), to.parent.is_none());
+            moved(&client, is_readdressed, ask(&client, &readdress_request(*to))?)
         }
         NetworkCommand::Allow(args) => allow(args),
         NetworkCommand::Rm { network, client } => {
             let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
             done(&client, &reply, &format!("network {network} is removed"))
         }
+    }
+}
+
+pub(super) fn readdress_request(to: NetworkMoveArgs) -> Request {
+    let NetworkMoveArgs { network, parent, ranges, subnets, gateways, reconnect, .. } = to;
+    match parent {
+        Some(parent) => Request::MoveNetwork { network, parent },
+        None => Request::Readdress(Readdress { network, subnets, ranges, gateways, reconnect }),
     }
 }
 
@@ -131,7 +141,10 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
                 if network.leases(Family::of(subnet.net.addr())) {
-                    say!("  found {}{gateway}, whose DHCP server hands out the addresses", subnet.net);
+                    say!(
+                        "  found {}{gateway}; addresses are leased from the DHCP server of that LAN",
+                        subnet.net
+                    );
                 }
                 if network.handed_out().any(|handed_out| handed_out == subnet) {
                     say!("  {found} {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
@@ -157,11 +170,15 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
     }
 }
 
-fn moved(client: &ClientArgs, reply: Reply) -> Result<(), Failure> {
+fn moved(client: &ClientArgs, is_readdressed: bool, reply: Reply) -> Result<(), Failure> {
     let Reply::Created { network, warnings } = reply else { return Err(unexpected(&reply)) };
     warn(&warnings);
     if client.json {
         return print_json(&network);
+    }
+    if is_readdressed {
+        say!("network {} hands out {}", network.label(), table::joined(network.sources()));
+        return Ok(());
     }
     // A network in a VLAN stays in it, so the parent may differ from the interface that the user named.
     say!("network {} is on {}", network.label(), network.parent);

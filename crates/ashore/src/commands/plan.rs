@@ -6,7 +6,7 @@ use ashore_core::api::request::Request;
 use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
 use super::bridge::move_request;
-use super::network::{create_request, warn};
+use super::network::{create_request, readdress_request, warn};
 use crate::cli::{PlanArgs, PlanBridgeCommand, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::{one_line, say};
@@ -21,9 +21,7 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         Some(PlanCommand::Bridge(PlanBridgeCommand::Adopt(adopt))) => {
             (adopt.client.clone(), Some(move_request(&adopt)))
         }
-        Some(PlanCommand::Move { network, parent, client }) => {
-            (client, Some(Request::MoveNetwork { network, parent }))
-        }
+        Some(PlanCommand::Move(to)) => (to.client.clone(), Some(readdress_request(*to))),
         Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
     };
     let (steps, trouble) = match ask(&client, &Request::Plan(change.map(Box::new)))? {

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ashore_core::api::diagnosis::Diagnosis;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
@@ -74,6 +73,7 @@ mod podman_networks;
 mod pool;
 mod publish;
 mod read;
+mod readdress;
 mod reconcile;
 mod reserve;
 mod restarted;
@@ -87,6 +87,7 @@ mod vlans;
 mod wrong_identity;
 
 pub(crate) use deferred::Wakers;
+use doctor::Doctor;
 use engines::Engines;
 use foreign_drivers::Strangers;
 use lasting::Lasting;
@@ -118,8 +119,7 @@ pub(crate) struct Controller {
     wakers: Wakers,
     /// Whether users other than root can call.
     users: AtomicBool,
-    /// What was found last.
-    diagnosed: Mutex<Option<Diagnosis>>,
+    doctor: Doctor,
 }
 
 /// The held lock. It borrows the thread's proof that the lock is not held.
@@ -226,7 +226,7 @@ impl Controller {
         }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         let (lasting, moves) = (Lasting::default(), AtomicU64::new(0));
-        let (claims, users, diagnosed) = (Box::new(Local), AtomicBool::new(false), Mutex::new(None));
+        let (claims, users, doctor) = (Box::new(Local), AtomicBool::new(false), Doctor::default());
         Controller {
             inner,
             copies,
@@ -239,7 +239,7 @@ impl Controller {
             followers,
             wakers,
             users,
-            diagnosed,
+            doctor,
         }
     }
 
@@ -283,6 +283,7 @@ impl Controller {
             Request::CreateNetwork(spec) => self.create_network(unlocked, &spec),
             Request::RemoveNetwork { network } => self.remove_own_network(unlocked, &network),
             Request::MoveNetwork { network, parent } => self.move_network(unlocked, &network, &parent),
+            Request::Readdress(to) => self.readdress(unlocked, &to),
             Request::ListNetworks => {
                 let state = self.copies.state();
                 let networks = state.networks.values();

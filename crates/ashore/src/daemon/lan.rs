@@ -216,6 +216,12 @@ impl Lan {
         self.table().unreachable.values().map(|(unreachable, _)| unreachable.clone()).collect()
     }
 
+    /// The host was asleep. What was said and asked is said and asked again, as after a carrier has risen.
+    pub(crate) fn wakes(&self) {
+        self.table().forwarding.wakes(boottime());
+        self.shared.waker.wake();
+    }
+
     /// Announces an endpoint's addresses, so that other machines update stale caches.
     pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
         let Some(network) = state.network_of(endpoint) else { return };

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::model::identity::Seed;
 use ashore_core::net::remedy::Remedy;
 use ashore_kernel::{
-    EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,
+    Alarm, EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, asleep,
+    wait_readable,
 };
 use ashore_store::{Store, StoreError};
 use nix::sys::stat::{Mode, umask};
@@ -44,6 +45,7 @@ mod controller;
 mod door;
 mod follower;
 mod guard;
+mod host_checks;
 mod hosts;
 mod lan;
 mod plug;
@@ -137,6 +139,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let plugs = Plug::all(plug_path, users_path, args.users_socket.is_some(), &mut handed, &controller)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
+    controller.has_plugin_at(args.docker_plugin.clone());
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
     let leasing = controller.clone();
@@ -203,26 +206,60 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
     let unlocked = &mut Unlocked::of_this_thread();
     let (mut soon, mut gone, mut looked) = (false, Gone::default(), Instant::now());
     let mut took = Duration::ZERO;
+    let (alarm, mut sleep) = (Alarm::new(), Sleep::of(asleep()));
+    if let Err(error) = &alarm {
+        tracing::warn!("after a sleep of this host everything is looked at late: {error}");
+    }
     loop {
         let wait = if soon { SETTLE } else { period };
-        let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
+        let alarm = alarm.as_ref().ok().filter(|alarm| alarm.set(wait).is_ok());
+        let both: Vec<BorrowedFd<'_>> =
+            std::iter::once(watch.as_fd()).chain(alarm.map(AsFd::as_fd)).collect();
+        let heard = wait_readable(&both, Some(wait)).is_ok_and(|ready| ready[0]);
+        let slept = sleep.has_slept(asleep());
         if heard {
             unlocked.sleep(SETTLE.max(took * PAUSE).min(LONGEST_PAUSE));
             if let Err(error) = watch.take() {
                 tracing::error!("watching links and addresses: {error}");
             }
         }
-        if !heard && !soon {
+        if let Some(slept) = slept {
+            tracing::info!(seconds = slept.as_secs(), "this host was asleep; everything is looked at again");
+            controller.wakes();
+        }
+        if slept.is_some() || !heard && !soon {
             controller.look_at_leases();
             controller.look_at_routers();
         }
-        if looked.elapsed() >= period {
+        if slept.is_some() || looked.elapsed() >= period {
             controller.look_at_podmans_networks(unlocked, podmans, &mut gone);
             looked = Instant::now();
         }
         let began = Instant::now();
-        soon = controller.reconcile(unlocked, if heard { Cause::Change } else { Cause::Time });
+        let why = match slept {
+            Some(_) => Cause::Woken,
+            None if heard => Cause::Change,
+            None => Cause::Time,
+        };
+        soon = controller.reconcile(unlocked, why);
         took = if controller.has_many_containers() { began.elapsed() } else { Duration::ZERO };
+    }
+}
+
+/// Notices that this host was asleep.
+struct Sleep(Duration);
+
+impl Sleep {
+    fn of(asleep: Duration) -> Self {
+        Sleep(asleep)
+    }
+
+    /// How long it has slept since the last call, if it has. `asleep` is how long it has slept since it was started.
+    fn has_slept(&mut self, asleep: Duration) -> Option<Duration> {
+        /// Both clocks are not read at the same moment.
+        const LEAST: Duration = Duration::from_secs(1);
+        let slept = asleep.saturating_sub(std::mem::replace(&mut self.0, asleep));
+        (slept >= LEAST).then_some(slept)
     }
 }
 
@@ -281,4 +318,19 @@ fn log() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_is_noticed_once_and_clocks_that_differ_are_none() {
+        let seconds = Duration::from_secs;
+        let mut sleep = Sleep::of(seconds(100));
+        assert_eq!(sleep.has_slept(seconds(100) + Duration::from_millis(3)), None);
+        assert_eq!(sleep.has_slept(seconds(100)), None);
+        assert_eq!(sleep.has_slept(seconds(400)), Some(seconds(300)));
+        assert_eq!(sleep.has_slept(seconds(400)), None);
+    }
 }

@@ -21,6 +21,7 @@ pub mod scripted;
 pub mod site;
 pub mod strace;
 pub mod together;
+pub mod told;
 pub mod tracer;
 pub mod typed;
 pub mod untouched;

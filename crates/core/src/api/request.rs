@@ -16,6 +16,7 @@ use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::plan::nic_move::Direction;
 use crate::rules::attach::AttachSpec;
 use crate::rules::create::{NetworkSpec, PoolQuestion};
+use crate::rules::readdress::Readdress;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub enum Request {
         /// The new parent.
         parent: IfName,
     },
+    /// Gives a network other addresses. Answered by `Reply::Created`.
+    Readdress(Readdress),
     /// Lists the networks.
     ListNetworks,
     /// Shows one network.
@@ -178,6 +181,7 @@ impl Request {
             Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
             | Request::MoveNetwork { .. }
+            | Request::Readdress(_)
             | Request::Unadopt { .. }
             | Request::Forget { .. }
             | Request::EngineCall(_)
@@ -208,6 +212,7 @@ impl Request {
             | Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
             | Request::MoveNetwork { .. }
+            | Request::Readdress(_)
             | Request::Attach(_)
             | Request::Detach { .. }
             | Request::FindNetwork(_)
@@ -240,6 +245,7 @@ impl Request {
             | Request::Allow { network, .. }
             | Request::Detach { network, .. } => Some(network),
             Request::Attach(spec) => Some(&mut spec.network),
+            Request::Readdress(to) => Some(&mut to.network),
             Request::CheckPool(question) => question.network.as_mut(),
             Request::Map { network } => network.as_mut(),
             Request::Plan(change) => change.as_mut()?.network_mut(),

@@ -9,10 +9,10 @@ use crate::net::family::Family;
 use crate::net::kind::LinkKind;
 use crate::net::link::Tag;
 use crate::net::observed::{Link, ObservedKind, View};
-use crate::net::option::AUX_ADDRESS;
+use crate::net::option::{AUX_ADDRESS, HOST_ACCESS};
 use crate::net::remedy::Remedy;
 use crate::net::text::list;
-use crate::rules::create::NetworkError;
+use crate::rules::create::{NetworkError, loose_reverse_path};
 
 impl Network {
     /// What is wrong with the parent as it is now. A missing parent is reported elsewhere.
@@ -88,11 +88,25 @@ impl Network {
             parent.name
         );
         let remedy = Remedy::run("sysctl -w net.ipv4.conf.all.arp_ignore=0")
-            .and(" (and =1 for single interfaces), or create the network again with ")
-            .and_set(&AUX_ADDRESS, "host=")
-            .in_words_of(self.front());
+            .and(" (and =1 for single interfaces), or ")
+            .then(self.anew(Remedy::set(&AUX_ADDRESS, "host=")));
         let about = About { parent: Some(parent.name.clone()), ..About::network(self) };
         Some(Trouble::new(Code::ArpIgnored, about, message, Some(remedy)))
+    }
+}
+
+impl Network {
+    /// That the host drops what endpoints send to it, because it came by another link than the way back.
+    pub fn trouble_of_reverse_path(&self, host: &View) -> Option<Trouble> {
+        let parent = self.hosts_own(host)?;
+        let error = self.check_answers_pass(host, parent).err()?;
+        let message = format!("endpoints of network `{}` do not reach this host: {error}", self.label());
+        // The larger of the two values counts, so that 2 for the link is enough.
+        let remedy = Remedy::run(loose_reverse_path(&parent.name))
+            .and(", or ")
+            .then(self.anew(Remedy::set(&HOST_ACCESS, "no")));
+        let about = About { parent: Some(parent.name.clone()), ..About::network(self) };
+        Some(Trouble::new(Code::ReversePath, about, message, Some(remedy)))
     }
 }
 

@@ -79,8 +79,12 @@ codes! {
     OtherLan = Broken;
     /// The host does not answer the ARP requests of endpoints.
     ArpIgnored = Broken;
+    /// The host drops what endpoints send to it, because of its reverse path filter.
+    ReversePath = Broken;
     /// The host's firewall drops bridged packets unless a rule accepts them.
     FirewallDrops = Warning;
+    /// The host's firewall cuts the host and its containers off from each other, and not the LAN.
+    HostFirewall = Warning;
     /// Users other than root may put containers on a network whose parent carries VLANs.
     VlansOpen = Warning;
     /// The LAN's router answers the host and not a container: something on the way drops frames of other MACs.
@@ -97,6 +101,12 @@ codes! {
     NoDhcpServer = Warning;
     /// The API of a container engine cannot be reached.
     EngineUnreachable = Warning;
+    /// The socket by which Docker finds Ashore's driver is gone.
+    PluginSocketGone = Broken;
+    /// The kernel does not have the kind of link that a network is of.
+    KindMissing = Broken;
+    /// Another program of the host manages a link of Ashore's.
+    ManagedElsewhere = Warning;
     /// A bridge lets a new port wait before it forwards.
     BridgeWaits = Warning;
     /// A network has IPv6, and it is turned off on the network's parent.

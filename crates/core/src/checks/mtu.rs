@@ -19,11 +19,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             parent.name,
             parent.mtu
         );
-        let remedy = Remedy::from("create the network again with ")
-            .and_set(&option::MTU, &parent.mtu)
-            .and(", or: ")
-            .and_run(format!("ip link set dev {} mtu {mtu}", parent.name.word()))
-            .in_words_of(network.front());
+        let remedy = Remedy::run(format!("ip link set dev {} mtu {mtu}", parent.name.word()))
+            .and(", if the LAN takes such frames, or ")
+            .then(network.anew(Remedy::set(&option::MTU, &parent.mtu)));
         let about = About { parent: Some(parent.name.clone()), ..About::network(network) };
         Some(Finding::trouble(CHECK, Trouble::new(Code::MtuTooLarge, about, message, Some(remedy))))
     };

@@ -68,11 +68,8 @@ fn mac_dropped(
     );
     let mut remedy = platform.remedy();
     if platform != Platform::Cloud && matches!(network.kind, LinkKind::Macvlan(_)) {
-        remedy = remedy
-            .and(", or create the network again with ")
-            .and_set(&option::KIND, "ipvlan:l2")
-            .and(", whose containers share this host's MAC")
-            .in_words_of(network.front());
+        let shared = Remedy::set(&option::KIND, "ipvlan:l2").and(", whose containers share this host's MAC");
+        remedy = remedy.and(", or ").then(network.anew(shared));
     }
     let about = About { parent: Some(network.parent.clone()), ..About::network(network) };
     Trouble::new(Code::MacDropped, about, message, Some(remedy))
@@ -89,11 +86,11 @@ fn silent(network: &Network, router: Ipv4Addr, host: &View) -> Trouble {
     let remedy = match nearby.or(of_host).filter(|other| *other != IpAddr::V4(router)) {
         Some(other) => Remedy::from("this host's own router is ")
             .and(other.to_string())
-            .and("; if that is the LAN's, create the network again with ")
-            .and_set(&option::GATEWAY, &other)
-            .in_words_of(network.front()),
+            .and("; if that is the LAN's, ")
+            .then(network.anew(Remedy::set(&option::GATEWAY, &other))),
         None => {
-            "check that the router is on; if it is, create the network again with the router's address".into()
+            let given = Remedy::give(&option::GATEWAY).and(", the router's address");
+            Remedy::from("check that the router is on; if it is, ").then(network.anew(given))
         }
     };
     let about = About { address: Some(router.into()), ..About::network(network) };
@@ -148,10 +145,8 @@ fn is_host(network: &Network, router: Ipv4Addr) -> Trouble {
         "the router {router} of network `{}` is this host, and this host forwards no packets: containers do not leave the LAN",
         network.label()
     );
-    let remedy = Remedy::from("create the network again with ")
-        .and_give(&option::GATEWAY)
-        .and(", the address of the LAN's router")
-        .in_words_of(network.front());
+    let given = Remedy::give(&option::GATEWAY).and(", the address of the LAN's router");
+    let remedy = network.anew(given);
     let about = About { address: Some(router.into()), ..About::network(network) };
     Trouble::new(Code::RouterIsHost, about, message, Some(remedy))
 }

@@ -270,6 +270,23 @@ impl Network {
         self.ownership().engine().map_or(Front::CommandLine, EngineKind::front)
     }
 
+    /// To create it again with other options. It is removed first, and its names keep their addresses.
+    pub fn anew(&self, with: Remedy) -> Remedy {
+        let (label, front) = (self.label(), self.front());
+        let remedy = Remedy::from("create the network again with ").then(with.in_words_of(front));
+        let create = match front {
+            Front::CommandLine | Front::Rootless => format!("ashore network create {label} …"),
+            Front::Docker | Front::Compose => {
+                format!("docker network create -d ashore --ipam-driver ashore … {label}")
+            }
+            Front::Podman => format!("podman network create -d ashore … {label}"),
+            // Its runtime makes it by a file, and not by a command.
+            Front::Cni => return remedy,
+        };
+        let program = self.ownership().engine().map_or("ashore", EngineKind::program);
+        remedy.and(": first ").and_run(format!("{program} network rm {label}")).and(", then ").and_run(create)
+    }
+
     /// The remedy if its parent is gone and does not come back. Most often the interface has a new name since
     /// the host booted.
     pub fn remedy_without_parent(&self, host: &View) -> Remedy {

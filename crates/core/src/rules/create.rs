@@ -10,5 +10,6 @@ mod spec;
 mod vlan;
 
 pub use error::NetworkError;
+pub(crate) use error::loose_reverse_path;
 pub use sources::{Ipv6Error, LeaseError};
 pub use spec::{NetworkSpec, PoolQuestion};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::PoisonError;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ashore_core::api::about::About;
 use ashore_core::api::diagnosis::{Complaint, Diagnosis, Finding, Found};
@@ -10,10 +11,12 @@ use ashore_core::api::refusal::{self as refused, Refusal};
 use ashore_core::api::reply::{PlannedStep, Reply};
 use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::checks::{self, Answered, Asked, Facts, Unanswered};
+use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::model::survey::PoolReport;
+use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::{IfName, NetworkName};
 use ashore_core::net::observed::View;
 use ashore_core::net::remedy::Remedy;
@@ -22,8 +25,10 @@ use ashore_core::rules::create::PoolQuestion;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 
+use super::firewall::Looked;
 use super::{Controller, Inner};
 use crate::clock::now;
+use crate::daemon::host_checks;
 use crate::daemon::lan::Sought;
 use crate::platform::{forwards, platform};
 use crate::unlocked::Unlocked;
@@ -33,7 +38,22 @@ const MOST_ADDRESSES: usize = 32;
 /// How many networks' DHCP servers are asked. Each may take some seconds, and a person waits.
 const MOST_POOLS: usize = 4;
 
+/// What the doctor knows besides what it looks at.
+#[derive(Default)]
+pub(super) struct Doctor {
+    /// What was found last.
+    last: Mutex<Option<Diagnosis>>,
+    /// The socket by which Docker finds the driver, once it is there.
+    plugin: OnceLock<PathBuf>,
+}
+
 impl Controller {
+    /// Says where the socket is by which Docker finds the driver.
+    pub(crate) fn has_plugin_at(&self, socket: PathBuf) {
+        // It is said once.
+        let _ = self.doctor.plugin.set(socket);
+    }
+
     /// Looks for what stands in the way.
     pub(super) fn diagnose(&self, unlocked: &mut Unlocked, complaint: &Complaint) -> Result<Reply, Refusal> {
         let (state, host) = {
@@ -56,6 +76,11 @@ impl Controller {
         let mut findings: Vec<Finding> =
             of_status.map(|trouble| Finding::trouble("status", trouble)).collect();
         findings.extend(checks::all(&facts));
+        findings.extend(self.firewall_findings(unlocked, &networks, &host));
+        findings.extend(host_checks::kinds_of(unlocked, &networks));
+        findings.extend(host_checks::managed_elsewhere(unlocked, &host));
+        findings.extend(host_checks::plugin_socket(unlocked, &networks, self.doctor.plugin.get()));
+        findings.extend(self.unheard_routers(&networks));
         // Of a host without a network, what a network would find is said.
         if networks.is_empty() {
             findings.extend(checks::host(&host, platform(), complaint.parent.as_ref()));
@@ -72,7 +97,7 @@ impl Controller {
         }
         let diagnosis = Diagnosis::of(now(), findings);
         if complaint == &Complaint::default() {
-            let mut last = self.diagnosed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.doctor.last.lock().unwrap_or_else(PoisonError::into_inner);
             *last = Some(diagnosis.clone());
         }
         Ok(Reply::Diagnosis(diagnosis))
@@ -80,7 +105,7 @@ impl Controller {
 
     /// What was found last, without asking anybody.
     pub(super) fn last_diagnosis(&self) -> Reply {
-        let last = self.diagnosed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.doctor.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last.map_or(Reply::Done { warnings: Vec::new() }, Reply::Diagnosis)
     }
 
@@ -155,22 +180,28 @@ impl Controller {
 
     fn ask_pools(&self, networks: &[Network]) -> BTreeMap<NetworkName, Result<Vec<PoolReport>, String>> {
         let unlocked = &mut Unlocked::of_this_thread();
-        let mut all = BTreeMap::new();
-        let mut parents = BTreeSet::new();
+        let (mut all, mut asked) = (BTreeMap::new(), 0);
+        let mut parents: BTreeMap<&IfName, &NetworkName> = BTreeMap::new();
         let wanted = networks.iter().filter(|network| network.conflict != Profile::Off);
         for network in wanted.filter(|network| network.subnets.iter().any(|one| one.net.addr().is_ipv4())) {
             // A server tells the same for each network on its LAN, unless they have ranges of their own.
             let leased = network.handed_out().next().is_none();
-            if leased && !parents.insert(&network.parent) {
+            if leased && let Some(first) = parents.get(&network.parent) {
+                let same: Option<Result<Vec<PoolReport>, String>> = all.get(*first).cloned();
+                all.extend(same.map(|same| (network.name.clone(), same)));
                 continue;
             }
-            if all.len() >= MOST_POOLS {
+            if asked >= MOST_POOLS {
                 let why = format!(
                     "DHCP servers are asked for {MOST_POOLS} networks at a time: `ashore doctor {}`",
                     network.label()
                 );
                 all.insert(network.name.clone(), Err(why));
                 continue;
+            }
+            asked += 1;
+            if leased {
+                parents.insert(&network.parent, &network.name);
             }
             let question = if leased {
                 PoolQuestion { parent: Some(network.parent.clone()), ..PoolQuestion::default() }
@@ -185,6 +216,44 @@ impl Controller {
             all.insert(network.name.clone(), answer);
         }
         all
+    }
+
+    /// Networks that take what routers advertise, on LANs where nobody was heard to advertise anything. That may be
+    /// meant, so it is no trouble.
+    fn unheard_routers(&self, networks: &[Network]) -> Vec<Finding> {
+        let hears_nobody = |network: &&Network| {
+            let offer = self.lan.offer(&network.parent);
+            network.ipv6 == Ipv6Mode::Auto
+                && offer.prefixes.is_empty()
+                && offer.unfit.is_empty()
+                && !offer.managed
+        };
+        let told = networks.iter().filter(hears_nobody).map(|network| {
+            let why = format!(
+                "whether containers of network `{}` can have IPv6 is not known: no router on the LAN of `{}` was heard to \
+                 advertise a prefix or a DHCPv6 server",
+                network.label(),
+                network.parent
+            );
+            Finding::unknown("ipv6", About::network(network), why)
+        });
+        told.collect()
+    }
+
+    /// What is known of the host's firewall besides the troubles, which the status has.
+    fn firewall_findings(&self, unlocked: &Unlocked, networks: &[Network], host: &View) -> Vec<Finding> {
+        const CHECK: &str = "firewall";
+        let bridged = self.cut_by_firewall(unlocked, networks);
+        let of_host = self.host_cut_by_firewall(unlocked, networks, host);
+        let is_clear = |looked: &Looked| looked.troubles.is_empty() && looked.unknown.is_empty();
+        let mut found = Vec::new();
+        if networks.iter().any(|network| network.kind == LinkKind::Bridge) && is_clear(&bridged) {
+            let what = "this host's firewall lets packets pass the bridges of networks";
+            found.push(Finding::fine(CHECK, About::default(), what));
+        }
+        let unknown = bridged.unknown.into_iter().chain(of_host.unknown);
+        found.extend(unknown.map(|(about, why)| Finding::unknown(CHECK, about, why)));
+        found
     }
 
     /// Troubles with routers, as they are known without asking.

@@ -6,6 +6,7 @@ use ashore_core::api::about::About;
 use ashore_core::api::document::Document;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
+use ashore_core::api::trouble::Code as TroubleCode;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{EngineNetwork, HOST_AUX, Network, Subnet};
@@ -26,6 +27,17 @@ use super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
+
+/// That nobody on the LAN could be asked, because no frame leaves. Nobody's silence means anything then.
+fn unasked(network: &Network, host: &View) -> Option<String> {
+    let trouble = network.trouble_of_parent(host).filter(|trouble| trouble.code == TroubleCode::NoCarrier)?;
+    let label = network.label();
+    Some(format!(
+        "{}; so nobody was asked whether its addresses are free, or where the router's DHCP pool is; try, once it has one: \
+         ashore doctor {label}",
+        trouble.message
+    ))
+}
 
 impl Controller {
     /// Creates a network. The kernel is changed only for a VLAN of the network's own: the shim comes with the
@@ -53,6 +65,7 @@ impl Controller {
         let before = inner.state().with_open_vlans(&observed.host);
         inner.commit(changes)?;
         warnings.extend(network.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
+        warnings.extend(unasked(&network, &observed.host));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         let open = inner.state().newly_open_vlans(&observed.host, &before);
         warnings.extend(open.iter().map(ToString::to_string));
@@ -64,7 +77,7 @@ impl Controller {
         // endpoint comes.
         let made = network.vlan.is_some().then(|| inner.carry_out(&observed, &[]));
         drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, [&network]).iter().map(ToString::to_string));
+        warnings.extend(self.cut_by_firewall(unlocked, [&network]).warnings());
         warnings.extend(self.own_server(unlocked, &network));
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -130,7 +143,8 @@ impl Controller {
         if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             // Frames of macvlan endpoints are not bridged, and neither are the host's own.
-            if !self.cut_by_firewall(unlocked, [&network]).is_empty() {
+            let cut = self.cut_by_firewall(unlocked, [&network]);
+            if !(cut.troubles.is_empty() && cut.unknown.is_empty()) {
                 completed.kind = Some(LinkKind::default());
             }
         }

@@ -48,6 +48,9 @@ impl Controller {
             let observed = inner.observe(&all_netns(inner.state()))?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
         }
+        if let Request::Readdress(to) = change {
+            return self.plan_readdress(unlocked, &to);
+        }
         // The engine is asked for what it has before the lock is taken.
         let adoption = match &change {
             Request::Adopt(spec) => Some(self.planned_adoption(unlocked, spec)?),
@@ -103,7 +106,7 @@ impl Controller {
 
 impl Inner {
     /// Returns what a state would change in the places that were observed.
-    fn planned(&self, wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
+    pub(super) fn planned(&self, wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
         let plan = self.plan_for(wanted, observed);
         match plan.blocked.first() {
             Some(blocked) => Err(refusal::blocked(blocked)),

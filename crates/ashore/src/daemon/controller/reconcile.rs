@@ -30,6 +30,8 @@ pub(crate) enum Cause {
     Start,
     /// The host's links or addresses have changed.
     Change,
+    /// The host was asleep.
+    Woken,
     /// A notification of a change may have been lost, and there are none of what happens inside a container.
     Time,
     CutShort,
@@ -44,6 +46,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Cause::Start => "start",
             Cause::Change => "links or addresses changed",
+            Cause::Woken => "the host was asleep",
             Cause::Time => "time",
             Cause::Overtaken => "more is wanted than a request has done",
             Cause::CutShort => "a request was interrupted",
@@ -68,6 +71,11 @@ impl Controller {
     pub(crate) fn reconcile(&self, unlocked: &mut Unlocked, why: Cause) -> bool {
         let again = self.reconcile_once(unlocked, why);
         if self.look_at_vlans(unlocked) { self.reconcile_once(unlocked, why) } else { again }
+    }
+
+    /// The host was asleep. Its switch may have forgotten it, and others may have taken its addresses.
+    pub(crate) fn wakes(&self) {
+        self.lan.wakes();
     }
 
     /// Whether there are so many containers that requests may have to wait while they are looked into.

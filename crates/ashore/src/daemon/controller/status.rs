@@ -99,7 +99,9 @@ impl Controller {
             Trouble::new(Code::ProbeFailed, About::parent(parent), message, None)
         });
         let pools = self.pool_troubles(inner);
-        let cut = self.cut_by_firewall(unlocked, inner.state().networks.values());
+        let cut = self.cut_by_firewall(unlocked, inner.state().networks.values()).troubles.into_iter();
+        let all = inner.state().networks.values();
+        let cut = cut.chain(self.host_cut_by_firewall(unlocked, all, &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
             .into_iter()
@@ -131,6 +133,7 @@ impl Controller {
             .chain(networks().filter_map(|one| one.trouble_of_parent(&observed.host)))
             .chain(networks().filter_map(|one| one.trouble_of_subnets(&observed.host)))
             .chain(networks().filter_map(|one| one.trouble_of_arp(&observed.host)))
+            .chain(networks().filter_map(|one| one.trouble_of_reverse_path(&observed.host)))
             .chain(networks().filter_map(|one| inner.state().open_vlans(one, &observed.host)))
             .chain(cut)
             .chain(altered)

@@ -87,6 +87,13 @@ impl Forwarding {
         }
     }
 
+    /// The host was asleep, after which it is as if each carrier had just risen.
+    pub(super) fn wakes(&mut self, now: Boottime) {
+        for port in self.0.values_mut().filter(|port| !port.carriers.is_empty()) {
+            port.risen = Some(Risen { at: now, heard: None, again: Some(now + USUAL) });
+        }
+    }
+
     /// Records a frame of another machine on a parent. Returns whether it is the first one since the carrier
     /// rose.
     fn hears(&mut self, parent: &IfName, now: Boottime) -> bool {
@@ -248,6 +255,22 @@ mod tests {
             ports.see(with(seen.last().unwrap()), || Some(booted), now + USUAL);
             assert_eq!(ports.answers_since(&eth0()), rises.map(|at| at + LATEST), "{at}");
         }
+    }
+
+    #[test]
+    fn after_a_sleep_it_is_as_if_each_carrier_had_just_risen() {
+        let start = Boottime::after_boot(Duration::from_secs(1_000_000));
+        let mut ports = Forwarding::default();
+        ports.see(with(&[(2, 1)]), || None, start);
+        assert!(!ports.is_in_doubt(&eth0()));
+        ports.wakes(start + USUAL);
+        assert!(ports.is_in_doubt(&eth0()));
+        assert_eq!(ports.due(start + USUAL + USUAL).0, [eth0()]);
+        // Where nothing passes, nothing is said.
+        let mut ports = Forwarding::default();
+        ports.see(with(&[]), || None, start);
+        ports.wakes(start + USUAL);
+        assert!(!ports.is_in_doubt(&eth0()));
     }
 
     #[test]

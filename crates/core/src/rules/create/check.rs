@@ -261,7 +261,7 @@ impl Network {
     /// Checks that the host accepts what endpoints send to it. Packets of an ipvlan endpoint in l2 mode
     /// arrive on the parent, while the host's route to the endpoint is through the shim (Linux 6.1,
     /// `ipvlan_core.c`). A `host` address is on the shim itself, so packets to it arrive there.
-    fn check_answers_pass(&self, host: &View, parent: &Link) -> Result<(), NetworkError> {
+    pub(crate) fn check_answers_pass(&self, host: &View, parent: &Link) -> Result<(), NetworkError> {
         let l2 = self.kind == LinkKind::Ipvlan(IpvlanMode::L2) && self.host_access;
         let by_parent = |subnet: &Subnet| {
             subnet.net.addr().is_ipv4()

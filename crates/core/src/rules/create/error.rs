@@ -17,6 +17,8 @@ use crate::net::vlan::{Vlan, VlanId, VlanIdError};
 
 mod remedy;
 
+pub(crate) use remedy::loose_reverse_path;
+
 /// Why a network cannot be made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {

@@ -241,11 +241,15 @@ fn out_of_pool(range: &Range, beside: Option<&Range>) -> Remedy {
         .and_run(format!("ashore pool-check --ip-range {range}"))
 }
 
-fn check_loosely(parent: &IfName) -> Remedy {
+/// The command for a link on which packets may come by another way than the one back.
+pub fn loose_reverse_path(link: &IfName) -> String {
     // sysctl(8) takes `/` for a dot inside an interface name.
-    let link = parent.as_str().replace('.', "/");
+    format!("sysctl -w net.ipv4.conf.{}.rp_filter=2", link.as_str().replace('.', "/"))
+}
+
+fn check_loosely(parent: &IfName) -> Remedy {
     Remedy::from("use loose mode: ")
-        .and_run(format!("sysctl -w net.ipv4.conf.{link}.rp_filter=2"))
+        .and_run(loose_reverse_path(parent))
         .and("; or give ")
         .and_set(&HOST_ACCESS, "no")
 }

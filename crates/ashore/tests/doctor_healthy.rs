@@ -1,0 +1,160 @@
+//! `ashore doctor` on set-ups of which nothing is wrong: it says so, and ends well. A false alarm is a fault.
+
+mod home;
+
+use std::path::Path;
+
+use ashore_lab::{Engines, cannot_run};
+use home::dhcp::Server;
+use home::podman::with_ashore;
+use home::router::Router;
+use home::site::on_every_engine;
+use home::told::Told;
+use home::{Home, eventually, ip, is_root, reaches};
+
+const SUBNET: &str = "--parent eth0 --subnet 192.168.88.0/24 --gateway 192.168.88.1";
+
+/// Runs a test where the routers' programs can run.
+fn with(test: &str, run: impl FnOnce(Home, &Engines)) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(_) if !is_root() => cannot_run(test, "a router needs root"),
+        Ok(engines) => run(Home::new(), &engines),
+    }
+}
+
+#[test]
+fn each_kind_that_this_kernel_has() {
+    let home = Home::new();
+    for kind in ["macvlan:bridge", "macvlan:private", "macvlan:vepa", "ipvlan:l2", "ipvlan:l3", "ipvlan:l3s"] {
+        let create = format!("network create lan {SUBNET} --ip-range 192.168.88.192/27 --kind {kind}");
+        let made = home.run(&create);
+        let web = home.world.container("web").unwrap();
+        if made.code == Some(0) {
+            let netns = web.namespace().path().display().to_string();
+            if home.run(&format!("attach lan --netns {netns} --name web")).code == Some(0) {
+                Told::of(&home, "").is_well();
+                home.ok("detach lan web");
+            } else {
+                assert!(kind.starts_with("ipvlan"), "{kind}");
+            }
+            home.ok("network rm lan");
+        } else {
+            assert!(kind.starts_with("ipvlan"), "{kind}: {}", made.stderr);
+        }
+    }
+}
+
+#[test]
+fn passthru_on_a_nic_that_the_host_does_not_use() {
+    let home = Home::new();
+    for address in ["192.168.88.9/24", "fd88::9/64"] {
+        home.nas.del_address("eth0", address.parse().unwrap()).unwrap();
+    }
+    home.ok(&format!("network create lan {SUBNET} --ip-range 192.168.88.192/27 --kind macvlan:passthru"));
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    reaches(&home.laptop, ip("192.168.88.192"));
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn addresses_by_hand_of_both_families_and_a_host_address_of_its_own() {
+    let home = Home::new();
+    home.ok(&format!(
+        "network create lan {SUBNET} --ip-range 192.168.88.192/27 --aux-address host=192.168.88.222 --subnet fd88::/64 \
+         --ip-range fd88::c0/123"
+    ));
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    reaches(&home.nas, ip("fd88::c0"));
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn reverse_path_filters_and_arp_settings_that_do_no_harm() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "--ip 192.168.88.192");
+    let set = |key: &str, value: &str| {
+        let path = Path::new("/proc/sys/net/ipv4/conf").join(key);
+        home.nas.inside(|| std::fs::write(&path, value)).unwrap().unwrap();
+    };
+    for (key, value) in [
+        ("all/rp_filter", "1"),
+        ("all/rp_filter", "2"),
+        ("eth0/rp_filter", "1"),
+        ("shim-eth0/rp_filter", "1"),
+        ("eth0/arp_ignore", "1"),
+        ("all/arp_announce", "2"),
+        ("all/arp_filter", "1"),
+    ] {
+        let was = home.nas.inside(|| std::fs::read_to_string(Path::new("/proc/sys/net/ipv4/conf").join(key)));
+        set(key, value);
+        reaches(&home.nas, ip("192.168.88.192"));
+        reaches(&web, ip("192.168.88.9"));
+        Told::of(&home, "").is_well();
+        set(key, was.unwrap().unwrap().trim());
+    }
+}
+
+#[test]
+fn leases_of_the_lans_server() {
+    with("doctor, healthy leases", |home, engines| {
+        let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
+        let _server = Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &[]);
+        home.ok("network create lan --dhcp --parent eth0");
+        home.ok("network create more --dhcp --parent eth0");
+        for network in ["lan", "more"] {
+            let one = home.world.container(&format!("on-{network}")).unwrap();
+            home.attach(network, &one, "");
+        }
+        let told = Told::of(&home, "");
+        told.is_well();
+        for network in ["lan", "more"] {
+            let line = format!("a DHCP server answers for network `{network}`");
+            assert!(told.ran.stdout.contains(&line), "{line}: {}", told.ran.stdout);
+        }
+        // A range beside the pool.
+        home.ok(&format!("network create own {SUBNET} --ip-range 192.168.88.192/27"));
+        Told::of(&home, "").is_well();
+    });
+}
+
+#[test]
+fn ipv6_by_advertisements() {
+    with("doctor, healthy advertisements", |home, engines| {
+        let says = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
+        let _router = Router::start(engines, &home.router, home.directory.path(), says);
+        home.ok(&format!("network create lan {SUBNET} --ip-range 192.168.88.192/27 --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        eventually("it has an address", || home.ok("status").contains("fd88:"));
+        let told = Told::of(&home, "");
+        told.is_well();
+        assert!(!told.unknown().iter().any(|why| why.contains("advertise")), "{:?}", told.unknown());
+    });
+}
+
+#[test]
+fn containers_of_dockers() {
+    on_every_engine("doctor, healthy Docker", |site| {
+        site.create_lan();
+        site.start("web", "");
+        let told = Told::of(&site.home, "");
+        told.is_well();
+        for line in ["Docker answers", "Docker finds Ashore's driver at"] {
+            assert!(told.ran.stdout.contains(line), "{line}: {}", told.ran.stdout);
+        }
+    });
+}
+
+#[test]
+fn containers_of_podmans() {
+    with_ashore("doctor, healthy Podman", |site| {
+        site.ok("network create -d ashore lan");
+        site.start_on_lan("web", "");
+        Told::of(&site.home, "").is_well();
+    });
+}

@@ -1,0 +1,295 @@
+//! `ashore doctor` and the host's own settings: each trouble is made on a real host, and found with what helps.
+
+mod home;
+
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use home::told::Told;
+use home::{Home, does_not_reach, eventually, ip, reaches};
+use serde_json::Value;
+
+fn with_tools(test: &str, run: impl FnOnce(&Engines)) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(engines) => run(&engines),
+    }
+}
+
+/// Runs a command on a machine by its shell, as its user types it.
+#[track_caller]
+fn typed(engines: &Engines, machine: &Machine, line: &str) {
+    let mut shell = machine.command("sh").unwrap();
+    Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success();
+}
+
+/// The first command in a remedy that begins with a program, up to what is another one.
+fn command_in(remedy: &str, program: &str) -> String {
+    let from = remedy.find(program).unwrap_or_else(|| panic!("{program}: {remedy}"));
+    remedy[from..].split([',', '"']).next().unwrap().to_owned()
+}
+
+/// A network on a bridge with a container, which the laptop reaches as long as no rule forbids it.
+fn on_a_bridge() -> Option<(Home, Machine)> {
+    let home = Home::bridged();
+    let sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    let set = home.nas.inside(|| std::fs::write(sysctl, "1")).unwrap();
+    if set.is_err() {
+        cannot_run("doctor, bridge firewall", "this kernel has no br_netfilter");
+        return None;
+    }
+    home.ok("network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28 --gateway 192.168.88.1");
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "--ip 192.168.88.192");
+    Some((home, web))
+}
+
+/// What a firewall has, whether it cuts the container off, and the words with which that is told.
+const BRIDGED: [(&str, bool, &[&str]); 9] = [
+    // Docker's rules: they drop by policy, and accept what is of its own bridge.
+    (
+        "nft -f - <<E\ntable ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; \
+         jump DOCKER-USER; jump DOCKER-FORWARD; }\n chain DOCKER-USER { return; }\n chain DOCKER-FORWARD { \
+         oifname \"docker0\" ct state related,established accept; iifname \"docker0\" accept; } }\nE",
+        true,
+        &["the chain `FORWARD` of the table `ip filter`", "iptables -I FORWARD -m physdev"],
+    ),
+    ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT", false, &[]),
+    ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i br0 -o br0 -j ACCEPT", false, &[]),
+    (
+        "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 192.168.88.0/24 -d 192.168.88.0/24 -m comment --comment lan -j ACCEPT",
+        false,
+        &[],
+    ),
+    (
+        "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; \
+         iptables-nft -A FORWARD -p tcp --dport 80 -j ACCEPT",
+        true,
+        &["but for some that a rule accepts"],
+    ),
+    // A policy of accept, and a rule at the end that rejects: firewalld, and the images of some clouds.
+    (
+        "nft -f - <<E\ntable inet own { chain fwd { type filter hook forward priority 10; policy accept; \
+         ct state { established, related } accept; iifname \"lo\" accept; reject; } }\nE",
+        true,
+        &["the chain `fwd` of the table `inet own`", "nft insert rule inet own fwd iifname br0 oifname br0 accept"],
+    ),
+    ("iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP", false, &[]),
+    ("nft -f - <<E\ntable inet own { chain fwd { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; } }\nE", false, &[]),
+    ("nft -f - <<E\ntable ip6 own { chain fwd { type filter hook forward priority 0; policy drop; } }\nE", false, &[]),
+];
+
+#[test]
+fn rules_that_cut_a_bridge_are_found_and_those_that_cure_it_count() {
+    with_tools("doctor, bridge firewall", |engines| {
+        let Some((home, web)) = on_a_bridge() else { return };
+        Told::of(&home, "").is_well();
+        for (rules, cuts, words) in BRIDGED {
+            typed(engines, &home.nas, "nft flush ruleset");
+            typed(engines, &home.nas, rules);
+            let told = Told::of(&home, "");
+            assert_eq!(told.unknown(), [""; 0], "{rules}");
+            if !cuts {
+                reaches(&home.laptop, ip("192.168.88.192"));
+                told.is_well();
+                continue;
+            }
+            does_not_reach(&home.laptop, ip("192.168.88.192"));
+            told.is_only("firewall-drops", 10, words);
+            // The remedies cure it, each for itself.
+            let remedy = told.trouble("firewall-drops");
+            let program = if remedy.contains(", or nft ") { "nft insert" } else { "iptables -I" };
+            typed(engines, &home.nas, &command_in(&remedy, program).replace("iptables ", "iptables-nft "));
+            reaches(&home.laptop, ip("192.168.88.192"));
+            reaches(&web, ip("192.168.88.1"));
+            Told::of(&home, "").is_well();
+        }
+        // What is not understood is not called either.
+        typed(engines, &home.nas, "nft flush ruleset");
+        let rules = "nft -f - <<E\ntable inet own { set lan { typeof iifname; elements = { \"br0\" }; }\n\
+                     chain fwd { type filter hook forward priority 0; policy drop; iifname @lan accept; } }\nE";
+        typed(engines, &home.nas, rules);
+        let told = Told::of(&home, "");
+        assert_eq!(told.codes(), [""; 0]);
+        assert!(told.unknown()[0].contains("could not be found out"), "{:?}", told.unknown());
+    });
+}
+
+#[test]
+fn rules_of_legacy_iptables_that_cure_it_count_too() {
+    with_tools("doctor, legacy firewall", |engines| {
+        let Some((home, _web)) = on_a_bridge() else { return };
+        let typed = |line: &str| typed(engines, &home.nas, &line.replace("iptables ", "iptables-legacy "));
+        typed("iptables -P FORWARD DROP");
+        does_not_reach(&home.laptop, ip("192.168.88.192"));
+        Told::of(&home, "").is_only("firewall-drops", 10, &["the chain `FORWARD` of the table `filter`"]);
+        for cure in [
+            "-m physdev --physdev-is-bridged -j ACCEPT",
+            "-i br+ -j ACCEPT",
+            "-s 192.168.88.0/24 -j ACCEPT",
+            "-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+        ] {
+            typed(&format!("iptables -A FORWARD {cure}"));
+            reaches(&home.laptop, ip("192.168.88.192"));
+            Told::of(&home, "").is_well();
+            typed(&format!("iptables -D FORWARD {cure}"));
+        }
+        for none in ["-i docker0 -j ACCEPT", "-p udp -j ACCEPT", "-s 10.0.0.0/8 -j ACCEPT", "-i br0 -j LOG"] {
+            typed(&format!("iptables -A FORWARD {none}"));
+            does_not_reach(&home.laptop, ip("192.168.88.192"));
+            assert_eq!(Told::of(&home, "").codes(), ["firewall-drops"], "{none}");
+            typed(&format!("iptables -D FORWARD {none}"));
+        }
+    });
+}
+
+#[test]
+fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
+    with_tools("doctor, shim firewall", |engines| {
+        let home = Home::new();
+        home.create_lan();
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "--ip 192.168.88.192");
+        let at = ip("192.168.88.192");
+        let table = |rules: &str| {
+            typed(engines, &home.nas, "nft flush ruleset");
+            typed(engines, &home.nas, &format!("nft -f - <<E\ntable inet own {{ {rules} }}\nE"));
+        };
+        // These treat all links alike, or let nobody in: that is meant.
+        for healthy in [
+            "chain in { type filter hook input priority 0; policy drop; ct state established,related accept; \
+             iif lo accept; icmp type echo-request accept; tcp dport 22 accept; }",
+            "chain in { type filter hook input priority 0; policy drop; iifname { \"eth0\", \"shim-eth0\" } accept; }",
+            "chain in { type filter hook input priority 0; policy drop; ip saddr 192.168.88.0/24 accept; }",
+            "chain in { type filter hook input priority 0; policy drop; ct state established accept; }",
+            "chain out { type filter hook output priority 0; policy accept; oifname \"eth0\" counter; }",
+        ] {
+            table(healthy);
+            Told::of(&home, "").is_well();
+        }
+        table("chain in { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }");
+        reaches(&home.nas, at);
+        does_not_reach(&web, ip("192.168.88.9"));
+        let words = ["shim-eth0", "they do not reach this host", "nft insert rule inet own in iifname shim-eth0 accept"];
+        let told = Told::of(&home, "");
+        told.is_only("host-firewall", 10, &words);
+        assert!(home.codes().contains(&"host-firewall".to_owned()), "status shows it too");
+        typed(engines, &home.nas, &command_in(&told.trouble("host-firewall"), "nft insert"));
+        reaches(&web, ip("192.168.88.9"));
+        Told::of(&home, "").is_well();
+
+        table("chain in { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }");
+        does_not_reach(&home.nas, at);
+        Told::of(&home, "").is_only("host-firewall", 10, &["this host does not get their answers"]);
+        table("chain out { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }");
+        does_not_reach(&home.nas, at);
+        Told::of(&home, "").is_only("host-firewall", 10, &["this host does not reach them", "oifname shim-eth0 accept"]);
+    });
+}
+
+#[test]
+fn a_link_that_networkd_manages_is_named_with_its_file() {
+    let mut home = Home::new();
+    home.daemon = None;
+    // A /run of the daemon's own, because networkd of this machine has one too.
+    let own_run = "mount -t tmpfs none /run && mkdir -p /run/systemd/netif/links && exec \"$0\" \"$@\"";
+    home.start_by(&["unshare", "--mount", "sh", "-c", own_run]);
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    let host = home.nas.kernel().observe(&[]).unwrap().host;
+    let shim = host.link(&"shim-eth0".parse().unwrap()).unwrap().index;
+    let pid = home.status()["pid"].as_u64().unwrap();
+    let file = format!("/proc/{pid}/root/run/systemd/netif/links/{shim}");
+    let state = |admin: &str| {
+        let file_in_force = "NETWORK_FILE=/etc/systemd/network/all.network\n";
+        std::fs::write(&file, format!("ADMIN_STATE={admin}\nOPER_STATE=routable\n{file_in_force}")).unwrap();
+    };
+    state("unmanaged");
+    Told::of(&home, "").is_well();
+    state("configured");
+    let words = ["shim-eth0", "/etc/systemd/network/all.network", "Unmanaged=yes", "networkctl reload"];
+    Told::of(&home, "").is_only("managed-elsewhere", 10, &words);
+    std::fs::remove_file(&file).unwrap();
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_kind_that_the_kernel_does_not_have_is_named() {
+    let home = Home::new();
+    home.create_lan();
+    let told = Told::of(&home, "");
+    assert!(told.ran.stdout.contains("the kernel has macvlan"), "{}", told.ran.stdout);
+    // The kernel of before had it: the state comes from there.
+    let mut state: Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let text = state["rows"].to_string().replace("macvlan:bridge", "ipvlan:l2");
+    state["rows"] = serde_json::from_str(&text).unwrap();
+    let file = home.directory.path().join("state.json");
+    std::fs::write(&file, state.to_string()).unwrap();
+    home.ok(&format!("state import {}", file.display()));
+    let told = Told::of(&home, "");
+    if told.ran.stdout.contains("the kernel has ipvlan") {
+        return cannot_run("doctor, kinds", "this kernel has ipvlan");
+    }
+    told.is_only("kind-missing", 11, &["`lan`", "ipvlan", "start it again", "ashore network rm lan"]);
+}
+
+#[test]
+fn a_socket_of_the_plugin_that_is_gone_is_told() {
+    use home::fake_engine::{FakeEngine, plugin_socket};
+    use serde_json::json;
+
+    let engine = FakeEngine::new();
+    let pool = json!({ "AddressSpace": "LocalDefault", "Pool": "192.168.88.0/24", "SubPool": "192.168.88.192/27",
+                       "Options": {}, "V6": false });
+    engine.create_network(&"ab".repeat(32), &pool);
+    let told = Told::of(&engine.home, "");
+    assert!(told.ran.stdout.contains("Docker finds Ashore's driver at"), "{}", told.ran.stdout);
+    assert!(!told.codes().contains(&"plugin-socket-gone"), "{}", told.ran.stdout);
+    std::fs::remove_file(plugin_socket(&engine.home)).unwrap();
+    let told = Told::of(&engine.home, "");
+    let trouble = told.trouble("plugin-socket-gone");
+    assert!(trouble.contains("systemctl restart ashore.socket ashore"), "{trouble}");
+    assert_eq!(told.ran.code, Some(11));
+}
+
+#[test]
+fn without_a_cable_and_without_advertisements_nothing_is_claimed() {
+    with_tools("doctor, unasked", |_| {
+        let home = Home::new();
+        home.ok("network create six --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28 --gateway 192.168.88.1 --ipv6 auto");
+        let told = Told::of(&home, "six");
+        told.is_well();
+        assert!(told.unknown().iter().any(|why| why.contains("no router on the LAN of `eth0`")), "{:?}", told.unknown());
+        home.ok("network rm six");
+        home.world.set_cable(&home.nas, false).unwrap();
+        eventually("the daemon sees it", || {
+            let made = home.run("network create lan --parent eth0");
+            if made.code == Some(0) {
+                home.ok("network rm lan");
+            }
+            made.stderr.contains("nobody was asked whether its addresses are free")
+        });
+    });
+}
+
+#[test]
+fn each_leased_network_of_a_parent_has_its_line() {
+    let home = Home::new();
+    for name in ["one", "two"] {
+        home.ok(&format!("network create {name} --parent eth0 --dhcp"));
+    }
+    let told = Told::of(&home, "");
+    assert_eq!(told.codes(), ["no-dhcp-server", "no-dhcp-server"], "{}", told.ran.stdout);
+}
+
+#[test]
+fn what_is_wrong_has_a_code_that_is_explained() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.2");
+    let shown = home.run("doctor").stdout;
+    assert!(shown.contains("\n  more: ashore explain router-silent\n"), "{shown}");
+    // Both commands that create it again are there.
+    for command in ["first ashore network rm lan", "then ashore network create lan …"] {
+        assert!(shown.contains(command), "{shown}");
+    }
+    home.ok("explain router-silent");
+}
