@@ -153,12 +153,13 @@ struct Table {
     followed: Option<Published>,
 }
 
-/// A parent to listen on, by interface index, with its shim, and the MAC to send probes from.
+/// A parent to listen on, by interface index, with its shim and its own MAC, and the MAC to send probes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tap {
     parent: u32,
     mac: Mac,
     shim: Option<u32>,
+    own: Mac,
 }
 
 /// An address in use.
@@ -202,7 +203,7 @@ impl Lan {
         let listening = Listening { lan: self, parent: parent.clone() };
         let Some(link) = host.link(parent) else { return listening };
         let Some(mac) = link.mac else { return listening };
-        let tap = Tap { parent: link.index, mac, shim: None };
+        let tap = Tap { parent: link.index, mac, shim: None, own: mac };
         let mut table = self.table();
         table.temporary_taps.entry(parent.clone()).or_insert((tap.clone(), 0)).1 += 1;
         table.parents.entry(parent.clone()).or_insert(tap);
@@ -218,7 +219,7 @@ impl Lan {
 
     /// The host was asleep. What was said and asked is said and asked again, as after a carrier has risen.
     pub(crate) fn wakes(&self) {
-        self.table().forwarding.wakes(boottime());
+        self.table().forwarding.wakes(ashore_kernel::boottime());
         self.shared.waker.wake();
     }
 
@@ -489,7 +490,8 @@ mod tests {
     fn who_looks_for_what_was_taken_a_moment_ago_is_told_so_a_few_times() {
         let (ip, other) = (IpAddr::from([192, 168, 88, 192]), Mac([2, 0, 0, 0, 0, 2]));
         let eth0: IfName = "eth0".parse().expect("a name");
-        let tap = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let tap = Tap { parent: 2, mac, shim: None, own: mac };
         let mut table = Table { parents: BTreeMap::from([(eth0.clone(), tap.clone())]), ..Table::default() };
         let (until, said) = (Instant::now() + Duration::from_secs(30), RefCell::new(Vec::new()));
         let send = |_: &IfName, frame: &[u8]| {

@@ -67,7 +67,7 @@ impl Follower for Lan {
         // A lease may still have to be released through a parent that has no network any more.
         for parent in leases.parting().chain(leases6.parting()) {
             if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
-                let tap = Tap { parent: link, mac, shim: None };
+                let tap = Tap { parent: link, mac, shim: None, own: mac };
                 parents.entry(parent.clone()).or_insert(tap);
             }
         }
@@ -173,7 +173,8 @@ fn taps(state: &State, host: &View) -> BTreeMap<IfName, Tap> {
         let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
         // Siblings answer to the shim's MAC. An answer to the parent's MAC would leave on the wire.
         let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
-        let tap = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
+        let own = parent.mac.unwrap_or(mac);
+        let tap = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index), own };
         Some((network.parent.clone(), tap))
     });
     taps.collect()

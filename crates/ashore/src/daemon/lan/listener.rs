@@ -227,8 +227,15 @@ fn take_in(sockets: &mut Sockets, wanted: impl Fn(&IfName) -> BTreeSet<Mac>) {
     }
 }
 
+/// Sends a frame through the shim, so that siblings hear it too. One of the parent's own MAC goes by the parent, to the
+/// wire alone: siblings would send what is for the host to that MAC, where the kernel does not let them reach it.
 fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
-    match sockets.get(parent).and_then(|(_, sockets)| sockets.first()) {
+    let of_parent = |tap: &Tap| frame.get(6..12) == Some(&tap.own.0[..]);
+    let first = |(tap, sockets): &'_ (Tap, Vec<PacketSocket>)| -> Option<usize> {
+        if of_parent(tap) { sockets.len().checked_sub(1) } else { Some(0) }
+    };
+    let there = sockets.get(parent);
+    match there.and_then(|there| there.1.get(first(there)?)) {
         Some(socket) => match socket.send(frame) {
             // As with a link without carrier, the frame is lost silently.
             Err(error) if error.kind() == io::ErrorKind::NetworkDown => Ok(()),

@@ -464,7 +464,8 @@ mod tests {
 
     /// Probes for `count` addresses to the end, with the given sender.
     fn look_for(count: u8, send: &Send) -> Table {
-        let tap = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let tap = Tap { parent: 2, mac, shim: None, own: mac };
         let mut table = Table { parents: BTreeMap::from([(eth0(), tap)]), ..Table::default() };
         for last in 1..=count {
             table.begin(&eth0(), (IpAddr::from([192, 168, 88, last]), None), Profile::Quick);

@@ -26,7 +26,7 @@ struct Lan {
 
 impl Lan {
     fn new(answers: &[Mac]) -> Lan {
-        let tap = Tap { parent: 2, mac: NIC, shim: None };
+        let tap = Tap { parent: 2, mac: NIC, shim: None, own: NIC };
         let now = Instant::now();
         let (parents, gateways) = (BTreeMap::from([(eth0(), tap)]), Gateways::default());
         let mut lan = Lan { gateways, parents, answers: answers.to_vec(), now };
