@@ -18,6 +18,9 @@ fn with_tools(test: &str, run: impl FnOnce(&Engines)) {
 #[track_caller]
 fn typed(engines: &Engines, machine: &Machine, line: &str) {
     let mut shell = machine.command("sh").unwrap();
+    // What iptables compares is in libraries of its own.
+    let extensions = engines.path(&format!("usr/lib/{}-linux-gnu/xtables", std::env::consts::ARCH));
+    shell.env("XTABLES_LIBDIR", extensions);
     Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success();
 }
 
@@ -48,7 +51,7 @@ const BRIDGED: [(&str, bool, &[&str]); 9] = [
     (
         "nft -f - <<E\ntable ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; \
          jump DOCKER-USER; jump DOCKER-FORWARD; }\n chain DOCKER-USER { return; }\n chain DOCKER-FORWARD { \
-         oifname \"docker0\" ct state related,established accept; iifname \"docker0\" accept; } }\nE",
+         oifname \"docker0\" ct state related,established accept; iifname \"docker0\" accept; }; }\nE",
         true,
         &["the chain `FORWARD` of the table `ip filter`", "iptables -I FORWARD -m physdev"],
     ),
@@ -67,14 +70,14 @@ const BRIDGED: [(&str, bool, &[&str]); 9] = [
     ),
     // A policy of accept, and a rule at the end that rejects: firewalld, and the images of some clouds.
     (
-        "nft -f - <<E\ntable inet own { chain fwd { type filter hook forward priority 10; policy accept; \
-         ct state { established, related } accept; iifname \"lo\" accept; reject; } }\nE",
+        "nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 10; policy accept; \
+         ct state { established, related } accept; iifname \"lo\" accept; reject; }; }\nE",
         true,
-        &["the chain `fwd` of the table `inet own`", "nft insert rule inet own fwd iifname br0 oifname br0 accept"],
+        &["the chain `through` of the table `inet own`", "nft insert rule inet own through iifname br0 oifname br0 accept"],
     ),
     ("iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP", false, &[]),
-    ("nft -f - <<E\ntable inet own { chain fwd { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; } }\nE", false, &[]),
-    ("nft -f - <<E\ntable ip6 own { chain fwd { type filter hook forward priority 0; policy drop; } }\nE", false, &[]),
+    ("nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; }; }\nE", false, &[]),
+    ("nft -f - <<E\ntable ip6 own { chain through { type filter hook forward priority 0; policy drop; }; }\nE", false, &[]),
 ];
 
 #[test]
@@ -104,8 +107,8 @@ fn rules_that_cut_a_bridge_are_found_and_those_that_cure_it_count() {
         }
         // What is not understood is not called either.
         typed(engines, &home.nas, "nft flush ruleset");
-        let rules = "nft -f - <<E\ntable inet own { set lan { typeof iifname; elements = { \"br0\" }; }\n\
-                     chain fwd { type filter hook forward priority 0; policy drop; iifname @lan accept; } }\nE";
+        let rules = "nft -f - <<E\ntable inet own { set lan { type ipv4_addr; flags interval; elements = { 192.168.88.0/25 }; };\n\
+                     chain through { type filter hook forward priority 0; policy drop; ip saddr @lan accept; }; }\nE";
         typed(engines, &home.nas, rules);
         let told = Told::of(&home, "");
         assert_eq!(told.codes(), [""; 0]);
@@ -151,24 +154,24 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
         let at = ip("192.168.88.192");
         let table = |rules: &str| {
             typed(engines, &home.nas, "nft flush ruleset");
-            typed(engines, &home.nas, &format!("nft -f - <<E\ntable inet own {{ {rules} }}\nE"));
+            typed(engines, &home.nas, &format!("nft -f - <<E\ntable inet own {{ {rules}; }}\nE"));
         };
         // These treat all links alike, or let nobody in: that is meant.
         for healthy in [
-            "chain in { type filter hook input priority 0; policy drop; ct state established,related accept; \
+            "chain input { type filter hook input priority 0; policy drop; ct state established,related accept; \
              iif lo accept; icmp type echo-request accept; tcp dport 22 accept; }",
-            "chain in { type filter hook input priority 0; policy drop; iifname { \"eth0\", \"shim-eth0\" } accept; }",
-            "chain in { type filter hook input priority 0; policy drop; ip saddr 192.168.88.0/24 accept; }",
-            "chain in { type filter hook input priority 0; policy drop; ct state established accept; }",
-            "chain out { type filter hook output priority 0; policy accept; oifname \"eth0\" counter; }",
+            "chain input { type filter hook input priority 0; policy drop; iifname { \"eth0\", \"shim-eth0\" } accept; }",
+            "chain input { type filter hook input priority 0; policy drop; ip saddr 192.168.88.0/24 accept; }",
+            "chain input { type filter hook input priority 0; policy drop; ct state established accept; }",
+            "chain output { type filter hook output priority 0; policy accept; oifname \"eth0\" counter; }",
         ] {
             table(healthy);
             Told::of(&home, "").is_well();
         }
-        table("chain in { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }");
+        table("chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }");
         reaches(&home.nas, at);
         does_not_reach(&web, ip("192.168.88.9"));
-        let words = ["shim-eth0", "they do not reach this host", "nft insert rule inet own in iifname shim-eth0 accept"];
+        let words = ["shim-eth0", "they do not reach this host", "nft insert rule inet own input iifname shim-eth0 accept"];
         let told = Told::of(&home, "");
         told.is_only("host-firewall", 10, &words);
         assert!(home.codes().contains(&"host-firewall".to_owned()), "status shows it too");
@@ -176,10 +179,10 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
         reaches(&web, ip("192.168.88.9"));
         Told::of(&home, "").is_well();
 
-        table("chain in { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }");
+        table("chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }");
         does_not_reach(&home.nas, at);
         Told::of(&home, "").is_only("host-firewall", 10, &["this host does not get their answers"]);
-        table("chain out { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }");
+        table("chain output { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }");
         does_not_reach(&home.nas, at);
         Told::of(&home, "").is_only("host-firewall", 10, &["this host does not reach them", "oifname shim-eth0 accept"]);
     });
@@ -220,11 +223,13 @@ fn a_kind_that_the_kernel_does_not_have_is_named() {
     assert!(told.ran.stdout.contains("the kernel has macvlan"), "{}", told.ran.stdout);
     // The kernel of before had it: the state comes from there.
     let mut state: Value = serde_json::from_str(&home.ok("state export")).unwrap();
-    let text = state["rows"].to_string().replace("macvlan:bridge", "ipvlan:l2");
+    let text = state["rows"].to_string().replace(r#"{"macvlan":"bridge"}"#, r#"{"ipvlan":"l2"}"#);
     state["rows"] = serde_json::from_str(&text).unwrap();
     let file = home.directory.path().join("state.json");
     std::fs::write(&file, state.to_string()).unwrap();
-    home.ok(&format!("state import {}", file.display()));
+    let mut import = home.daemon().client();
+    import.args(["state", "import"]).stdin(std::fs::File::open(file).unwrap());
+    Ran::of(&mut import).unwrap().expect_success();
     let told = Told::of(&home, "");
     if told.ran.stdout.contains("the kernel has ipvlan") {
         return cannot_run("doctor, kinds", "this kernel has ipvlan");
@@ -238,8 +243,7 @@ fn a_socket_of_the_plugin_that_is_gone_is_told() {
     use serde_json::json;
 
     let engine = FakeEngine::new();
-    let pool = json!({ "AddressSpace": "LocalDefault", "Pool": "192.168.88.0/24", "SubPool": "192.168.88.192/27",
-                       "Options": {}, "V6": false });
+    let pool = json!({ "Pool": "192.168.88.0/24", "SubPool": "192.168.88.192/27" });
     engine.create_network(&"ab".repeat(32), &pool);
     let told = Told::of(&engine.home, "");
     assert!(told.ran.stdout.contains("Docker finds Ashore's driver at"), "{}", told.ran.stdout);

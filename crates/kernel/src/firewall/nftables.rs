@@ -1,6 +1,6 @@
 //! The rules of nftables, which iptables-nft makes too (`linux/netfilter/nf_tables.h`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use ashore_core::net::family::Family;
@@ -18,6 +18,10 @@ use crate::bytes::{Attributes, Messages, text, u8_at};
 const SUBSYSTEM: u16 = 10 << 8;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const GET_RULE: u16 = SUBSYSTEM | 7;
+const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
+
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
 
 const NFPROTO_INET: u8 = 1;
 const NFPROTO_IPV4: u8 = 2;
@@ -26,7 +30,7 @@ const NFPROTO_IPV6: u8 = 10;
 /// How many bytes of rules are read. A host that has more has them for tens of thousands of containers.
 const MOST: usize = 16 << 20;
 
-/// A chain: the family of its table, the table and the name.
+/// A chain or a set: the family of its table, the table and the name.
 type Key = (u8, Vec<u8>, Vec<u8>);
 
 /// All chains of the families of IP.
@@ -35,6 +39,9 @@ pub(super) struct Tables {
     bases: Vec<Base>,
     /// The expressions of each rule, in order.
     rules: BTreeMap<Key, Vec<Vec<u8>>>,
+    /// What is in the sets that rules look values up in, by the family, the table and the set. Those with ranges are left
+    /// out.
+    sets: BTreeMap<Key, BTreeSet<Vec<u8>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,7 +77,7 @@ pub(super) fn read() -> io::Result<Tables> {
         let name = |kind: u16| attributes.get(kind).map(|value| text(value).to_vec());
         Some((family, name(table)?, name(chain)?)).filter(|_| is_ip)
     };
-    let read = dump(&socket, GET_CHAIN, |family, attributes| {
+    let read = dump(&socket, GET_CHAIN, (0, &[]), |family, attributes| {
         let hook = attributes.within(NFTA_CHAIN_HOOK).get(NFTA_HOOK_HOOKNUM).and_then(number);
         let key = key(family, attributes, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME);
         if let (Some(key), Some(hook)) = (key, hook) {
@@ -86,27 +93,64 @@ pub(super) fn read() -> io::Result<Tables> {
     if tables.bases.is_empty() {
         return Ok(tables);
     }
-    dump(&socket, GET_RULE, |family, attributes| {
+    dump(&socket, GET_RULE, (0, &[]), |family, attributes| {
         if let Some(key) = key(family, attributes, NFTA_RULE_TABLE, NFTA_RULE_CHAIN) {
             let expressions = attributes.get(NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
             tables.rules.entry(key).or_default().push(expressions);
         }
     })?;
+    tables.sets = tables.looked_up().filter_map(|set| Some((set.clone(), elements(&socket, &set)?))).collect();
     Ok(tables)
 }
 
-/// Dumps all objects of a kind, of all families.
-fn dump(socket: &Socket, kind: u16, mut each: impl FnMut(u8, &Attributes<'_>)) -> io::Result<()> {
+/// The elements of a set. `None` if they cannot be read, or if there are ranges among them.
+fn elements(socket: &Socket, (family, table, set): &Key) -> Option<BTreeSet<Vec<u8>>> {
+    const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+    const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+    const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+    const NFTA_SET_ELEM_KEY: u16 = 1;
+    const NFTA_SET_ELEM_FLAGS: u16 = 3;
+    const NFTA_DATA_VALUE: u16 = 1;
+    let (mut found, mut has_ranges) = (BTreeSet::new(), false);
+    let named = [(NFTA_SET_ELEM_LIST_TABLE, table.as_slice()), (NFTA_SET_ELEM_LIST_SET, set.as_slice())];
+    let read = dump(socket, GET_ELEMENTS, (*family, &named), |_, attributes| {
+        for (_, element) in attributes.within(NFTA_SET_ELEM_LIST_ELEMENTS) {
+            let element = Attributes::of(element);
+            has_ranges |= element.get(NFTA_SET_ELEM_FLAGS).is_some();
+            found.extend(element.within(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE).map(<[u8]>::to_vec));
+        }
+    });
+    (read.is_ok() && !has_ranges).then_some(found)
+}
+
+/// Dumps all objects of a kind, of a family or of all, which texts name more closely.
+fn dump(
+    socket: &Socket,
+    kind: u16,
+    (family, named): (u8, &[(u16, &[u8])]),
+    mut each: impl FnMut(u8, &Attributes<'_>),
+) -> io::Result<()> {
     const NLM_F_REQUEST_AND_DUMP: u16 = 0x301;
     /// The dump is of a moment in which the rules changed.
     const NLM_F_DUMP_INTR: u16 = 0x10;
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
-    const LENGTH: u32 = 20;
-    let mut request = LENGTH.to_ne_bytes().to_vec();
+    let mut request = vec![0; 4];
     request.extend(kind.to_ne_bytes());
     request.extend(NLM_F_REQUEST_AND_DUMP.to_ne_bytes());
-    request.extend([0; 12]);
+    request.extend([0; 8]);
+    request.extend([family, 0, 0, 0]);
+    for (attribute, text) in named {
+        // The header, the text and the zero that ends it.
+        let length = u16::try_from(text.len() + 5).map_err(|_| io::ErrorKind::InvalidInput)?;
+        request.extend(length.to_ne_bytes());
+        request.extend(attribute.to_ne_bytes());
+        request.extend(*text);
+        request.push(0);
+        request.resize(request.len().next_multiple_of(4), 0);
+    }
+    let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    request[..4].copy_from_slice(&length.to_ne_bytes());
     socket.send(&request, 0)?;
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut read = 0;
@@ -136,6 +180,22 @@ fn number(value: &[u8]) -> Option<u32> {
 }
 
 impl Tables {
+    /// The sets in which rules look values up.
+    fn looked_up(&self) -> impl Iterator<Item = Key> {
+        /// More are those of programs that make a set for each of thousands of things.
+        const MOST_SETS: usize = 256;
+        const NFTA_LOOKUP_SET: u16 = 1;
+        let of_rule = |(family, table, _): &Key, rule: &[u8]| {
+            let lookups = Attributes::of(rule).map(|(_, expression)| Attributes::of(expression));
+            let lookups = lookups.filter(|one| one.get(NFTA_EXPR_NAME).map(text) == Some(b"lookup"));
+            let names = lookups.filter_map(|one| one.within(NFTA_EXPR_DATA).get(NFTA_LOOKUP_SET));
+            names.map(|name| (*family, table.clone(), text(name).to_vec())).collect::<Vec<_>>()
+        };
+        let all = self.rules.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
+        let named: BTreeSet<Key> = all.flat_map(|(key, rule)| of_rule(key, rule)).collect();
+        named.into_iter().take(MOST_SETS)
+    }
+
     /// What becomes of packets in each chain with their hook.
     pub(super) fn fates(&self, packets: &Packets) -> Vec<Fate> {
         let own = match packets.family() {
@@ -144,7 +204,7 @@ impl Tables {
         };
         let rules = |key: &Key| {
             let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
-            all.iter().map(|rule| Reader::new(packets, key).rule(rule)).collect::<Vec<_>>()
+            all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect::<Vec<_>>()
         };
         let bases = self
             .bases
@@ -171,19 +231,19 @@ impl Base {
 struct Reader<'a> {
     packets: &'a Packets,
     chain: &'a Key,
+    sets: &'a BTreeMap<Key, BTreeSet<Vec<u8>>>,
     registers: BTreeMap<u32, Value>,
     conditions: Vec<Of>,
     does: Does<Key>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(packets: &'a Packets, chain: &'a Key) -> Self {
-        Reader { packets, chain, registers: BTreeMap::new(), conditions: Vec::new(), does: Does::Nothing }
+    fn new(packets: &'a Packets, chain: &'a Key, sets: &'a BTreeMap<Key, BTreeSet<Vec<u8>>>) -> Self {
+        let (registers, conditions, does) = (BTreeMap::new(), Vec::new(), Does::Nothing);
+        Reader { packets, chain, sets, registers, conditions, does }
     }
 
     fn rule(mut self, expressions: &[u8]) -> (Of, Does<Key>) {
-        const NFTA_EXPR_NAME: u16 = 1;
-        const NFTA_EXPR_DATA: u16 = 2;
         for (_, expression) in Attributes::of(expressions) {
             let expression = Attributes::of(expression);
             let name = expression.get(NFTA_EXPR_NAME).map(text).unwrap_or_default();
@@ -329,7 +389,7 @@ impl<'a> Reader<'a> {
         self.get(register).compared(Is::Beside, &[])
     }
 
-    /// The elements of sets are not read. In a set of ports are some ports.
+    /// In a set of ports are some ports. Of addresses it is not understood which of their net are in a set.
     fn lookup(&mut self, data: &Attributes<'_>) {
         let value = self.get(data.get(2));
         let is_map = data.get(3).is_some();
@@ -337,6 +397,16 @@ impl<'a> Reader<'a> {
         match value {
             Value::Any if !is_map => self.conditions.push(if inverted { Of::All } else { Of::Some }),
             _ if is_map => self.does = Does::Unread,
+            Value::Known(bytes) => {
+                let (family, table, _) = self.chain;
+                let named = data.get(1).map(|name| (*family, table.clone(), text(name).to_vec()));
+                let has = named.and_then(|set| Some(self.sets.get(&set)?.contains(&bytes)));
+                self.conditions.push(match has {
+                    Some(has) if has != inverted => Of::All,
+                    Some(_) => Of::None,
+                    None => Of::Unread,
+                });
+            }
             _ => self.conditions.push(Of::Unread),
         }
     }
