@@ -129,6 +129,11 @@ pub(crate) fn more(code: &str) {
     }
 }
 
+/// Says what is wrong with an answer that was typed just now.
+pub(crate) fn objection(text: &str) {
+    complained(wrapped("  ", &one_line(text), Screen::of_stderr().width));
+}
+
 fn complained(lines: Vec<String>) {
     for line in lines {
         // If standard error cannot be written, there is no place left to report that.

@@ -29,7 +29,7 @@ mod trial;
 
 use crate::cli::{Maker, SetupArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::{complain, one_line, say};
+use crate::out::{self, complain, say};
 
 /// What was found of the LAN.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -238,7 +238,7 @@ fn answered<T: std::str::FromStr<Err: std::fmt::Display> + std::fmt::Display>(
         }
         match line.parse() {
             Ok(value) => return Ok(value),
-            Err(error) => complain!("  {}", one_line(&error.to_string())),
+            Err(error) => out::objection(&error.to_string()),
         }
     }
 }
@@ -249,7 +249,7 @@ fn confirmed(what: &str) -> Result<bool, Failure> {
         match asked(&format!("{what} [Y/n] "))?.to_lowercase().as_str() {
             "" | "y" | "yes" | "j" | "ja" | "是" => return Ok(true),
             "n" | "no" | "nein" | "否" => return Ok(false),
-            _ => complain!("  yes or no"),
+            _ => out::objection("yes or no"),
         }
     }
 }
