@@ -50,17 +50,24 @@ impl Network {
         // The addresses that a DHCP server leases are not checked.
         let handed_out = Network { subnets: self.handed_out().cloned().collect(), ..self.clone() };
         let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
-        let error =
-            families.find_map(|family| handed_out.check_subnets_of_parent(host, parent, family).err())?;
+        let (family, error) = families.find_map(|family| {
+            Some((family, handed_out.check_subnets_of_parent(host, parent, family).err()?))
+        })?;
         let (label, engine) = (self.label(), self.ownership().engine());
-        let program = engine.map_or("ashore", EngineKind::program);
         let message =
             format!("network `{label}` hands out addresses that nothing on the LAN can reach: {error}");
-        let remedy =
+        let remedy = if let Some(program) = engine.map(EngineKind::program) {
             Remedy::from("if the LAN has other addresses now, create the network again with that subnet: ")
                 .and_run(format!("{program} network rm {label}"))
                 .and(", ")
-                .and_run(format!("{program} network create …"));
+                .and_run(format!("{program} network create …"))
+        } else {
+            let mut now = host.addresses_of(parent).filter(|there| !there.link_scope).map(|there| there.net.trunc());
+            let now = now.find(|net| Family::of(net.addr()) == family);
+            let now = now.map_or_else(|| "CIDR".to_owned(), |net| net.to_string());
+            let command = format!("ashore network move {label} --subnet {now} --ip-range RANGE --reconnect");
+            Remedy::from("if the LAN has other addresses now: ").and_run(command)
+        };
         let about = About { parent: Some(parent.name.clone()), ..About::network(self) };
         Some(Trouble::new(Code::OtherLan, about, message, Some(remedy)))
     }

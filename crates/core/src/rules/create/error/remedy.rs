@@ -242,7 +242,7 @@ fn out_of_pool(range: &Range, beside: Option<&Range>) -> Remedy {
 }
 
 /// The command for a link on which packets may come by another way than the one back.
-pub fn loose_reverse_path(link: &IfName) -> String {
+pub(crate) fn loose_reverse_path(link: &IfName) -> String {
     // sysctl(8) takes `/` for a dot inside an interface name.
     format!("sysctl -w net.ipv4.conf.{}.rp_filter=2", link.as_str().replace('.', "/"))
 }
