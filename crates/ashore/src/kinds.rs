@@ -14,11 +14,14 @@ pub(crate) type Kinds = BTreeMap<&'static str, Option<bool>>;
 
 pub(crate) const MACVLAN: &str = "macvlan";
 pub(crate) const IPVLAN: &str = "ipvlan";
-pub(crate) const BRIDGE: &str = "bridge";
+pub(crate) const VETH: &str = "veth";
 pub(crate) const VLAN: &str = "802.1Q";
 
-/// Tries each kind. The error is why none can be tried.
-pub(crate) fn tried() -> anyhow::Result<Kinds> {
+/// All kinds.
+pub(crate) const ALL: [&str; 4] = [MACVLAN, IPVLAN, VETH, VLAN];
+
+/// Tries these kinds. The kernel may load a module for each. The error is why none can be tried.
+pub(crate) fn tried(wanted: &[&'static str]) -> anyhow::Result<Kinds> {
     let there = Namespace::new()?;
     let kernel = Kernel::of(&there)?;
     let name = |name: &str| name.parse::<IfName>().expect("it is a name");
@@ -31,18 +34,21 @@ pub(crate) fn tried() -> anyhow::Result<Kinds> {
             Some(_) => None,
         }
     };
+    // The others are tried on its two ends.
     let peer = LinkType::Veth { peer: name("lower1"), peer_place: Place::Host, peer_mac: None };
-    anyhow::ensure!(make("lower", peer) == Some(true), "no link can be made to try them on");
-    let lower = || name("lower");
-    let macvlan =
-        LinkType::Macvlan { parent: lower(), mode: MacvlanMode::Bridge, bc_queue_len: None, bc_limit: None };
-    let ipvlan = LinkType::Ipvlan { parent: name("lower1"), mode: IpvlanMode::L2 };
-    let id = VlanId::try_from(2).expect("it is an id");
-    let vlan = LinkType::Vlan { parent: lower(), id, gvrp: false };
-    Ok(BTreeMap::from([
-        (MACVLAN, make("macvlan", macvlan)),
-        (IPVLAN, make("ipvlan", ipvlan)),
-        (BRIDGE, make("bridge", LinkType::Bridge)),
-        (VLAN, make("vlan", vlan)),
-    ]))
+    let veth = make("lower", peer);
+    let try_one = |kind: &'static str| {
+        let parent = name(if kind == IPVLAN { "lower1" } else { "lower" });
+        let of_kind = match kind {
+            MACVLAN => {
+                let mode = MacvlanMode::Bridge;
+                LinkType::Macvlan { parent, mode, bc_queue_len: None, bc_limit: None }
+            }
+            IPVLAN => LinkType::Ipvlan { parent, mode: IpvlanMode::L2 },
+            VLAN => LinkType::Vlan { parent, id: VlanId::try_from(2).expect("it is an id"), gvrp: false },
+            _ => return veth,
+        };
+        if veth == Some(true) { make(&kind.to_ascii_lowercase().replace('.', "-"), of_kind) } else { None }
+    };
+    Ok(wanted.iter().map(|kind| (*kind, try_one(kind))).collect())
 }

@@ -55,7 +55,11 @@ const BRIDGED: [(&str, bool, &[&str]); 9] = [
         true,
         &["the chain `FORWARD` of the table `ip filter`", "iptables -I FORWARD -m physdev"],
     ),
-    ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT", false, &[]),
+    (
+        "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
+        false,
+        &[],
+    ),
     ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i br0 -o br0 -j ACCEPT", false, &[]),
     (
         "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 192.168.88.0/24 -d 192.168.88.0/24 -m comment --comment lan -j ACCEPT",
@@ -73,11 +77,26 @@ const BRIDGED: [(&str, bool, &[&str]); 9] = [
         "nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 10; policy accept; \
          ct state { established, related } accept; iifname \"lo\" accept; reject; }; }\nE",
         true,
-        &["the chain `through` of the table `inet own`", "nft insert rule inet own through iifname br0 oifname br0 accept"],
+        &[
+            "the chain `through` of the table `inet own`",
+            "nft insert rule inet own through iifname br0 oifname br0 accept",
+        ],
     ),
-    ("iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP", false, &[]),
-    ("nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; }; }\nE", false, &[]),
-    ("nft -f - <<E\ntable ip6 own { chain through { type filter hook forward priority 0; policy drop; }; }\nE", false, &[]),
+    (
+        "iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+        false,
+        &[],
+    ),
+    (
+        "nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; }; }\nE",
+        false,
+        &[],
+    ),
+    (
+        "nft -f - <<E\ntable ip6 own { chain through { type filter hook forward priority 0; policy drop; }; }\nE",
+        false,
+        &[],
+    ),
 ];
 
 #[test]
@@ -168,10 +187,16 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
             table(healthy);
             Told::of(&home, "").is_well();
         }
-        table("chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }");
+        table(
+            "chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }",
+        );
         reaches(&home.nas, at);
         does_not_reach(&web, ip("192.168.88.9"));
-        let words = ["shim-eth0", "they do not reach this host", "nft insert rule inet own input iifname shim-eth0 accept"];
+        let words = [
+            "shim-eth0",
+            "they do not reach this host",
+            "nft insert rule inet own input iifname shim-eth0 accept",
+        ];
         let told = Told::of(&home, "");
         told.is_only("host-firewall", 10, &words);
         assert!(home.codes().contains(&"host-firewall".to_owned()), "status shows it too");
@@ -179,12 +204,20 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
         reaches(&web, ip("192.168.88.9"));
         Told::of(&home, "").is_well();
 
-        table("chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }");
+        table(
+            "chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }",
+        );
         does_not_reach(&home.nas, at);
         Told::of(&home, "").is_only("host-firewall", 10, &["this host does not get their answers"]);
-        table("chain output { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }");
+        table(
+            "chain output { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }",
+        );
         does_not_reach(&home.nas, at);
-        Told::of(&home, "").is_only("host-firewall", 10, &["this host does not reach them", "oifname shim-eth0 accept"]);
+        Told::of(&home, "").is_only(
+            "host-firewall",
+            10,
+            &["this host does not reach them", "oifname shim-eth0 accept"],
+        );
     });
 }
 
@@ -246,7 +279,7 @@ fn a_socket_of_the_plugin_that_is_gone_is_told() {
     let pool = json!({ "Pool": "192.168.88.0/24", "SubPool": "192.168.88.192/27" });
     engine.create_network(&"ab".repeat(32), &pool);
     let told = Told::of(&engine.home, "");
-    assert!(told.ran.stdout.contains("Docker finds Ashore's driver at"), "{}", told.ran.stdout);
+    assert!(told.ran.stdout.contains("the socket for Docker's calls answers"), "{}", told.ran.stdout);
     assert!(!told.codes().contains(&"plugin-socket-gone"), "{}", told.ran.stdout);
     std::fs::remove_file(plugin_socket(&engine.home)).unwrap();
     let told = Told::of(&engine.home, "");
@@ -262,7 +295,11 @@ fn without_a_cable_and_without_advertisements_nothing_is_claimed() {
         home.ok("network create six --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28 --gateway 192.168.88.1 --ipv6 auto");
         let told = Told::of(&home, "six");
         told.is_well();
-        assert!(told.unknown().iter().any(|why| why.contains("no router on the LAN of `eth0`")), "{:?}", told.unknown());
+        assert!(
+            told.unknown().iter().any(|why| why.contains("no router on the LAN of `eth0`")),
+            "{:?}",
+            told.unknown()
+        );
         home.ok("network rm six");
         home.world.set_cable(&home.nas, false).unwrap();
         eventually("the daemon sees it", || {

@@ -53,7 +53,11 @@ fn endpoints_that_are_there_are_refused_and_attached_again_if_that_is_said() {
     let macs = ["web", "db"].map(|name| mac_of(&home, name));
     let refused = home.run("network move lan --ip-range 192.168.88.128/27");
     assert_eq!(refused.code, Some(5), "{}", refused.stderr);
-    assert!(refused.stderr.contains("2 endpoint(s)") && refused.stderr.contains("--reconnect"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("2 endpoint(s)") && refused.stderr.contains("--reconnect"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(has(&home, "db"), ["192.168.88.240"]);
     let plan = home.ok("plan move lan --ip-range 192.168.88.128/27 --reconnect");
     assert!(plan.contains("link del"), "{plan}");

@@ -112,8 +112,10 @@ fn a_person_is_asked_what_cannot_be_known_and_sees_the_network_work() {
     let shown = terminal.ends();
     assert!(!shown.contains("leases of the router"), "{shown}");
     // What is to be copied stays in one piece. All else fits.
-    let is_command = |line: &str| ["  ashore ", "  ip netns add "].iter().any(|begin| line.starts_with(begin));
-    let wide: Vec<&str> = shown.lines().filter(|line| line.chars().count() > 80 && !is_command(line)).collect();
+    let is_command =
+        |line: &str| ["  ashore ", "  ip netns add "].iter().any(|begin| line.starts_with(begin));
+    let wide: Vec<&str> =
+        shown.lines().filter(|line| line.chars().count() > 80 && !is_command(line)).collect();
     assert_eq!(wide, [""; 0], "{shown}");
     let web = home.world.container("web").unwrap();
     home.attach("lan", &web, "");

@@ -79,11 +79,11 @@ fn of_host(parent: Option<&IfName>) -> Vec<Finding> {
 fn kinds_here() -> Vec<Finding> {
     const CHECK: &str = "kernel";
     let of = |what: String| Finding::unknown(CHECK, About::default(), what);
-    let kinds = match kinds::tried() {
+    let kinds = match kinds::tried(&kinds::ALL) {
         Ok(kinds) => kinds,
         Err(error) => {
             return vec![of(format!(
-                "which kinds of links the kernel has takes root to find out: {error:#}"
+                "which kinds of links the kernel has could not be found out, perhaps for want of root: {error:#}"
             ))];
         }
     };

@@ -12,7 +12,8 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::kind::LinkKind;
-use ashore_core::net::observed::{Link, View};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
 use ashore_core::net::option;
 use ashore_core::net::remedy::Remedy;
 
@@ -36,7 +37,7 @@ pub(super) fn kinds_of(_: &Unlocked, networks: &[Network]) -> Vec<Finding> {
     if wanted.is_empty() {
         return Vec::new();
     }
-    let tried = kinds::tried();
+    let tried = kinds::tried(&wanted.keys().copied().collect::<Vec<_>>());
     let said = |(kind, network): (&'static str, &Network)| {
         let about = About::network(network);
         match tried.as_ref().map(|kinds: &Kinds| kinds.get(kind).copied().flatten()) {
@@ -58,7 +59,7 @@ fn kind_of(network: &Network) -> &'static str {
     match network.kind {
         LinkKind::Macvlan(_) => kinds::MACVLAN,
         LinkKind::Ipvlan(_) => kinds::IPVLAN,
-        LinkKind::Bridge => kinds::BRIDGE,
+        LinkKind::Bridge => kinds::VETH,
     }
 }
 
@@ -73,27 +74,29 @@ fn missing(kind: &str, network: &Network) -> Trouble {
     Trouble::new(Code::KindMissing, About::network(network), message, Some(remedy))
 }
 
-/// Links of Ashore's that systemd-networkd manages. Of other managers it is not known whether they do harm: they leave
-/// alone what they have not made themselves.
+/// Links of Ashore's that systemd-networkd manages. Other managers take only links that they have made themselves.
 pub(super) fn managed_elsewhere(_: &Unlocked, host: &View) -> Vec<Finding> {
     const CHECK: &str = "manager";
-    let own = host.links.iter().filter(|link| link.tag().is_some());
-    let found = own.filter_map(|link| {
-        let about = About::parent(&link.name);
+    let mut found = Vec::new();
+    let mut managed_links = Vec::new();
+    for link in host.links.iter().filter(|link| link.tag().is_some()) {
         let path = Path::new(NETWORKD).join(link.index.to_string());
         match short_file(&path) {
-            Ok(text) => managed(&text).map(|by| Finding::trouble(CHECK, by_networkd(link, &by))),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Ok(text) => managed_links.extend(managed(&text).map(|file| (&link.name, file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 let why = format!(
                     "whether systemd-networkd manages `{}` could not be found out: {error}",
                     link.name
                 );
-                Some(Finding::unknown(CHECK, about, why))
+                found.push(Finding::unknown(CHECK, About::parent(&link.name), why));
             }
         }
-    });
-    found.collect()
+    }
+    if !managed_links.is_empty() {
+        found.push(Finding::trouble(CHECK, by_networkd(&managed_links)));
+    }
+    found
 }
 
 /// The file of networkd's that is in force for a link, if networkd manages the link (`sd-network`).
@@ -103,16 +106,24 @@ fn managed(state: &str) -> Option<String> {
     value("NETWORK_FILE").filter(|_| is_managed).map(str::to_owned)
 }
 
-fn by_networkd(link: &Link, file: &str) -> Trouble {
-    let name = &link.name;
+/// One trouble for all of them, because one file helps.
+fn by_networkd(managed: &[(&IfName, String)]) -> Trouble {
+    let each: Vec<String> = managed.iter().map(|(name, file)| format!("`{name}` by {file}")).collect();
+    let names: Vec<&str> = managed.iter().map(|(name, _)| name.as_str()).collect();
     let message = format!(
-        "systemd-networkd manages Ashore's link `{name}` by {file}, and may give it addresses and a default route"
+        "systemd-networkd manages links of Ashore's, {}, and may give them addresses and a default route",
+        each.join(", ")
     );
     let remedy = Remedy::from(format!(
-        "a file /etc/systemd/network/05-ashore.network with the lines [Match], Name={name}, [Link] and Unmanaged=yes; then "
+        "a file /etc/systemd/network/05-ashore.network with the lines [Match], Name={}, [Link] and Unmanaged=yes; then ",
+        names.join(" ")
     ))
     .and_run("networkctl reload");
-    Trouble::new(Code::ManagedElsewhere, About::parent(name), message, Some(remedy))
+    let about = match managed {
+        [(name, _)] => About::parent(name),
+        _ => About::default(),
+    };
+    Trouble::new(Code::ManagedElsewhere, about, message, Some(remedy))
 }
 
 /// Whether Docker finds the plugin's socket, where there is a network of Docker's.
@@ -122,7 +133,9 @@ pub(super) fn plugin_socket(_: &Unlocked, networks: &[Network], socket: Option<&
     let (socket, about) = (socket?, About { engine: Some(EngineKind::Docker), ..About::network(network) });
     let shown = socket.display();
     Some(match UnixStream::connect(socket) {
-        Ok(_) => Finding::fine(CHECK, About::default(), format!("Docker finds Ashore's driver at {shown}")),
+        Ok(_) => {
+            Finding::fine(CHECK, About::default(), format!("the socket for Docker's calls answers: {shown}"))
+        }
         Err(error) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&error.kind()) => {
             let message = format!(
                 "Docker finds Ashore's driver by the socket {shown}, which is gone: it starts no container on `{}`",

@@ -62,7 +62,8 @@ impl Network {
                 .and(", ")
                 .and_run(format!("{program} network create …"))
         } else {
-            let mut now = host.addresses_of(parent).filter(|there| !there.link_scope).map(|there| there.net.trunc());
+            let mut now =
+                host.addresses_of(parent).filter(|there| !there.link_scope).map(|there| there.net.trunc());
             let now = now.find(|net| Family::of(net.addr()) == family);
             let now = now.map_or_else(|| "CIDR".to_owned(), |net| net.to_string());
             let command = format!("ashore network move {label} --subnet {now} --ip-range RANGE --reconnect");

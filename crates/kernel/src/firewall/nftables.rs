@@ -99,7 +99,8 @@ pub(super) fn read() -> io::Result<Tables> {
             tables.rules.entry(key).or_default().push(expressions);
         }
     })?;
-    tables.sets = tables.looked_up().filter_map(|set| Some((set.clone(), elements(&socket, &set)?))).collect();
+    tables.sets =
+        tables.looked_up().filter_map(|set| Some((set.clone(), elements(&socket, &set)?))).collect();
     Ok(tables)
 }
 
