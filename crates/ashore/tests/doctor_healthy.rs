@@ -170,6 +170,7 @@ fn containers_of_podmans() {
     with_ashore("doctor, healthy Podman", |site| {
         site.ok("network create -d ashore lan");
         site.start_on_lan("web", "");
+        site.home.status();
         Told::of(&site.home, "").is_well();
     });
 }

@@ -10,6 +10,7 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::Owners;
+use ashore_core::model::ownership::Ownership;
 use ashore_core::net::link::{Netns, Place, Tag, shim_name};
 use ashore_core::net::observed::{Link, Observed};
 use ashore_core::net::remedy::Remedy;
@@ -307,7 +308,8 @@ impl Inner {
                 let off = Remedy::from("to take it off the LAN: ").and_run(format!("ashore detach {label} {name}"));
                 return trouble(Code::LinkMoved, message, Some(off));
             }
-            let attached_by = netns.attached_by.as_ref()?.display();
+            // An engine names a path that lasts as long as its call. Its user never sees it.
+            let attached_by = netns.attached_by.as_ref().filter(|_| endpoint.ownership == Ownership::Cli)?.display();
             let message =
                 format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}");
             trouble(Code::PathChanged, message, None)
