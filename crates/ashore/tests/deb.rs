@@ -78,13 +78,15 @@ fn is_the_packages(booted: &Booted) {
     assert_eq!(booted.ok(&format!("readlink /proc/{pid}/exe")), "/usr/bin/ashore");
     for unit in ["ashore.service", "ashore.socket", "ashore-plug.socket"] {
         let place = format!("/usr/lib/systemd/system/{unit}");
-        assert_eq!(booted.ok(&format!("systemctl show --property=FragmentPath --value {unit}")), place);
+        // Debian 12's systemd has its first directory by the older name.
+        let there = booted.ok(&format!("systemctl show --property=FragmentPath --value {unit}"));
+        let is_place = |there: &str| [place.as_str(), &place["/usr".len()..]].contains(&there);
+        assert!(is_place(&there), "{there}");
         assert_eq!(booted.ok(&format!("systemctl is-enabled {unit}")), "enabled");
         assert_eq!(booted.ok(&format!("systemctl is-active {unit}")), "active");
         let target = if unit == "ashore.service" { "multi-user" } else { "sockets" };
-        let link =
-            std::fs::read_link(booted.at(&format!("/etc/systemd/system/{target}.target.wants/{unit}")));
-        assert_eq!(link.unwrap(), Path::new(&place));
+        let link = booted.at(&format!("/etc/systemd/system/{target}.target.wants/{unit}"));
+        assert!(is_place(std::fs::read_link(link).unwrap().to_str().unwrap()));
     }
     for earlier in [
         "/usr/local/bin/ashore",
@@ -178,6 +180,7 @@ fn it_takes_over_is_upgraded_removed_and_purged_and_no_ping_is_lost() {
         assert_ne!(booted.run("systemctl is-active ashore.service").code, Some(0));
         booted.ok("ashore install");
         is_the_packages(booted);
+        assert!(booted.ok("ashore install").ends_with("nothing to do"));
         make_lan(booted, engine);
         start_web(booted, engine);
         let patience = std::time::Duration::from_secs(60);

@@ -86,7 +86,7 @@ fn relink_actions(host: &Host, users: bool) -> Vec<Action> {
         let wants = host.at(unit::DIRECTORY).join(format!("{target}.wants"));
         let (path, target) = (wants.join(name), Path::new(DIRECTORY).join(name));
         match fs::read_link(&path) {
-            Ok(there) if there == target => {}
+            Ok(there) if there == target || is_older_name(&there, &target) => {}
             Ok(_) => actions.push(Action::Relink { path, target }),
             Err(_) if host.is_this() || (name == unit::USERS_SOCKET && !users) => {}
             Err(_) => {
@@ -96,6 +96,11 @@ fn relink_actions(host: &Host, users: bool) -> Vec<Action> {
         }
     }
     actions
+}
+
+/// Whether a path is that of a package's unit below `/lib`, as an older systemd names it.
+fn is_older_name(there: &Path, unit: &Path) -> bool {
+    there.strip_prefix("/").is_ok_and(|there| Path::new("/usr").join(there) == unit)
 }
 
 /// Whether the service runs another file than the package's, such as an earlier version of it.
