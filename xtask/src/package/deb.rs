@@ -22,6 +22,9 @@ const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
 const OVERRIDES: &str = "\
 # The same program runs on hosts with another C library, or an older one.
 ashore: statically-linked-binary
+# One file has the licences of all crates, some of which are the Apache License with a copyright of their own.
+ashore: copyright-file-contains-full-apache-2-license
+ashore: copyright-not-using-common-license-for-apache2
 # The scripts have the program do it, which also knows what `ashore install` left.
 ashore: maintainer-script-calls-systemctl
 ";

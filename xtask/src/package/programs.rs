@@ -13,7 +13,7 @@ use crate::{cargo, execute, packages, plug};
 pub(super) const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// The maximum size of each program, in bytes.
-const LARGEST: [(&str, u64); 2] = [("ashore", 12 << 20), ("ashore-plug", plug::LARGEST)];
+const LARGEST: [(&str, u64); 2] = [("ashore", 24 << 20), ("ashore-plug", plug::LARGEST)];
 
 /// The programs, and the tree of the toolchain that built them.
 pub(super) struct Programs {
@@ -45,6 +45,7 @@ const BUILD: &str = r#"
     mount -t tmpfs tmpfs tmp
     for device in null zero random urandom; do touch dev/$device; mount --bind /dev/$device dev/$device; done
     exec env -i PATH=/usr/bin HOME=/tmp CARGO_HOME=/cargo CARGO_TARGET_DIR=/build RUSTC_BOOTSTRAP=1 \
+        CARGO_PROFILE_RELEASE_STRIP=symbols \
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=gcc \
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=x86_64-linux-musl-gcc \
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C link-self-contained=no -L native=/build/unwinder" \
