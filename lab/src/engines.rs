@@ -56,6 +56,13 @@ pub fn plugin_tree() -> Result<PathBuf, String> {
     })
 }
 
+/// The directory of the Debian packages of the program under test. Returns the reason if there is none.
+pub fn packages() -> Result<PathBuf, String> {
+    std::env::var_os("ASHORE_PACKAGES").map(PathBuf::from).ok_or_else(|| {
+        std::env::var("ASHORE_NO_PACKAGES").unwrap_or_else(|_| "`cargo xtask test deb` makes them".to_owned())
+    })
+}
+
 /// Prints that a test cannot run, and why. `cargo xtask test` collects these lines and lists them at its end.
 pub fn cannot_run(test: &str, why: &str) {
     eprintln!("cannot-run: {test}: {why}");

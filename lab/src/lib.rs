@@ -21,7 +21,7 @@ pub use containerd::Containerd;
 pub use daemon::{Beside, Daemon};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
-pub use engines::{Engines, cannot_run, plugin_tree};
+pub use engines::{Engines, cannot_run, packages, plugin_tree};
 pub use nas::Nas;
 pub use podman::Podman;
 pub use ran::Ran;

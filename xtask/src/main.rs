@@ -13,6 +13,7 @@ mod fuzz;
 mod in_vm;
 mod lint;
 mod mutants;
+mod package;
 mod packages;
 mod plug;
 mod plugin;
@@ -37,6 +38,8 @@ enum Task {
     Plugin(plugin::PluginArgs),
     /// Build `ashore-plug`, which Podman and CNI runtimes execute, as a static program, and print its path
     Plug(plug::PlugArgs),
+    /// Build what a release consists of: static programs, a Debian package, an archive, checksums
+    Package(package::PackageArgs),
     /// Check formatting, lints, licences and sources
     Lint,
 }
@@ -60,6 +63,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
         Task::Bench(arguments) => bench::run(root, arguments)?,
         Task::Plugin(arguments) => plugin::run(root, arguments)?,
         Task::Plug(arguments) => plug::run(root, arguments)?,
+        Task::Package(arguments) => package::run(root, arguments)?,
         Task::Vm(arguments) => return in_vm::run(root, arguments),
         Task::Lint => lint::run(root)?,
     }

@@ -48,6 +48,8 @@ const TREES: [(&str, &[&str]); 3] = [
             "dnsmasq",
             "kea-dhcp4-server",
             "dash",
+            "dpkg",
+            "tar",
             "debianutils",
             "coreutils",
             "netplan.io",
@@ -70,6 +72,9 @@ const TREES: [(&str, &[&str]); 3] = [
             "systemd",
             "busybox-static",
             "coreutils",
+            "dash",
+            "dpkg",
+            "tar",
             "podman",
             "netavark",
             "aardvark-dns",
@@ -92,6 +97,10 @@ const TREES: [(&str, &[&str]); 3] = [
             "docker-compose",
             "systemd",
             "busybox-static",
+            "coreutils",
+            "dash",
+            "dpkg",
+            "tar",
             "containernetworking-plugins",
             "podman",
             "netavark",
@@ -111,6 +120,24 @@ const TREES: [(&str, &[&str]); 3] = [
 /// programs.
 const VM: (&str, &[&str]) = ("bookworm", &["linux-image-amd64", "qemu-system-x86", "busybox-static"]);
 
+/// A toolchain for static programs: Debian's newest Rust with the sources of its standard library, musl, and LLVM's
+/// unwinder. The unwinder's package has its version in its name. A release of Debian keeps it, whatever becomes of it in
+/// the newest one.
+const TOOLCHAIN: (&[&str], &[&str]) = (
+    &["sid", "trixie"],
+    &[
+        "cargo",
+        "rustc",
+        "rust-src",
+        "cargo-auditable",
+        "gcc",
+        "musl-dev",
+        "libunwind-19-dev",
+        "coreutils",
+        "dash",
+    ],
+);
+
 /// The directory where the engines are unpacked. Returns the reason if this is not possible.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
     let directory = may_fetch(root)?;
@@ -125,8 +152,16 @@ pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
     }
     let directory = may_fetch(root)?.join("vm");
     let (suite, packages) = VM;
-    unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
+    unpack_tree(&directory, &[suite], packages).map_err(|error| format!("{error:#}"))?;
     Ok(directory)
+}
+
+/// The tree of the toolchain for static programs. Returns the reason if this is not possible.
+pub(crate) fn fetch_toolchain(root: &Path) -> Result<PathBuf, String> {
+    let directory = may_fetch(root)?.join("toolchain");
+    let (suites, packages) = TOOLCHAIN;
+    unpack_tree(&directory, suites, packages).map_err(|error| format!("{error:#}"))?;
+    Ok(directory.join("root"))
 }
 
 /// The directory for packages. Returns the reason if this machine cannot fetch packages.
@@ -149,15 +184,15 @@ fn unpack_all(directory: &Path) -> anyhow::Result<()> {
         execute(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
     })?;
     for (suite, packages) in TREES {
-        unpack_tree(&directory.join(suite), suite, packages)?;
+        unpack_tree(&directory.join(suite), &[suite], packages)?;
     }
     Ok(())
 }
 
-/// Unpacks packages of a Debian release with all their dependencies into a tree of their own.
-fn unpack_tree(directory: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<()> {
+/// Unpacks packages of Debian releases, the newest of each, with all their dependencies into a tree of their own.
+fn unpack_tree(directory: &Path, suites: &[&str], packages: &[&str]) -> anyhow::Result<()> {
     once(directory, packages, |archives| {
-        let lists = Lists::of_suite(archives, suite)?;
+        let lists = Lists::of_suites(archives, suites)?;
         execute(lists.command(archives).arg("update"))?;
         execute(lists.command(archives).arg("install").args(packages))
     })
@@ -243,17 +278,17 @@ fn apt(archives: &Path) -> Command {
     command
 }
 
-/// apt's configuration for another Debian release, as on a machine where nothing is installed.
+/// apt's configuration for other Debian releases, as on a machine where nothing is installed.
 struct Lists(PathBuf);
 
 impl Lists {
-    fn of_suite(archives: &Path, suite: &str) -> anyhow::Result<Self> {
+    fn of_suites(archives: &Path, suites: &[&str]) -> anyhow::Result<Self> {
         let directory = archives.join("suite");
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::write(directory.join("status"), "")?;
         let mirror = mirror()?;
-        let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
-        fs::write(directory.join("sources.list"), source)?;
+        let sources = suites.iter().map(|suite| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"));
+        fs::write(directory.join("sources.list"), sources.collect::<String>())?;
         Ok(Lists(directory))
     }
 

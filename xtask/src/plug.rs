@@ -19,7 +19,7 @@ pub(crate) struct PlugArgs {
 
 /// The program's maximum size, in bytes. Its pages are read for each container, and more would come from a
 /// dependency that it must not have.
-const LARGEST: u64 = 2 << 20;
+pub(crate) const LARGEST: u64 = 2 << 20;
 
 pub(crate) fn run(root: &Path, arguments: &PlugArgs) -> anyhow::Result<()> {
     println!("{}", make(root, arguments.arch)?.display());
@@ -38,7 +38,7 @@ pub(crate) fn make(root: &Path, arch: Option<Arch>) -> anyhow::Result<PathBuf> {
     let made = artifacts(build.args(["--", "-C", "target-feature=+crt-static"]))?;
     let program = made.iter().find_map(|artifact| artifact["executable"].as_str());
     let program = program.context("cargo names no program")?;
-    check(&fs::read(program).with_context(|| program.to_owned())?)?;
+    check(&fs::read(program).with_context(|| program.to_owned())?, LARGEST)?;
     let directory = root.join("target/plug");
     fs::create_dir_all(&directory)?;
     // A build that links it dynamically takes the place of cargo's own file.
@@ -49,9 +49,9 @@ pub(crate) fn make(root: &Path, arch: Option<Arch>) -> anyhow::Result<PathBuf> {
 }
 
 /// Checks that a program is small, and static: it names no loader.
-fn check(program: &[u8]) -> anyhow::Result<()> {
-    if program.len() as u64 > LARGEST {
-        bail!("it has {} bytes, more than {LARGEST}", program.len());
+pub(crate) fn check(program: &[u8], largest: u64) -> anyhow::Result<()> {
+    if program.len() as u64 > largest {
+        bail!("it has {} bytes, more than {largest}", program.len());
     }
     if has_loader(program).context("it is no ELF file")? {
         bail!("it is linked dynamically");
@@ -95,6 +95,6 @@ mod tests {
         assert_eq!(has_loader(&own), Some(cfg!(not(target_feature = "crt-static"))));
         assert_eq!(has_loader(&own[..60]), None);
         assert_eq!(has_loader(b"#!/bin/sh\n"), None);
-        assert!(check(&vec![0; (2 << 20) + 1]).is_err());
+        assert!(check(&vec![0; (2 << 20) + 1], LARGEST).is_err());
     }
 }

@@ -6,6 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "install/packaged.rs"]
+mod packaged;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 
 /// What a build leaves in a directory: the program and, beside it, the one that Podman and CNI runtimes call.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::bail;
 use clap::Args;
 
-use crate::{lint, packages, plugin, predecessor};
+use crate::{lint, package, packages, plugin, predecessor};
 
 mod marked;
 mod program;
@@ -21,6 +21,8 @@ use tally::Tally;
 const PLUGIN_TEST: &str = "ashore/docker_plugin";
 /// The test program that needs an earlier version of Ashore.
 const UPGRADE_TEST: &str = "ashore/upgrade";
+/// The test program that needs Debian packages of the program under test.
+const PACKAGE_TEST: &str = "ashore/deb";
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -46,6 +48,7 @@ struct Provided {
     engines: Result<PathBuf, String>,
     plugin: Result<PathBuf, String>,
     predecessor: Result<PathBuf, String>,
+    packages: Result<PathBuf, String>,
 }
 
 impl Ground<'_> {
@@ -54,6 +57,7 @@ impl Ground<'_> {
             ("ASHORE_ENGINES", "ASHORE_NO_ENGINES", &self.provided.engines),
             ("ASHORE_PLUGIN", "ASHORE_NO_PLUGIN", &self.provided.plugin),
             ("ASHORE_PREDECESSOR", "ASHORE_NO_PREDECESSOR", &self.provided.predecessor),
+            ("ASHORE_PACKAGES", "ASHORE_NO_PACKAGES", &self.provided.packages),
         ] {
             match provided {
                 Ok(directory) => command.env(there, directory),
@@ -82,8 +86,11 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let predecessor =
         if is_asked_for(UPGRADE_TEST, arguments) { predecessor::build(root) } else { unasked() };
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
+    // These are of the programs that were built for the tests.
+    let of_debian =
+        if is_asked_for(PACKAGE_TEST, arguments) { package::make_for_tests(root) } else { unasked() };
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not available: {why}"));
-    let provided = Provided { engines, plugin, predecessor };
+    let provided = Provided { engines, plugin, predecessor, packages: of_debian };
     let ground = Ground { provided: &provided, all: arguments.all };
     let mut tally = Tally::default();
     let machine = marked::machine_for(root, &programs, &mut tally);

@@ -40,6 +40,9 @@ pub(crate) struct UninstallArgs {
     /// Uninstall even if endpoints are attached or Docker has networks of this driver
     #[arg(long)]
     pub(crate) force: bool,
+    /// For the scripts of a package, whose files the package manager removes
+    #[arg(long, hide = true)]
+    pub(crate) packaged: bool,
     /// Also remove the state: networks, names and their addresses
     #[arg(long)]
     pub(crate) purge: bool,

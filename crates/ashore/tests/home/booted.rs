@@ -192,3 +192,21 @@ pub fn with_lxc_and_nspawn(test: &str, run: impl Fn(&mut Booted)) {
         Err(why) => cannot_run(test, &why),
     }
 }
+
+/// Runs a test on a NAS of each Debian release with its engine, and tells where the Debian packages of the program
+/// under test are. Without `ASHORE_TEST_ALL`, on the oldest release alone.
+pub fn on_every_release(test: &str, run: impl Fn(&mut Booted, &str, &Path)) {
+    let (engines, packages) = match (Engines::find(), ashore_lab::packages()) {
+        (Ok(engines), Ok(packages)) => (engines, packages),
+        (Err(why), _) | (_, Err(why)) => return cannot_run(test, &why),
+    };
+    let releases = [("bookworm", "docker"), ("trixie", "podman"), ("sid", "docker")];
+    let tried = if std::env::var_os("ASHORE_TEST_ALL").is_some() { releases.len() } else { 1 };
+    for (suite, engine) in &releases[..tried] {
+        let booted = match *engine {
+            "docker" => Booted::new,
+            _ => Booted::with_podman,
+        };
+        run(&mut booted(&engines, suite), engine, &packages);
+    }
+}

@@ -327,6 +327,8 @@ codes! {
     PlaceUnfit = Invalid;
     /// A unit was changed by hand.
     UnitChanged = Taken;
+    /// A package has installed Ashore, and only the package manager may change that.
+    Packaged = Taken;
     /// The daemon had an internal error.
     Internal = Internal;
 }

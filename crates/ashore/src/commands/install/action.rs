@@ -49,6 +49,7 @@ enum Undo {
     RemoveFile(PathBuf),
     RemoveGroup,
     Relink { path: PathBuf, target: PathBuf },
+    Link { path: PathBuf, target: PathBuf },
     Restore { path: PathBuf, content: Vec<u8>, mode: u32 },
 }
 
@@ -132,7 +133,7 @@ impl Action {
                 std::os::unix::fs::symlink(target, path).map(|()| Undo::RemoveFile(path.clone()))
             }
             Action::Relink { path, target } => relink(path, target),
-            Action::RemoveFile(path) => gone(fs::remove_file(path)),
+            Action::RemoveFile(path) => remove(path),
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
             Action::MakeGroup => sysusers::run(sysusers::MAKE).map(|()| Undo::RemoveGroup),
@@ -166,9 +167,24 @@ impl Undo {
             Undo::RemoveFile(path) => fs::remove_file(path),
             Undo::RemoveGroup => sysusers::run(sysusers::REMOVE),
             Undo::Relink { path, target } => relink(&path, &target).map(|_| ()),
+            Undo::Link { path, target } => std::os::unix::fs::symlink(target, path),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
         }
     }
+}
+
+/// Removes a file or a link, and returns what undoes that. What is neither, such as a socket, is not brought back.
+fn remove(path: &Path) -> io::Result<Undo> {
+    let undo = match path.symlink_metadata() {
+        Ok(there) if there.is_symlink() => Undo::Link { path: path.to_owned(), target: fs::read_link(path)? },
+        Ok(there) if there.is_file() => {
+            let mode = there.permissions().mode();
+            Undo::Restore { path: path.to_owned(), content: fs::read(path)?, mode }
+        }
+        _ => Undo::Nothing,
+    };
+    gone(fs::remove_file(path))?;
+    Ok(undo)
 }
 
 /// Makes a link lead elsewhere, and returns what undoes that. The link is there at every moment.

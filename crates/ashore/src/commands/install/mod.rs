@@ -15,6 +15,7 @@ use crate::out::say;
 mod action;
 mod group;
 mod init;
+mod packaged;
 mod plug;
 mod systemctl;
 mod sysusers;
@@ -38,6 +39,10 @@ struct Host {
     init: Init,
     /// The state of the units, if systemd runs.
     units: Option<Units>,
+    /// Whether a package has put the programs and units there.
+    is_packaged: bool,
+    /// Whether it is a system that does not run, such as an image that is being made.
+    is_offline: bool,
 }
 
 impl Host {
@@ -56,14 +61,21 @@ impl Host {
                 "name the directory that holds the other system",
             )
         })?;
-        let is_this = root == Path::new("/");
-        let init = Init::of(&root, is_this);
-        let units = (is_this && init == Init::Systemd).then(Units::now);
-        Ok(Host { root, program: bin_dir.join(NAME), init, units })
+        let is_packaged = packaged::is(&root);
+        let mut is_offline = root != Path::new("/");
+        let mut init = Init::of(&root, !is_offline);
+        if is_packaged && init != Init::Systemd && Init::of(&root, false) == Init::Systemd {
+            // The package is installed from within an image, where nothing runs.
+            (init, is_offline) = (Init::Systemd, true);
+        }
+        let units = (!is_offline && init == Init::Systemd).then(Units::now);
+        let bin_dir = if is_packaged { Path::new(packaged::BIN_DIR) } else { bin_dir };
+        Ok(Host { root, program: bin_dir.join(NAME), init, units, is_packaged, is_offline })
     }
 
+    /// Whether it is the running system.
     fn is_this(&self) -> bool {
-        self.root == Path::new("/")
+        !self.is_offline
     }
 
     /// Translates a path on the host to a path on this system.
@@ -73,7 +85,12 @@ impl Host {
     }
 
     fn unit(&self, name: &str) -> PathBuf {
-        self.at(unit::DIRECTORY).join(name)
+        self.at(if self.is_packaged { packaged::DIRECTORY } else { unit::DIRECTORY }).join(name)
+    }
+
+    /// The link that enables a unit.
+    fn wanted(&self, name: &str, target: &str) -> PathBuf {
+        self.at(unit::DIRECTORY).join(format!("{target}.wants")).join(name)
     }
 
     /// Checks for root, so that a change to this host is not refused half way.
@@ -91,30 +108,42 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     if !args.dry_run {
         host.check_privilege()?;
     }
-    let mut actions = program_actions(&host)?;
-    // The daemon does not run it, so it is no reason to restart the daemon.
-    let is_new = !actions.is_empty();
-    let plug = plug::install_actions(&host)?;
-    actions.extend(plug.iter().flatten().cloned());
     if host.init == Init::Systemd {
         refuse_other_daemon(&host)?;
-        let mut files = group::make_actions(&host);
-        files.extend(unit_actions(&host, args.users)?);
-        actions.extend(files.clone());
-        if let Some(units) = host.units {
-            actions.extend(service_actions(units, args.users, &files, is_new || !files.is_empty()));
-        }
     }
+    let (actions, without) = if host.is_packaged {
+        (packaged::install_actions(&host, args.users)?, None)
+    } else {
+        own_actions(&host, args.users)?
+    };
     if args.dry_run {
         action::show(&actions);
     } else {
         action::all_or_nothing(&actions, host.units)?;
     }
-    if let Err(why) = plug {
+    if let Some(why) = without {
         say!("# without ashore-plug, which Podman and CNI runtimes call: {why}");
     }
     conclude(&host, &actions, args.dry_run);
     Ok(())
+}
+
+/// The actions on a host without a package, and why `ashore-plug` is not to be had, if it is not.
+fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>), Failure> {
+    let mut actions = program_actions(host)?;
+    // The daemon does not run it, so it is no reason to restart the daemon.
+    let is_new = !actions.is_empty();
+    let plug = plug::install_actions(host)?;
+    actions.extend(plug.iter().flatten().cloned());
+    if host.init == Init::Systemd {
+        let mut files = group::make_actions(host);
+        files.extend(unit_actions(host, users)?);
+        actions.extend(files.clone());
+        if let Some(units) = host.units {
+            actions.extend(service_actions(units, users, &files, is_new || !files.is_empty()));
+        }
+    }
+    Ok((actions, plug.err()))
 }
 
 fn conclude(host: &Host, actions: &[Action], dry_run: bool) {
@@ -176,9 +205,8 @@ fn unit_actions(host: &Host, users: bool) -> Result<Vec<Action>, Failure> {
         let enabled = unit::WANTED_BY.into_iter().filter_map(|(name, target)| Some((name, target?)));
         let enabled = enabled.filter(|(name, _)| users || *name != unit::USERS_SOCKET);
         for (name, target) in enabled {
-            let wants = host.unit(&format!("{target}.wants"));
-            let path = wants.join(name);
-            let make = make_directory(&wants).filter(|make| !actions.contains(make));
+            let path = host.wanted(name, target);
+            let make = path.parent().and_then(make_directory).filter(|make| !actions.contains(make));
             actions.extend(make);
             if path.symlink_metadata().is_err() {
                 actions.push(Action::Link { path, target: Path::new(unit::DIRECTORY).join(name) });

@@ -13,7 +13,7 @@ use super::{Host, is_same_file, make_directory, refused};
 use crate::client::Failure;
 
 /// The file name of the program.
-const NAME: &str = "ashore-plug";
+pub(super) const NAME: &str = "ashore-plug";
 /// The file name of the links. Podman calls a driver, and CNI a type, by the name of its file.
 const LINK: &str = "ashore";
 /// The directories of the links: where Podman and netavark look for drivers that no package installs, and where CNI
@@ -26,6 +26,9 @@ const DIRECTORIES: [(&str, bool); 5] = [
     ("/usr/libexec/cni", false),
     ("/var/lib/rancher/k3s/data/cni", false),
 ];
+
+/// The directories of which a package has the links itself, in its own place for the first.
+const OF_PACKAGE: [&str; 2] = ["/usr/local/lib/netavark", "/usr/lib/cni"];
 
 /// What is at the place of a link.
 enum There {
@@ -104,23 +107,58 @@ pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>
                 actions.push(Action::Link { path, target });
             }
             There::Elsewhere => actions.push(Action::Relink { path, target }),
-            There::Foreign => {
-                return Err(refused(
-                    Code::InTheWay,
-                    format!("{} is no link to {NAME}", path.display()),
-                    "rename or remove it, and install again",
-                ));
-            }
+            There::Foreign => return Err(in_the_way(&path)),
         }
     }
     Ok(Ok(actions))
+}
+
+/// The actions that make the links that are not a package's own, and that remove one of an earlier installation.
+/// What else is at the place of a link is left.
+pub(super) fn packaged_actions(host: &Host) -> Result<Vec<Action>, Failure> {
+    let program = program(host);
+    let mut actions = Vec::new();
+    for directory in directories(host) {
+        let path = directory.join(LINK);
+        let there = There::at(&path, &program);
+        if is_of_package(host, &directory) {
+            let is_earlier =
+                directory == host.at(OF_PACKAGE[0]) && matches!(there, There::Ours | There::Elsewhere);
+            actions.extend(is_earlier.then_some(Action::RemoveFile(path)));
+            continue;
+        }
+        let target = program.clone();
+        match there {
+            There::Ours => {}
+            There::Nothing => actions.push(Action::Link { path, target }),
+            There::Elsewhere => actions.push(Action::Relink { path, target }),
+            There::Foreign => return Err(in_the_way(&path)),
+        }
+    }
+    Ok(actions)
+}
+
+/// Whether the links in a directory are the package's, by whichever name it has.
+fn is_of_package(host: &Host, directory: &Path) -> bool {
+    let same =
+        |one: &Path, other: &Path| one.canonicalize().is_ok_and(|one| Some(one) == other.canonicalize().ok());
+    OF_PACKAGE.iter().any(|of| directory == host.at(of) || same(&host.at(of), directory))
+}
+
+fn in_the_way(path: &Path) -> Failure {
+    refused(
+        Code::InTheWay,
+        format!("{} is no link to {NAME}", path.display()),
+        "rename or remove it, and install again",
+    )
 }
 
 /// The actions that remove the links and the program, and the descriptions of what is left.
 pub(super) fn remove_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     let program = program(host);
-    for directory in directories(host) {
+    let not_of_package = |directory: &PathBuf| !host.is_packaged || !is_of_package(host, directory);
+    for directory in directories(host).filter(not_of_package) {
         let path = directory.join(LINK);
         match There::at(&path, &program) {
             There::Nothing => {}
@@ -131,7 +169,7 @@ pub(super) fn remove_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), 
         }
     }
     let installed = host.at(&program);
-    if installed.exists() {
+    if installed.exists() && !host.is_packaged {
         match beside_this()? {
             Ok(beside) if is_same_file(&beside, &installed)? => actions.push(Action::RemoveFile(installed)),
             _ => left.push(format!("{}, which is not this ashore's", installed.display())),

@@ -20,7 +20,7 @@ use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;
-use super::{Host, NAME, group, is_same_file, plug, refused, ruling_daemon, systemctl, unit};
+use super::{Host, NAME, group, is_same_file, packaged, plug, refused, ruling_daemon, systemctl, unit};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::files;
@@ -43,6 +43,9 @@ struct InUse {
 pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     let bin_dir = args.bin_dir.clone().unwrap_or_else(|| bin_dir_of_unit(&args.root));
     let host = Host::new(&args.root, &bin_dir)?;
+    if host.is_packaged && !args.packaged {
+        return Err(packaged::by_package());
+    }
     if !args.dry_run {
         host.check_privilege()?;
     }
@@ -88,8 +91,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
 fn bin_dir_of_unit(root: &Path) -> PathBuf {
     let unit = root.join(unit::DIRECTORY.trim_start_matches('/')).join(unit::SERVICE);
     let text = std::fs::read_to_string(unit).unwrap_or_default();
-    let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")?.strip_suffix(" daemon"));
-    let directory = program.and_then(|program| Path::new(program).parent());
+    let directory = unit::program(&text).and_then(Path::parent);
     directory.map_or_else(|| BIN_DIR.into(), Path::to_owned)
 }
 
@@ -230,17 +232,17 @@ fn sweep() -> Result<(), Failure> {
 fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     for (name, target) in unit::WANTED_BY {
-        let wanted = target.map(|target| host.unit(&format!("{target}.wants")).join(name));
+        let wanted = target.map(|target| host.wanted(name, target));
         if let Some(wanted) = wanted.filter(|wanted| !host.is_this() && wanted.is_symlink()) {
             actions.push(Action::RemoveFile(wanted));
         }
-        let path = host.unit(name);
+        let path = host.at(unit::DIRECTORY).join(name);
         match std::fs::read_to_string(&path) {
             Ok(text) if unit::is_untouched(&text) => actions.push(Action::RemoveFile(path)),
             Ok(_) => left.push(format!("{}, which was changed since it was written", path.display())),
             Err(_) => {}
         }
-        let changes = host.unit(&format!("{name}.d"));
+        let changes = host.at(unit::DIRECTORY).join(format!("{name}.d"));
         if changes.exists() {
             left.push(format!("{}, which is yours", changes.display()));
         }
@@ -255,7 +257,7 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     actions.extend(plug);
     left.extend(plug_left);
     let program = host.at(&host.program);
-    if program.exists() {
+    if program.exists() && !host.is_packaged {
         let own = std::env::current_exe().context("this program's own file")?;
         if is_same_file(&own, &program)? {
             actions.push(Action::RemoveFile(program));

@@ -57,6 +57,11 @@ fn marked(name: &str, text: &str) -> String {
 
 const MARK: &str = "# Written by `ashore install` as ";
 
+/// The program that a service unit starts as the daemon.
+pub(super) fn program(unit: &str) -> Option<&Path> {
+    unit.lines().find_map(|line| line.strip_prefix("ExecStart=")?.strip_suffix(" daemon")).map(Path::new)
+}
+
 /// Whether a unit is unchanged since some version of Ashore wrote it.
 pub(super) fn is_untouched(unit: &str) -> bool {
     let Some((mark, text)) = unit.split_once('\n') else { return false };

@@ -1,0 +1,63 @@
+//! Writing files with the modes that they have in a package, whatever the umask is.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// Writes a file, and the directories above it.
+pub(super) fn put(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    make_parent(path)?;
+    fs::write(path, content).with_context(|| path.display().to_string())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(())
+}
+
+/// Makes a link, and the directories above it.
+pub(super) fn link(path: &Path, target: &str) -> anyhow::Result<()> {
+    make_parent(path)?;
+    symlink(target, path).with_context(|| path.display().to_string())
+}
+
+fn make_parent(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path.parent().expect("a file is in a directory"))
+}
+
+/// Gives all directories of a tree their mode.
+pub(super) fn open_directories(tree: &Path) -> io::Result<()> {
+    fs::set_permissions(tree, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(tree)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_directories(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Compresses bytes as Debian wants its pages, without a name and a date.
+pub(super) fn gzip(content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut child =
+        Command::new("gzip").args(["-9", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().expect("stdin is piped");
+    let content = content.to_owned();
+    let writer = std::thread::spawn(move || io::Write::write_all(&mut input, &content));
+    let output = child.wait_with_output()?;
+    writer.join().expect("no panic")?;
+    if !output.status.success() {
+        bail!("gzip failed: {}", output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// What a program prints.
+pub(super) fn said(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = command.output().with_context(|| crate::shown(command))?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", crate::shown(command), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
+}

@@ -1,0 +1,96 @@
+//! `cargo xtask package`: makes what a release needs below `target/package`, from Debian's archive and the crates alone:
+//! static programs, a Debian package, an archive for other systems, the bill of materials and the checksums. The same
+//! sources and the same toolchain give the same bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+mod archive;
+mod contents;
+mod crates;
+mod deb;
+mod files;
+mod programs;
+
+pub(crate) use deb::make_for_tests;
+
+/// The version of all that is made.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Debug, Args)]
+pub(crate) struct PackageArgs {
+    /// Build everything a second time from nothing, and check that each file has the same bytes
+    #[arg(long)]
+    twice: bool,
+    /// Make the packages of the tests' own programs instead, which `cargo build` has left in `target/debug`
+    #[arg(long, conflicts_with = "twice")]
+    debug: bool,
+}
+
+pub(crate) fn run(root: &Path, arguments: &PackageArgs) -> anyhow::Result<()> {
+    if arguments.debug {
+        println!("{}", make_for_tests(root).map_err(anyhow::Error::msg)?.display());
+        return Ok(());
+    }
+    let directory = root.join("target/package");
+    let made = make(root, &directory)?;
+    if arguments.twice {
+        fs::remove_dir_all(programs::build_directory(root))?;
+        let again = root.join("target/package-again");
+        compare(&made, &make(root, &again)?)?;
+        fs::remove_dir_all(&again)?;
+        println!("The second build has the same bytes.");
+    }
+    for path in made {
+        println!("{} bytes  {}", fs::metadata(&path)?.len(), path.strip_prefix(root)?.display());
+    }
+    Ok(())
+}
+
+/// Makes all files of a release in a directory of their own, and returns their paths.
+fn make(root: &Path, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let programs = programs::build(root)?;
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    fs::create_dir_all(directory)?;
+    let mut parts = crates::of_programs(root, programs::TARGET)?;
+    parts.extend(crates::in_toolchain(&programs.toolchain)?);
+    let date = date(root);
+
+    let stage = directory.join("tree");
+    contents::stage(root, &programs.files, &parts, &stage)?;
+    let bill = directory.join(format!("ashore-{VERSION}.cdx.json"));
+    fs::write(&bill, crates::bill_of_materials(&parts)?)?;
+    let package = deb::make(root, &stage, VERSION, date, deb::Compression::Best, directory)?;
+    let archive = archive::make(root, &stage, date, directory)?;
+    fs::remove_dir_all(&stage)?;
+    let mut made = vec![bill, package, archive];
+    for program in programs.files {
+        let to = directory.join(program.file_name().context("a program has a name")?);
+        fs::copy(program, &to)?;
+        made.push(to);
+    }
+    made.push(archive::sums(&made, directory)?);
+    Ok(made)
+}
+
+/// The date of all files in packages, in seconds: that of the last commit, or the beginning of time.
+fn date(root: &Path) -> u64 {
+    let git = Command::new("git").arg("-C").arg(root).args(["log", "-1", "--format=%ct"]).output();
+    git.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Fails unless all files are the same, byte for byte.
+fn compare(first: &[PathBuf], second: &[PathBuf]) -> anyhow::Result<()> {
+    for (first, second) in first.iter().zip(second) {
+        if fs::read(first)? != fs::read(second)? {
+            bail!("{} and {} differ", first.display(), second.display());
+        }
+    }
+    Ok(())
+}
