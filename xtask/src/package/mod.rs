@@ -60,7 +60,7 @@ fn make(root: &Path, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
     let mut parts = crates::of_programs(root, programs::TARGET)?;
     parts.extend(crates::in_toolchain(&programs.toolchain)?);
-    let date = date(root);
+    let date = date(root)?;
 
     let stage = directory.join("tree");
     contents::stage(root, &programs.files, &parts, &stage)?;
@@ -80,9 +80,11 @@ fn make(root: &Path, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The date of all files in packages, in seconds: that of the last commit, or the beginning of time.
-fn date(root: &Path) -> u64 {
+fn date(root: &Path) -> anyhow::Result<u64> {
     let git = Command::new("git").arg("-C").arg(root).args(["log", "-1", "--format=%ct"]).output();
-    git.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok()).unwrap_or(0)
+    let output = git.context("cannot run git, which knows the date of the last commit")?;
+    let text = String::from_utf8(output.stdout)?;
+    text.trim().parse().context("git does not tell the date of the last commit: is this a clone?")
 }
 
 /// Fails unless all files are the same, byte for byte.

@@ -3,6 +3,7 @@
 //! the group and the links outside of `/usr/lib`, and replace what an earlier `ashore install` wrote.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,15 @@ fn replaced(host: &Host) -> Result<Vec<Action>, Failure> {
     let earlier = |name: &str| host.at(unit::DIRECTORY).join(name);
     for (name, _) in unit::WANTED_BY {
         let path = earlier(name);
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                let why =
+                    format!("{} cannot be read, and would be used instead of the package's", path.display());
+                return Err(anyhow::Error::new(error).context(why).into());
+            }
+        };
         if !unit::is_untouched(&text) {
             return Err(super::changed_by_hand(name, &path));
         }
