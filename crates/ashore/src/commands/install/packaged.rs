@@ -76,7 +76,7 @@ fn replaced(host: &Host) -> Result<Vec<Action>, Failure> {
         if !unit::is_untouched(&text) {
             return Err(super::changed_by_hand(name, &path));
         }
-        if let Some(program) = unit::program(&text).filter(|program| *program != host.program) {
+        if let Some(program) = unit::program(&text).filter(|program| !is_own(host, program)) {
             let program = host.at(program);
             let plug = program.with_file_name(plug::NAME);
             let there = [program, plug].into_iter().filter(|path| path.is_file());
@@ -85,6 +85,15 @@ fn replaced(host: &Host) -> Result<Vec<Action>, Failure> {
         actions.push(Action::RemoveFile(path));
     }
     Ok(actions)
+}
+
+/// Whether a path leads to the package's program. `/bin` may be a link to `/usr/bin`.
+fn is_own(host: &Host, program: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(host.at(path)).map(|file| (file.dev(), file.ino()));
+    match (file(program), file(host.program.as_ref())) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => program == Path::new(&host.program),
+    }
 }
 
 /// The actions that have what is enabled lead to the package's units, and that enable them in a system that does not run.
