@@ -18,6 +18,8 @@ use ashore_kernel::{Kernel, Namespace, OnError};
 use crate::cli::DoctorArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::clock::now;
+use crate::meaning;
+use crate::messages::message;
 use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
 
@@ -31,7 +33,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         Request::LastDiagnosis
     } else {
         if stderr().is_terminal() {
-            complain!("asking the LAN, which takes some seconds …");
+            complain!("{}", message!("doctor-asking"));
         }
         Request::Diagnose(Complaint { about: about.clone(), parent: parent.clone(), to: *to })
     };
@@ -60,8 +62,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
     match diagnosis.worst() {
         None => Ok(()),
-        Some(Severity::Warning) => Err(Failure::Unwell("something may break, or needs a look", MAY_BREAK)),
-        Some(Severity::Broken) => Err(Failure::Unwell("something does not work", BROKEN)),
+        Some(Severity::Warning) => Err(Failure::Unwell(message!("doctor-warning"), MAY_BREAK)),
+        Some(Severity::Broken) => Err(Failure::Unwell(message!("doctor-broken"), BROKEN)),
     }
 }
 
@@ -139,18 +141,12 @@ fn print(diagnosis: &Diagnosis) {
                     out::marked(Style::Warning, "!", &trouble.message);
                 }
                 trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
+                out::below(&meaning::of_trouble(&trouble.code, trouble.remedy.is_some()));
             }
         }
     }
     if diagnosis.worst().is_none() {
         let all = diagnosis.findings.iter().all(|finding| matches!(finding.result, Found::Fine(_)));
-        say!(
-            "\n{}",
-            if all {
-                "nothing stands in the way"
-            } else {
-                "nothing that could be found out stands in the way"
-            }
-        );
+        say!("\n{}", if all { message!("doctor-well") } else { message!("doctor-well-as-far-as-known") });
     }
 }
