@@ -108,6 +108,11 @@ pub(super) fn theft(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     for (from, to) in [(&lab.laptop, PLAIN), (&lab.laptop, at_web), (&lab.tv, GATEWAY)] {
         from.ping(to).with_context(|| format!("{} does not reach {to}", from.name()))?;
     }
+    // Five seconds after its first answer a kernel asks whether a neighbour is still there, and so tells its own MAC
+    // again. In this scene nothing is to save `plain` by chance.
+    let (link, mac) = ("eth0".parse().expect("a link's name"), nic(&lab.laptop)?.1);
+    let known = Step::AddNeighbour { place: Place::Host, link, ip: LAPTOP, mac };
+    lab.plain.apply(&[known]).context("a neighbour of `plain`")?;
     teller.begin(&message!("lab-scene-theft"));
     let thief = claim(&lab.tv, &[PLAIN, at_web])?;
     let told = within(PATIENCE, || claimed_by(nas1, thief))?;
@@ -126,14 +131,19 @@ pub(super) fn theft(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
 
 /// Announces addresses as a machine's own, to everybody. Returns the machine's MAC.
 fn claim(machine: &Machine, addresses: &[IpAddr]) -> anyhow::Result<Mac> {
-    let host = machine.kernel().observe(&[])?.host;
-    let nic = host.link(&"eth0".parse().expect("a link's name")).context("no NIC")?;
-    let mac = nic.mac.context("no MAC")?;
-    let socket = PacketSocket::open(machine.namespace(), nic.index, &filter::arp_and_ndp())?;
+    let (index, mac) = nic(machine)?;
+    let socket = PacketSocket::open(machine.namespace(), index, &filter::arp_and_ndp())?;
     for ip in addresses {
         socket.send(&announcement(mac, *ip))?;
     }
     Ok(mac)
+}
+
+/// The number and the MAC of a machine's NIC.
+fn nic(machine: &Machine) -> anyhow::Result<(u32, Mac)> {
+    let host = machine.kernel().observe(&[])?.host;
+    let nic = host.link(&"eth0".parse().expect("a link's name")).context("no NIC")?;
+    Ok((nic.index, nic.mac.context("no MAC")?))
 }
 
 /// What a host tells of a MAC that claims an address, and what it advises.
