@@ -8,12 +8,12 @@ use crate::client::Failure;
 use crate::messages::{message, spoken};
 
 /// The lines that stand below a trouble. In English there are none: its message says it already.
-pub(crate) fn of_trouble(code: &trouble::Code, has_remedy: bool) -> Vec<String> {
+pub(crate) fn of_trouble(code: trouble::Code, has_remedy: bool) -> Vec<String> {
     if spoken() == Language::English {
         return Vec::new();
     }
     let is_it = |of: &Of| matches!(of, Of::Trouble { .. });
-    explained(explained::written(code), is_it).map_or_else(Vec::new, |it| lines(it, has_remedy))
+    explained(explained::written(&code), is_it).map_or_else(Vec::new, |it| lines(it, has_remedy))
 }
 
 /// The lines that stand below an error. In English there are none.

@@ -105,7 +105,9 @@ pub(crate) fn below(meaning: &[String]) {
 
 /// Does so below an error.
 pub(crate) fn below_error(meaning: &[String]) {
-    meaning.iter().for_each(|text| complained(indented(text, Screen::of_stderr())));
+    for text in meaning {
+        complained(indented(text, Screen::of_stderr()));
+    }
 }
 
 fn indented(text: &str, screen: Screen) -> Vec<String> {

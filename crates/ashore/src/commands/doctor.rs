@@ -141,7 +141,7 @@ fn print(diagnosis: &Diagnosis) {
                     out::marked(Style::Warning, "!", &trouble.message);
                 }
                 trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
-                out::below(&meaning::of_trouble(&trouble.code, trouble.remedy.is_some()));
+                out::below(&meaning::of_trouble(trouble.code, trouble.remedy.is_some()));
             }
         }
     }

@@ -114,7 +114,7 @@ pub(super) fn print_trouble(trouble: &Trouble) {
         Severity::Warning => Style::Warning,
     };
     out::marked(style, "!", &trouble.to_string());
-    out::below(&meaning::of_trouble(&trouble.code, trouble.remedy.is_some()));
+    out::below(&meaning::of_trouble(trouble.code, trouble.remedy.is_some()));
 }
 
 fn network_row(report: &NetworkReport) -> Vec<String> {

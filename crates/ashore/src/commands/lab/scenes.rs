@@ -124,7 +124,7 @@ pub(super) fn theft(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
         told.ok_or_else(|| Failure::NotAsExpected(message!("lab-theft-not-told", mac = thief.to_string())))?;
     teller.typed(&nas1.machine, "ashore status");
     teller.say(&format!("…\n! {told}"));
-    teller.explain(&meaning::of_trouble(&trouble::Code::AddressClaimed, true));
+    teller.explain(&meaning::of_trouble(trouble::Code::AddressClaimed, true));
     teller.say(&message!("lab-thief-is-tv", mac = thief.to_string()));
     Ok(())
 }

@@ -126,7 +126,7 @@ fn diagnosed(client: &ClientArgs, network: &NetworkName) -> Vec<Tried> {
         ok: false,
         must: trouble.severity == Severity::Broken,
         reason: true,
-        meaning: meaning::of_trouble(&trouble.code, trouble.remedy.is_some()),
+        meaning: meaning::of_trouble(trouble.code, trouble.remedy.is_some()),
     });
     told.collect()
 }
