@@ -70,7 +70,7 @@ pub(crate) enum Failure {
     Internal(#[from] anyhow::Error),
     /// The doctor has found something. It is printed already.
     #[error("{0}")]
-    Unwell(&'static str, u8),
+    Unwell(String, u8),
     /// The command line asks for what does not go together.
     #[error("{message}")]
     Usage {

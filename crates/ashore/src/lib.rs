@@ -13,6 +13,8 @@ pub mod front;
 mod handle;
 mod kinds;
 mod language;
+mod meaning;
+mod messages;
 mod nearest;
 mod out;
 mod persist;
@@ -32,6 +34,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 use crate::client::{Failure, print_refusal};
+use crate::messages::message;
 use crate::out::{Style, one_line};
 
 /// Runs the program with the command line of this process.
@@ -49,6 +52,12 @@ pub fn run() -> ExitCode {
         },
     };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // A program reads the same whatever the locale, and so does whoever reads the daemon's log.
+    let is_for_people =
+        !wants_json(&matches) && !matches!(cli.command, Command::Daemon(_) | Command::Guard { .. });
+    if is_for_people {
+        messages::speak(language::of_user());
+    }
     let done = match cli.command {
         Command::Lab(args) => commands::lab::run(&args),
         Command::Network(command) => commands::network::run(command),
@@ -113,9 +122,10 @@ fn report(failure: &Failure) {
     if let Some(hint) = failure.hint() {
         out::remedy(&hint);
     }
+    out::below_error(&meaning::of_failure(failure));
     if let Failure::Refused(refusal) = failure
         && let Some(code) = explained::written(&refusal.code)
     {
-        out::more(&code);
+        out::more(&message!("more"), &code);
     }
 }

@@ -121,11 +121,29 @@ pub(crate) fn explained(code: &str) {
     printed(&format!("  more: ashore explain {}", one_line(code)));
 }
 
+/// Prints what a line of standard output means, indented below it.
+pub(crate) fn below(meaning: &[String]) {
+    for line in meaning.iter().flat_map(|text| indented(text, Screen::of_stdout())) {
+        printed(&line);
+    }
+}
+
+/// Does so below an error.
+pub(crate) fn below_error(meaning: &[String]) {
+    for text in meaning {
+        complained(indented(text, Screen::of_stderr()));
+    }
+}
+
+fn indented(text: &str, screen: Screen) -> Vec<String> {
+    wrapped("  ", &one_line(text), screen.width)
+}
+
 /// Says where an error is explained, on a terminal alone. There a user reads it who can ask; a script and a log that a
 /// program reads keep the lines that they know, and `--json` has the code.
-pub(crate) fn more(code: &str) {
+pub(crate) fn more(more: &str, code: &str) {
     if Screen::of_stderr().width.is_some() {
-        complained(vec![format!("  more: ashore explain {}", one_line(code))]);
+        complained(vec![format!("  {more} ashore explain {}", one_line(code))]);
     }
 }
 

@@ -93,6 +93,8 @@ impl Program {
             command.arg("--exact").args(&self.tests);
         }
         command.env("RUST_BACKTRACE", "0");
+        // They read what the program says in English.
+        command.env("LC_ALL", "C");
         ground.equip(&mut command);
         command
     }

@@ -15,6 +15,8 @@ use crate::cli::DoctorArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::clock::now;
 use crate::kinds;
+use crate::meaning;
+use crate::messages::message;
 use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
 
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         Request::LastDiagnosis
     } else {
         if stderr().is_terminal() {
-            complain!("asking the LAN, which takes some seconds …");
+            complain!("{}", message!("doctor-asking"));
         }
         Request::Diagnose(Complaint { about: about.clone(), parent: parent.clone(), to: *to })
     };
@@ -57,8 +59,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
     match diagnosis.worst() {
         None => Ok(()),
-        Some(Severity::Warning) => Err(Failure::Unwell("something may break, or needs a look", MAY_BREAK)),
-        Some(Severity::Broken) => Err(Failure::Unwell("something does not work", BROKEN)),
+        Some(Severity::Warning) => Err(Failure::Unwell(message!("doctor-warning"), MAY_BREAK)),
+        Some(Severity::Broken) => Err(Failure::Unwell(message!("doctor-broken"), BROKEN)),
     }
 }
 
@@ -107,6 +109,7 @@ fn print(diagnosis: &Diagnosis) {
                     out::marked(Style::Warning, "!", &trouble.message);
                 }
                 trouble.remedy.iter().for_each(|remedy| out::helps(&remedy.to_string()));
+                out::below(&meaning::of_trouble(trouble.code, trouble.remedy.is_some()));
                 // A code of a later version than this program's is explained by that version.
                 let code = serde_json::to_value(trouble.code).ok();
                 let code = code.as_ref().and_then(serde_json::Value::as_str);
@@ -116,13 +119,6 @@ fn print(diagnosis: &Diagnosis) {
     }
     if diagnosis.worst().is_none() {
         let all = diagnosis.findings.iter().all(|finding| matches!(finding.result, Found::Fine(_)));
-        say!(
-            "\n{}",
-            if all {
-                "nothing stands in the way"
-            } else {
-                "nothing that could be found out stands in the way"
-            }
-        );
+        say!("\n{}", if all { message!("doctor-well") } else { message!("doctor-well-as-far-as-known") });
     }
 }

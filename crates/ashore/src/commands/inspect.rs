@@ -9,6 +9,7 @@ use super::table;
 use crate::cli::InspectArgs;
 use crate::client::{ClientArgs, Failure, print_json};
 use crate::clock::now;
+use crate::messages::message;
 use crate::out::{self, Style, one_line, say};
 
 /// Lists networks and endpoints in short.
@@ -31,7 +32,13 @@ pub(crate) fn list(client: &ClientArgs) -> Result<(), Failure> {
             ]
         })
         .collect();
-    table::print(&["NETWORK", "PARENT", "SUBNET", "ENDPOINTS"], &networks);
+    let columns = [
+        message!("column-network"),
+        message!("column-parent"),
+        message!("column-subnet"),
+        message!("column-endpoints"),
+    ];
+    table::print(&columns, &networks);
     if !status.endpoints.is_empty() {
         say!("");
         let endpoints: Vec<Vec<String>> = status
@@ -42,16 +49,12 @@ pub(crate) fn list(client: &ClientArgs) -> Result<(), Failure> {
                 vec![report.name.to_string(), report.network.clone(), addresses]
             })
             .collect();
-        table::print(&["NAME", "NETWORK", "ADDRESS"], &endpoints);
+        let columns = [message!("column-name"), message!("column-network"), message!("column-address")];
+        table::print(&columns, &endpoints);
     }
     if !status.troubles.is_empty() {
-        let things = if status.troubles.len() == 1 { "thing needs" } else { "things need" };
         say!("");
-        out::marked(
-            Style::Warning,
-            "!",
-            &format!("{} {things} a look: ashore status", status.troubles.len()),
-        );
+        out::marked(Style::Warning, "!", &message!("ls-troubles", many = status.troubles.len()));
     }
     Ok(())
 }

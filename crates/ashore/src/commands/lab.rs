@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::cli::{LabArgs, Scene};
 use crate::client::{Failure, print_json};
+use crate::messages::message;
 use crate::out::say;
 
 mod next;
@@ -50,9 +51,9 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let lab = Lab::build(Path::new(DIRECTORY), args.has_vlan()).context("building the lab")?;
     let mut teller = Teller::new(args.json);
-    teller.say(INTRODUCTION);
+    teller.say(&message!("lab-introduction"));
     if args.has_vlan() {
-        teller.say(vlan::INTRODUCTION);
+        teller.say(&message!("lab-introduction-vlan"));
     }
     play(args, &lab, &mut teller)?;
     teller.hush(false);
@@ -62,18 +63,19 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     let left = lab.take_away()?;
     let (all, good) = teller.counted();
     let ok = all == good && left.is_empty();
-    let summary = format!(
-        "{good} of {all} as expected, in {:.0} s; {}",
-        started.elapsed().as_secs_f32(),
-        if left.is_empty() { "nothing is left" } else { "something is left" }
-    );
+    let seconds = format!("{:.0}", started.elapsed().as_secs_f32());
+    let summary = if left.is_empty() {
+        message!("lab-summary", good = good, all = all, seconds = seconds)
+    } else {
+        message!("lab-summary-left", good = good, all = all, seconds = seconds)
+    };
     if args.json {
         print_json(&Report { ok, rows: teller.rows() })?;
     } else {
         if left.is_empty() {
-            teller.say("\nTaken away: no link, route or address of Ashore's is left on nas1 and nas2.");
+            teller.begin(&message!("lab-taken-away"));
             if args.has_vlan() {
-                teller.say("eth0.200 on nas1 is gone as well: it was created and removed with the network.");
+                teller.say(&message!("lab-taken-away-vlan"));
             }
         }
         teller.sum_up(ok, &summary);
@@ -82,10 +84,10 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         }
     }
     if !left.is_empty() {
-        return Err(Failure::NotAsExpected(format!("left behind: {}", left.join(", "))));
+        return Err(Failure::NotAsExpected(message!("lab-left", what = left.join(", "))));
     }
     if !ok {
-        return Err(Failure::NotAsExpected("not every row is as expected".into()));
+        return Err(Failure::NotAsExpected(message!("lab-not-every-row")));
     }
     Ok(())
 }
@@ -108,11 +110,6 @@ fn play(args: &LabArgs, lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-const INTRODUCTION: &str = "\
-A home LAN in network namespaces of its own, 192.168.88.0/24: a switch, a router
-(.1), a laptop (.50), a TV (.66), two NAS hosts (nas1 .9, nas2 .10), containers.
-Nothing outside of it is touched.";
 
 /// A host of containers.
 struct Nas {
@@ -218,12 +215,12 @@ impl Lab {
     /// Lets the user explore the lab.
     fn keep(&self) -> Result<(), Failure> {
         let names: Vec<&str> = self.machines().map(Machine::name).collect();
-        say!("\nThe lab runs until you enter an empty line. Enter a machine's name for a shell:");
+        say!("\n{}", message!("lab-keep"));
         say!("{}.", names.join(", "));
         let nas = &self.nas[0];
-        say!("On nas1, `ashore status` asks the daemon of that host.");
+        say!("{}", message!("lab-keep-status"));
         loop {
-            print!("machine> ");
+            print!("{}> ", message!("lab-keep-prompt"));
             std::io::stdout().flush().context("the terminal")?;
             let mut line = String::new();
             if std::io::stdin().lock().read_line(&mut line).context("the terminal")? == 0
@@ -232,7 +229,7 @@ impl Lab {
                 return Ok(());
             }
             let Some(machine) = self.machines().find(|machine| machine.name() == line.trim()) else {
-                say!("there is no `{}`", line.trim());
+                say!("{}", message!("lab-keep-no-machine", name = line.trim()));
                 continue;
             };
             let owner = self.nas.iter().find(|nas| nas.machine.name() == machine.name()).unwrap_or(nas);
@@ -266,7 +263,7 @@ impl Lab {
             let routes =
                 view.routes.iter().filter(|route| route.protocol == ashore_core::net::step::ROUTE_PROTOCOL);
             let found = links.chain(routes.map(|route| route.route.to_string()));
-            left.extend(found.map(|what| format!("{what} on {}", machine.name())));
+            left.extend(found.map(|what| message!("lab-left-on", what = what, machine = machine.name())));
         }
         Ok(left)
     }

@@ -29,6 +29,7 @@ mod trial;
 
 use crate::cli::{Maker, SetupArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::messages::message;
 use crate::out::{self, complain, say};
 
 /// What was found of the LAN.
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
         );
     }
     if !args.client.json {
-        complain!("looking at this host, and asking the LAN's DHCP servers …");
+        complain!("{}", message!("setup-looking"));
     }
     let found = find(args)?;
     if !args.client.json {
@@ -98,7 +99,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
     }
     let command = choice.maker.command(&choice, &found);
     if !args.client.json {
-        say!("\nthis makes the network:\n\n  {command}\n");
+        say!("\n{}\n\n  {command}\n", message!("setup-makes"));
     }
     if args.dry_run || (args.client.json && !args.yes) {
         return finish(
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
             &Report { found: &found, choice: &choice, command, done: false, tried: Vec::new() },
         );
     }
-    if asks && !confirmed("make it now?")? {
+    if asks && !confirmed(&message!("setup-make-now"))? {
         return Ok(());
     }
     let network = makes::make(&args.client, &choice, &found)?;
@@ -115,16 +116,16 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
         .unwrap_or_else(|failure| vec![trial::Tried::failed(&failure)]);
     if !args.client.json {
         tried.iter().for_each(trial::Tried::print);
-        say!("\nthe first container:\n\n  {}\n", choice.maker.first(&choice, &found));
+        say!("\n{}\n\n  {}\n", message!("setup-first"), choice.maker.first(&choice, &found));
     }
     let failed = tried.iter().any(trial::Tried::is_broken);
     finish(args, &Report { found: &found, choice: &choice, command, done: true, tried })?;
     if failed {
-        let hint = format!(
-            "the network is there, and not all of it works: `ashore doctor {0}` says why; `{1} network rm {0}` takes it away again",
-            choice.name, choice.maker
-        );
-        return Err(Failure::NotAsExpected(hint));
+        return Err(Failure::NotAsExpected(message!(
+            "setup-not-all-works",
+            network = choice.name.to_string(),
+            maker = choice.maker.to_string()
+        )));
     }
     Ok(())
 }
@@ -182,24 +183,41 @@ fn free_range(
 
 fn show(found: &Found) {
     let Found { parent, subnet, router, servers, range, .. } = found;
-    say!("{parent} faces the LAN {subnet}");
+    say!("{}", message!("setup-parent", parent = parent.to_string(), subnet = subnet.to_string()));
     match router {
-        Some(router) => say!("its router is {router}"),
-        None => say!("this host knows no router there"),
+        Some(router) => say!("{}", message!("setup-router", router = router.to_string())),
+        None => say!("{}", message!("setup-no-router")),
     }
     if servers.is_empty() {
-        say!("no DHCP server answered: where its pool is, if there is one, is not known");
+        say!("{}", message!("setup-no-server"));
     }
     for server in servers {
-        say!("the DHCP server {server}");
+        say!("{}", offered(server));
     }
     match range {
-        Some(range) => say!("free for containers, as far as was seen: {range}"),
-        None => say!("no range beside the pool was found; the router can hand out the addresses"),
+        Some(range) => say!("{}", message!("setup-free", range = range.to_string())),
+        None => say!("{}", message!("setup-no-range")),
     }
     say!("");
     for line in picture::lines(found) {
         say!("{line}");
+    }
+}
+
+/// What a DHCP server offers.
+fn offered(pool: &PoolSeen) -> String {
+    let server = pool.server.to_string();
+    match pool.span() {
+        Some(span) if span.len() == 1 => {
+            message!("setup-server-one", server = server, first = span.first().to_string())
+        }
+        Some(span) => message!(
+            "setup-server-range",
+            server = server,
+            first = span.first().to_string(),
+            last = span.last().to_string()
+        ),
+        None => message!("setup-server-none", server = server),
     }
 }
 
@@ -215,13 +233,13 @@ fn choose(args: &SetupArgs, found: &Found, asks: bool) -> Result<Choice, Failure
         return Ok(choice);
     }
     if args.name.is_none() {
-        choice.name = answered("name of the network", choice.name)?;
+        choice.name = answered(&message!("setup-name"), choice.name)?;
     }
     if !args.dhcp && found.range.is_some() && !found.servers.is_empty() {
-        choice.dhcp = !confirmed("addresses from that range (yes), or leases of the router (no)?")?;
+        choice.dhcp = !confirmed(&message!("setup-addresses"))?;
     }
     if args.engine.is_none() {
-        choice.maker = answered("made with docker, podman or ashore", choice.maker)?;
+        choice.maker = answered(&message!("setup-maker"), choice.maker)?;
     }
     Ok(choice)
 }
@@ -246,11 +264,19 @@ fn answered<T: std::str::FromStr<Err: std::fmt::Display> + std::fmt::Display>(
 /// Asks a question. An empty answer is yes.
 fn confirmed(what: &str) -> Result<bool, Failure> {
     loop {
-        match asked(&format!("{what} [Y/n] "))?.to_lowercase().as_str() {
-            "" | "y" | "yes" | "j" | "ja" | "是" => return Ok(true),
-            "n" | "no" | "nein" | "否" => return Ok(false),
-            _ => out::objection("yes or no"),
+        match understood(&asked(&format!("{what} {} ", message!("yes-or-no-hint")))?) {
+            Some(answer) => return Ok(answer),
+            None => out::objection(&message!("yes-or-no")),
         }
+    }
+}
+
+/// Yes or no, in whatever language it was typed.
+fn understood(answer: &str) -> Option<bool> {
+    match answer.to_lowercase().as_str() {
+        "" | "y" | "yes" | "j" | "ja" | "是" | "是的" | "好" | "对" => Some(true),
+        "n" | "no" | "nein" | "否" | "不" | "不是" | "不要" => Some(false),
+        _ => None,
     }
 }
 
@@ -259,7 +285,7 @@ fn asked(question: &str) -> Result<String, Failure> {
     print!("{question}");
     stdout().flush().map_err(anyhow::Error::from)?;
     if stdin().lock().read_line(&mut line).map_err(anyhow::Error::from)? == 0 {
-        return Err(Failure::NotAsExpected("no answer, and nothing was done".into()));
+        return Err(Failure::NotAsExpected(message!("no-answer-nothing-done")));
     }
     Ok(line.trim().to_owned())
 }
@@ -277,5 +303,18 @@ impl Choice {
             spec.ranges = found.range.into_iter().collect();
         }
         spec
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yes_and_no_are_understood_in_both_languages() {
+        let understood = |answers: [&str; 4]| answers.map(understood);
+        assert_eq!(understood(["", "Y", "yes", "是"]), [Some(true); 4]);
+        assert_eq!(understood(["n", "NO", "否", "不"]), [Some(false); 4]);
+        assert_eq!(understood(["maybe", "yn", "是否", "0"]), [None; 4]);
     }
 }

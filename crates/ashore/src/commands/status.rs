@@ -14,6 +14,8 @@ use super::table;
 use crate::cli::StatusArgs;
 use crate::client::{Failure, print_json};
 use crate::clock::now;
+use crate::meaning;
+use crate::messages::message;
 use crate::out::{self, Style, say};
 
 /// How often `--watch` asks.
@@ -58,13 +60,31 @@ fn show(args: &StatusArgs) -> Result<(), Failure> {
 fn print(status: &Status) {
     say!("ashore {} (pid {})\n", status.version, status.pid);
     let networks: Vec<Vec<String>> = status.networks.iter().map(network_row).collect();
-    table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "FREE", "SHIM", "ENDPOINTS"], &networks);
+    let columns = [
+        message!("column-network"),
+        message!("column-parent"),
+        message!("column-kind"),
+        message!("column-subnet"),
+        message!("column-range"),
+        message!("column-free"),
+        message!("column-shim"),
+        message!("column-endpoints"),
+    ];
+    table::print(&columns, &networks);
     say!("");
     let mut endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
-    let mut columns = vec!["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"];
+    let mut columns = vec![
+        message!("column-name"),
+        message!("column-network"),
+        message!("column-mac"),
+        message!("column-address"),
+        message!("column-source"),
+        message!("column-state"),
+        message!("column-conflicts"),
+    ];
     let engines = status.networks.iter().filter_map(|report| report.network.ownership().engine());
     if engines.collect::<BTreeSet<_>>().len() > 1 {
-        columns.insert(1, "OF");
+        columns.insert(1, message!("column-of"));
         for (row, report) in endpoints.iter_mut().zip(&status.endpoints) {
             row.insert(1, report.ownership.to_string());
         }
@@ -78,10 +98,11 @@ fn print(status: &Status) {
         status.troubles.iter().filter_map(|trouble| explained::written(&trouble.code)).collect();
     // As for errors: a script has the codes with --json.
     if out::is_terminal() && !codes.is_empty() {
-        say!("\n  more: ashore explain {}", codes.into_iter().collect::<Vec<_>>().join(" "));
+        let codes = codes.into_iter().collect::<Vec<_>>().join(" ");
+        say!("\n  {} ashore explain {codes}", message!("more"));
     }
     if !status.pending.is_empty() {
-        say!("\npending changes, which the next reconciliation will make:");
+        say!("\n{}", message!("status-pending"));
         status.pending.iter().for_each(|step| say!("  {}", step.command));
     }
 }
@@ -93,6 +114,7 @@ pub(super) fn print_trouble(trouble: &Trouble) {
         Severity::Warning => Style::Warning,
     };
     out::marked(style, "!", &trouble.to_string());
+    out::below(&meaning::of_trouble(trouble.code, trouble.remedy.is_some()));
 }
 
 fn network_row(report: &NetworkReport) -> Vec<String> {
@@ -121,32 +143,32 @@ pub(super) fn span(seconds: u64) -> String {
 
 fn endpoint_row(report: &EndpointReport) -> Vec<String> {
     let source = match (report.source, &report.lease) {
-        (Source::Range, _) => "range".to_owned(),
-        (Source::Fixed, _) => "fixed".to_owned(),
-        (Source::Engine, _) => "engine".to_owned(),
-        (Source::None, _) => "none".to_owned(),
-        (Source::Lease, None) => "no lease".to_owned(),
+        (Source::Range, _) => message!("status-source-range"),
+        (Source::Fixed, _) => message!("status-source-fixed"),
+        (Source::Engine, _) => message!("status-source-engine"),
+        (Source::None, _) => message!("status-source-none"),
+        (Source::Lease, None) => message!("status-source-no-lease"),
         (Source::Lease, Some(lease)) => match lease.left(now()) {
-            Some(seconds) => format!("lease, {} left", span(seconds)),
-            None => "lease".to_owned(),
+            Some(seconds) => message!("status-source-lease-left", span = span(seconds)),
+            None => message!("status-source-lease"),
         },
     };
     let stage = match report.stage {
-        Stage::Reserved => "reserved",
-        Stage::Attaching => "attaching",
-        Stage::Attached => "attached",
-        Stage::Detaching => "detaching",
+        Stage::Reserved => message!("status-stage-reserved"),
+        Stage::Attaching => message!("status-stage-attaching"),
+        Stage::Attached => message!("status-stage-attached"),
+        Stage::Detaching => message!("status-stage-detaching"),
     };
     vec![
         report.name.to_string(),
         report.network.clone(),
-        report.mac.map_or("(parent's)".into(), |mac| mac.to_string()),
+        report.mac.map_or_else(|| message!("status-parents-mac"), |mac| mac.to_string()),
         table::joined(report.addresses.iter()),
         source,
-        stage.to_owned(),
+        stage,
         match report.conflicts.len() {
             0..=2 => table::joined(report.conflicts.keys()),
-            many => format!("{many} machines"),
+            many => message!("status-machines", many = many),
         },
     ]
 }

@@ -9,10 +9,11 @@ const NAME_WIDTH: usize = 20;
 
 /// Prints rows under their headings. A pipe gets a line for each row. On a terminal, a table that is too wide is made
 /// to fit, and nothing of it is cut.
-pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
+pub(super) fn print(headings: &[impl AsRef<str>], rows: &[Vec<String>]) {
+    let headings: Vec<&str> = headings.iter().map(AsRef::as_ref).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
-    let laid_out = laid_out(headings, &rows, Screen::of_stdout().width);
+    let laid_out = laid_out(&headings, &rows, Screen::of_stdout().width);
     let (heading, rest) = laid_out.split_at(1);
     for line in heading {
         out::styled(Style::Heading, line);

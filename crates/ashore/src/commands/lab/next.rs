@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::messages::message;
+
 /// A longer path of the program is not repeated.
 const LONGEST: usize = 40;
 
@@ -14,10 +16,11 @@ pub(super) fn steps(called: Option<OsString>) -> String {
     };
     let program = called.filter(plain).unwrap_or_else(|| "ashore".into());
     format!(
-        "\nOn your NAS:\n\
+        "\n{}\n\
          $ sudo {program} install\n\
          $ sudo ashore setup\n\
-         $ docker run -d --network lan --name web nginx"
+         $ docker run -d --network lan --name web nginx",
+        message!("lab-next")
     )
 }
 

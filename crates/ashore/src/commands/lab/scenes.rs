@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use ashore_core::api::trouble;
 use ashore_core::net::kind::MacvlanMode;
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::Step;
@@ -16,6 +17,8 @@ use ashore_wire::{Mac, filter};
 use super::tell::{Teller, asks};
 use super::{GATEWAY, HOST, LAPTOP, Lab, Nas};
 use crate::client::Failure;
+use crate::meaning;
+use crate::messages::message;
 
 /// The address of the container that has no Ashore.
 const PLAIN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 88, 77));
@@ -27,14 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn host(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     let [nas1, _] = &lab.nas;
     plug_in_plain(&nas1.machine, &lab.plain)?;
-    teller.say("\nBefore: a plain macvlan. The LAN reaches the container, its own host does not.");
+    teller.begin(&message!("lab-scene-before"));
     teller.ask(&[
         asks(&lab.laptop, "plain", PLAIN, true),
-        asks(&nas1.machine, "plain (its own container)", PLAIN, false),
-        asks(&lab.plain, "nas1 (its own host)", HOST, false),
+        asks(&nas1.machine, &message!("lab-own-container", name = "plain"), PLAIN, false),
+        asks(&lab.plain, &message!("lab-own-host", name = "nas1"), HOST, false),
     ]);
 
-    teller.say("\nWith Ashore: the same host, the same LAN, and nobody is left out.");
+    teller.begin(&message!("lab-scene-host"));
     let network = &nas1.networks[0];
     Lab::create(nas1, network, teller)?;
     let web = lab.machine("web")?;
@@ -42,8 +45,8 @@ pub(super) fn host(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     let at_web = lab.address("web")?;
     teller.ask(&[
         asks(&lab.laptop, "web", at_web, true),
-        asks(&nas1.machine, "web (its own container)", at_web, true),
-        asks(web, "nas1 (its own host)", HOST, true),
+        asks(&nas1.machine, &message!("lab-own-container", name = "web"), at_web, true),
+        asks(web, &message!("lab-own-host", name = "nas1"), HOST, true),
     ]);
     Ok(())
 }
@@ -66,7 +69,7 @@ fn plug_in_plain(nas: &Machine, plain: &Machine) -> anyhow::Result<()> {
 
 /// Everybody else: a second host, and containers that reach each other.
 pub(super) fn lan(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
-    teller.say("\nThe next container, and what it would change, which anybody may see before:");
+    teller.begin(&message!("lab-scene-next-container"));
     let [nas1, nas2] = &lab.nas;
     let plan = "plan attach lan --netns /run/netns/media";
     teller.typed(&nas1.machine, &format!("ashore {plan}"));
@@ -82,17 +85,17 @@ pub(super) fn lan(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     }
     let (web, media, backup) = (lab.machine("web")?, lab.machine("media")?, lab.machine("backup")?);
     let [at_web, at_media, at_backup] = [lab.address("web")?, lab.address("media")?, lab.address("backup")?];
-    teller.say("\nEverybody else on the LAN, and the containers of another host:");
+    teller.begin(&message!("lab-scene-lan"));
     teller.ask(&[
         asks(&lab.laptop, "backup", at_backup, true),
         asks(&lab.router, "web", at_web, true),
-        asks(web, "media (same host)", at_media, true),
-        asks(media, "backup (other host)", at_backup, true),
-        asks(backup, "web (other host)", at_web, true),
+        asks(web, &message!("lab-same-host", name = "media"), at_media, true),
+        asks(media, &message!("lab-other-host", name = "backup"), at_backup, true),
+        asks(backup, &message!("lab-other-host", name = "web"), at_web, true),
         asks(web, "router", GATEWAY, true),
         asks(web, "laptop", LAPTOP, true),
         asks(&lab.laptop, "nas1", HOST, true),
-        asks(&nas2.machine, "web (other host)", at_web, true),
+        asks(&nas2.machine, &message!("lab-other-host", name = "web"), at_web, true),
     ]);
     Ok(())
 }
@@ -105,34 +108,42 @@ pub(super) fn theft(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     for (from, to) in [(&lab.laptop, PLAIN), (&lab.laptop, at_web), (&lab.tv, GATEWAY)] {
         from.ping(to).with_context(|| format!("{} does not reach {to}", from.name()))?;
     }
-    teller.say(
-        "\nA thief: the TV claims the addresses of plain and web, by gratuitous ARP.\n\
-         A laptop that believes it sends to the TV, which does not answer.",
-    );
+    // Five seconds after its first answer a kernel asks whether a neighbour is still there, and so tells its own MAC
+    // again. In this scene nothing is to save `plain` by chance.
+    let (link, mac) = ("eth0".parse().expect("a link's name"), nic(&lab.laptop)?.1);
+    let known = Step::AddNeighbour { place: Place::Host, link, ip: LAPTOP, mac };
+    lab.plain.apply(&[known]).context("a neighbour of `plain`")?;
+    teller.begin(&message!("lab-scene-theft"));
     let thief = claim(&lab.tv, &[PLAIN, at_web])?;
     let told = within(PATIENCE, || claimed_by(nas1, thief))?;
     teller.ask(&[
-        asks(&lab.laptop, "plain (without Ashore)", PLAIN, false),
-        asks(&lab.laptop, "web (with Ashore)", at_web, true),
+        asks(&lab.laptop, &message!("lab-without-ashore", name = "plain"), PLAIN, false),
+        asks(&lab.laptop, &message!("lab-with-ashore", name = "web"), at_web, true),
     ]);
-    let told = told.ok_or_else(|| {
-        Failure::NotAsExpected(format!("nas1 does not tell that {thief} claims the address of `web`"))
-    })?;
+    let told =
+        told.ok_or_else(|| Failure::NotAsExpected(message!("lab-theft-not-told", mac = thief.to_string())))?;
     teller.typed(&nas1.machine, "ashore status");
-    teller.say(&format!("…\n! {told}\n{thief} is the TV."));
+    teller.say(&format!("…\n! {told}"));
+    teller.explain(&meaning::of_trouble(trouble::Code::AddressClaimed, true));
+    teller.say(&message!("lab-thief-is-tv", mac = thief.to_string()));
     Ok(())
 }
 
 /// Announces addresses as a machine's own, to everybody. Returns the machine's MAC.
 fn claim(machine: &Machine, addresses: &[IpAddr]) -> anyhow::Result<Mac> {
-    let host = machine.kernel().observe(&[])?.host;
-    let nic = host.link(&"eth0".parse().expect("a link's name")).context("no NIC")?;
-    let mac = nic.mac.context("no MAC")?;
-    let socket = PacketSocket::open(machine.namespace(), nic.index, &filter::arp_and_ndp())?;
+    let (index, mac) = nic(machine)?;
+    let socket = PacketSocket::open(machine.namespace(), index, &filter::arp_and_ndp())?;
     for ip in addresses {
         socket.send(&announcement(mac, *ip))?;
     }
     Ok(mac)
+}
+
+/// The number and the MAC of a machine's NIC.
+fn nic(machine: &Machine) -> anyhow::Result<(u32, Mac)> {
+    let host = machine.kernel().observe(&[])?.host;
+    let nic = host.link(&"eth0".parse().expect("a link's name")).context("no NIC")?;
+    Ok((nic.index, nic.mac.context("no MAC")?))
 }
 
 /// What a host tells of a MAC that claims an address, and what it advises.
@@ -151,14 +162,14 @@ pub(super) fn cable(lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
     let [nas1, _] = &lab.nas;
     let (web, at_web) = (lab.machine("web")?, lab.address("web")?);
     lab.world.set_cable(&nas1.machine, false).context("the cable")?;
-    teller.say("\nThe cable of nas1 is pulled …");
+    teller.begin(&message!("lab-scene-cable"));
     teller.ask(&[asks(&lab.laptop, "web", at_web, false)]);
     lab.world.set_cable(&nas1.machine, true).context("the cable")?;
-    teller.say("\n… and put back. Nobody does anything else.");
+    teller.begin(&message!("lab-scene-cable-back"));
     within(PATIENCE, || Ok(lab.laptop.ping(at_web)))?;
     teller.ask(&[
         asks(&lab.laptop, "web", at_web, true),
-        asks(&nas1.machine, "web (its own container)", at_web, true),
+        asks(&nas1.machine, &message!("lab-own-container", name = "web"), at_web, true),
         asks(web, "router", GATEWAY, true),
     ]);
     Ok(())

@@ -6,7 +6,8 @@ use std::time::Duration;
 use ashore_lab::{Machine, ping};
 use serde::Serialize;
 
-use crate::out::{checked, one_line, say};
+use crate::messages::message;
+use crate::out::{checked, columns, one_line, say, segments, wrapped};
 
 /// No line is longer, unless one word is.
 const WIDTH: usize = 80;
@@ -48,13 +49,13 @@ impl Question<'_> {
     /// The rest of the line behind the mark, with columns of these widths.
     fn shown(&self, row: &Row, [from, to, ip]: [usize; 3]) -> String {
         let last = match row.rtt_us {
-            _ if row.reached != row.expected => "NOT AS EXPECTED".to_owned(),
+            _ if row.reached != row.expected => message!("lab-not-as-expected"),
             Some(us) => format!("{us} µs"),
-            None => "no answer".to_owned(),
+            None => message!("lab-no-answer"),
         };
-        // An address does not fill up by itself.
-        let address = self.ip.to_string();
-        format!("{:from$}  {:to$}  {address:ip$}  {last}", row.from, self.to)
+        let filled = |text: &str, width: usize| format!("{text}{}", " ".repeat(width - columns(text)));
+        let cells = [filled(&row.from, from), filled(&self.to, to), filled(&self.ip.to_string(), ip), last];
+        cells.join("  ")
     }
 }
 
@@ -106,6 +107,16 @@ impl Teller {
         }
     }
 
+    /// Tells what a line means, indented below it.
+    pub(super) fn explain(&self, meaning: &[String]) {
+        meaning.iter().flat_map(|text| wrapped("  ", text, Some(WIDTH))).for_each(|line| self.say(&line));
+    }
+
+    /// Tells what comes next, below an empty line.
+    pub(super) fn begin(&self, text: &str) {
+        self.say(&format!("\n{text}"));
+    }
+
     /// Tells a command that is typed on a machine, so that it can be copied.
     pub(super) fn typed(&self, machine: &Machine, command: &str) {
         self.command(&format!("{}$ {command}", machine.name()));
@@ -127,8 +138,8 @@ impl Teller {
         if !self.json {
             let widest = |of: &dyn Fn(&Question<'_>) -> usize| questions.iter().map(of).max().unwrap_or(0);
             let widths = [
-                widest(&|question| question.from.name().len()),
-                widest(&|question| question.to.len()),
+                widest(&|question| columns(question.from.name())),
+                widest(&|question| columns(&question.to)),
                 widest(&|question| question.ip.to_string().len()),
             ];
             for (question, row) in questions.iter().zip(&rows) {
@@ -157,26 +168,28 @@ impl Teller {
     }
 }
 
-/// A line, broken at spaces where it is too long. A line that goes on has `end` behind it, and the next one `begin`
+/// A line, broken at spaces, and beside Chinese characters, where it is too long. A line that goes on has `end` behind it, and the next one `begin`
 /// before it.
 fn folded(text: &str, end: &str, begin: &str) -> String {
-    if text.chars().count() <= WIDTH {
+    if columns(text) <= WIDTH {
         return text.to_owned();
     }
     let room = WIDTH - end.len();
     let mut lines = vec![String::new()];
     for word in one_line(text).split(' ') {
-        let many = lines.len();
-        let line = lines.last_mut().expect("there is a first one");
-        let is_begun = if many == 1 { !line.is_empty() } else { line.len() > begin.len() };
-        if is_begun && line.chars().count() + 1 + word.chars().count() > room {
-            line.push_str(end);
-            lines.push(format!("{begin}{word}"));
-        } else {
-            if is_begun {
-                line.push(' ');
+        for (at, segment) in segments(word).into_iter().enumerate() {
+            let many = lines.len();
+            let line = lines.last_mut().expect("there is a first one");
+            let is_begun = if many == 1 { !line.is_empty() } else { line.len() > begin.len() };
+            // Only a word has a space before it.
+            let space = usize::from(is_begun && at == 0);
+            if is_begun && columns(line) + space + columns(segment) > room {
+                line.push_str(end);
+                lines.push(format!("{begin}{segment}"));
+            } else {
+                line.push_str(&" ".repeat(space));
+                line.push_str(segment);
             }
-            line.push_str(word);
         }
     }
     lines.join("\n")
@@ -199,6 +212,13 @@ mod tests {
         );
         assert!(lines.lines().all(|line| line.chars().count() <= WIDTH));
         assert_eq!(lines.replace(" \\\n    ", " "), LONG);
+    }
+
+    #[test]
+    fn chinese_is_broken_between_characters() {
+        let text = "网络".repeat(21);
+        let lines = folded(&format!("{text}。"), "", "  ");
+        assert_eq!(lines, format!("{}\n  网络。", "网络".repeat(20)));
     }
 
     #[test]

@@ -13,10 +13,7 @@ use nix::errno::Errno;
 use super::tell::{Question, Teller, asks};
 use super::{LAPTOP, Lab, Nas, Network};
 use crate::client::Failure;
-
-pub(super) const INTRODUCTION: &str = "\
-VLAN 200 is on the same cables: the router is 10.0.200.1 in it, and a camera
-(.50) and one more container are only in it.";
+use crate::messages::message;
 
 const ID: u16 = 200;
 const ROUTER: IpAddr = address(1);
@@ -77,7 +74,7 @@ impl Vlan {
     /// Who reaches whom, while the router forwards and while it does not.
     pub(super) fn play(&self, lab: &Lab, teller: &mut Teller) -> Result<(), Failure> {
         let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
-        teller.say("\nVLAN 200, on the same cables:");
+        teller.begin(&message!("lab-scene-vlan"));
         let mut questions = self.within(lab)?;
         questions.push(asks(sensor, "router", ROUTER, true));
         questions.extend(across(lab, true)?);
@@ -85,7 +82,7 @@ impl Vlan {
         teller.ask(&questions);
 
         route(&lab.router, false).context("the router")?;
-        teller.say("\nFor contrast, while the router forwards nothing:");
+        teller.begin(&message!("lab-scene-vlan-contrast"));
         let mut questions = self.within(lab)?;
         questions.extend(across(lab, false)?);
         teller.ask(&questions);
@@ -99,8 +96,8 @@ impl Vlan {
         Ok(vec![
             asks(&self.camera, "sensor", at_sensor, true),
             asks(sensor, "camera", CAMERA, true),
-            asks(&lab.nas[0].machine, "sensor (its own container)", at_sensor, true),
-            asks(sensor, "nas1 (its own host)", HOST, true),
+            asks(&lab.nas[0].machine, &message!("lab-own-container", name = "sensor"), at_sensor, true),
+            asks(sensor, &message!("lab-own-host", name = "nas1"), HOST, true),
         ])
     }
 }
@@ -109,9 +106,14 @@ impl Vlan {
 fn across(lab: &Lab, expected: bool) -> Result<Vec<Question<'_>>, Failure> {
     let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
     Ok(vec![
-        asks(&lab.laptop, "sensor (LAN to VLAN)", at_sensor, expected),
-        asks(sensor, "laptop (VLAN to LAN)", LAPTOP, expected),
-        asks(lab.machine("web")?, "sensor (same host, LAN to VLAN)", at_sensor, expected),
+        asks(&lab.laptop, &message!("lab-lan-to-vlan", name = "sensor"), at_sensor, expected),
+        asks(sensor, &message!("lab-vlan-to-lan", name = "laptop"), LAPTOP, expected),
+        asks(
+            lab.machine("web")?,
+            &message!("lab-same-host-lan-to-vlan", name = "sensor"),
+            at_sensor,
+            expected,
+        ),
     ])
 }
 

@@ -11,6 +11,7 @@ use ashore_core::net::text::Word;
 use super::{Choice, Found};
 use crate::cli::Maker;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
+use crate::messages::message;
 use crate::out::{complain, one_line};
 
 impl Maker {
@@ -99,13 +100,17 @@ pub(super) fn make(client: &ClientArgs, choice: &Choice, found: &Found) -> Resul
     let words = choice.maker.words(choice, found);
     let (program, words) = words.split_first().expect("a command has a program");
     let made = Command::new(program).args(words).output();
-    let made = made.map_err(|error| Failure::NotAsExpected(format!("cannot run {program}: {error}")))?;
+    let made = made.map_err(|error| {
+        let error = error.to_string();
+        Failure::NotAsExpected(message!("setup-cannot-run", program = program.as_str(), error = error))
+    })?;
     if made.status.success() {
         let id = String::from_utf8_lossy(&made.stdout).trim().get(..12).and_then(|id| id.parse().ok());
         return Ok(id.filter(|_| choice.maker == Maker::Docker).unwrap_or_else(|| choice.name.clone()));
     }
     let said = String::from_utf8_lossy(&made.stderr);
-    Err(Failure::NotAsExpected(format!("{program} did not make the network: {}", one_line(said.trim()))))
+    let said = one_line(said.trim());
+    Err(Failure::NotAsExpected(message!("setup-not-made", program = program.as_str(), said = said)))
 }
 
 #[cfg(test)]

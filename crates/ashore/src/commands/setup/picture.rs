@@ -6,6 +6,7 @@ use ashore_core::model::network::Network;
 use ashore_core::net::range::Range;
 
 use super::Found;
+use crate::messages::message;
 
 /// How many characters a line of the picture has.
 const WIDTH: u128 = 32;
@@ -25,9 +26,9 @@ pub(super) fn lines(found: &Found) -> Vec<String> {
         lines.push(format!("  {first:<15} {}", cells.collect::<String>()));
     }
     lines.push(String::new());
-    lines.push("  # for containers  p offered by DHCP  R router  H this host  N other network".to_owned());
+    lines.push(format!("  {}", message!("setup-legend")));
     if each > 1 {
-        lines.push(format!("  each sign stands for {each} addresses"));
+        lines.push(format!("  {}", message!("setup-each-sign", each = each.to_string())));
     }
     lines
 }

@@ -14,6 +14,8 @@ use ashore_kernel::Namespace;
 
 use super::Found;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
+use crate::meaning;
+use crate::messages::message;
 use crate::out::{self, Style, complain};
 
 /// How often a machine is pinged before it counts as one that does not answer. A port may not forward at once.
@@ -29,6 +31,9 @@ pub(super) struct Tried {
     /// Whether `what` says what is wrong.
     #[serde(skip)]
     reason: bool,
+    /// What that means, in the language of the user.
+    #[serde(skip)]
+    meaning: Vec<String>,
 }
 
 impl Tried {
@@ -42,22 +47,27 @@ impl Tried {
     /// The trial itself failed.
     pub(super) fn failed(failure: &Failure) -> Self {
         Tried {
-            what: format!("no container can be attached: {failure}"),
+            what: message!("trial-failed", failure = failure.to_string()),
             ok: false,
             must: true,
             reason: true,
+            meaning: meaning::of_failure(failure),
         }
     }
 
     /// Prints it.
     pub(super) fn print(&self) {
-        let not = if self.ok || self.reason { "" } else { ": no answer" };
-        let text = format!("{}{not}", self.what);
+        let text = if self.ok || self.reason {
+            self.what.clone()
+        } else {
+            message!("trial-no-answer", what = self.what.as_str())
+        };
         if self.ok || self.must {
             out::checked(self.ok, &text);
         } else {
             out::marked(Style::Heading, "?", &text);
         }
+        out::below(&self.meaning);
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) fn of(
     let off = ask(client, &Request::Detach { network: network.clone(), name: name.clone() });
     let forgotten = ask(client, &Request::Forget { network: Some(network.to_string()), name });
     if let Err(failure) = off.and(forgotten) {
-        complain!("ashore: the endpoint `ashore-setup` was not taken away again: {failure}");
+        complain!("ashore: {}", message!("trial-left", failure = failure.to_string()));
     }
     Ok(tried)
 }
@@ -116,6 +126,7 @@ fn diagnosed(client: &ClientArgs, network: &NetworkName) -> Vec<Tried> {
         ok: false,
         must: trouble.severity == Severity::Broken,
         reason: true,
+        meaning: meaning::of_trouble(trouble.code, trouble.remedy.is_some()),
     });
     told.collect()
 }
@@ -123,23 +134,26 @@ fn diagnosed(client: &ClientArgs, network: &NetworkName) -> Vec<Tried> {
 fn tried(there: &Namespace, own: Option<IpAddr>, found: &Found, to: Option<IpAddr>) -> Vec<Tried> {
     let from_there = |ip: IpAddr| there.run(|| ashore_lab::ping(ip, TRIES)).ok().flatten().is_some();
     let mut all = Vec::new();
-    let mut say = |what: String, ok: bool, must: bool| all.push(Tried { what, ok, must, reason: false });
+    let mut say = |what: String, ok: bool, must: bool| {
+        all.push(Tried { what, ok, must, reason: false, meaning: Vec::new() });
+    };
     match own {
-        Some(own) => say(format!("a container gets an address of the LAN: {own}"), true, true),
-        None => say("a container gets an address of the LAN".into(), false, true),
+        Some(own) => say(message!("trial-address", own = own.to_string()), true, true),
+        None => say(message!("trial-no-address"), false, true),
     }
     if let Some(router) = found.router {
-        say(format!("it reaches the router {router}"), from_there(router), false);
+        say(message!("trial-router", router = router.to_string()), from_there(router), false);
     }
     if let Some(host) = found.host {
-        say(format!("it reaches this host at {host}"), from_there(host), true);
+        say(message!("trial-host", host = host.to_string()), from_there(host), true);
     }
     if let Some(own) = own {
-        say(format!("this host reaches it at {own}"), ashore_lab::ping(own, TRIES).is_some(), true);
+        let is_reached = ashore_lab::ping(own, TRIES).is_some();
+        say(message!("trial-from-host", own = own.to_string()), is_reached, true);
     }
     if let Some(to) = to {
         // A machine need not answer a ping.
-        say(format!("it reaches {to}"), from_there(to), false);
+        say(message!("trial-to", to = to.to_string()), from_there(to), false);
     }
     all
 }
