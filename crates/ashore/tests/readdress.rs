@@ -248,3 +248,20 @@ fn addresses_that_a_network_has_already_take_nobody_off() {
     assert_eq!(since(&home.ok("state export")), since(&before));
     assert!(!home.daemon().log().contains("link del"), "{}", home.daemon().log());
 }
+
+#[test]
+fn an_address_of_its_users_is_not_given_up_because_another_machine_has_it_for_a_while() {
+    let (mut home, [web, _db]) = with_two();
+    let taken = "192.168.88.240/24".parse().unwrap();
+    home.laptop.add_address("eth0", taken).unwrap();
+    let ran = home.run("network move lan --ip-range 192.168.88.128/27 --reconnect");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`db` is off the network and could not be attached again"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--name db --ip 192.168.88.240"), "{}", ran.stderr);
+    assert_eq!(last_of(&home, "db"), None);
+    reaches(&web, ip("192.168.88.1"));
+    home.laptop.del_address("eth0", taken).unwrap();
+    home.restart();
+    eventually_within(Duration::from_secs(20), "db is back", || last_of(&home, "db") == Some(240));
+    reaches(&home.nas, ip("192.168.88.240"));
+}
