@@ -2,8 +2,11 @@
 
 mod home;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use ashore_lab::Machine;
-use home::{Home, addresses, ip, reaches};
+use home::{Home, addresses, eventually_within, ip, reaches};
 
 fn moved(home: &Home, options: &str) -> String {
     home.ok(&format!("network move lan {options}"))
@@ -116,4 +119,149 @@ fn what_cannot_be_is_refused_and_nothing_changes() {
         assert_eq!(home.ok("network inspect lan"), before, "{options}");
         assert_eq!(has(&home, "db"), ["192.168.88.240"], "{options}");
     }
+}
+
+/// The last number of the address of a name, if it is on the network.
+fn last_of(home: &Home, name: &str) -> Option<u8> {
+    let status = home.status();
+    let all = status["endpoints"].as_array().unwrap();
+    let one = all.iter().find(|one| one["name"] == name && one["stage"] != "detaching")?;
+    addresses(one).first()?.to_string().rsplit('.').next()?.parse().ok()
+}
+
+#[test]
+fn whenever_the_daemon_is_killed_all_come_back_to_one_range() {
+    let mut home = Home::new();
+    home.create_lan();
+    let names = ["web", "db", "app", "mail"];
+    let machines = names.map(|name| home.world.container(name).unwrap());
+    for machine in &machines {
+        home.attach("lan", machine, "");
+    }
+    let macs = names.map(|name| mac_of(&home, name));
+    let (mut ranges, mut torn) = ([128, 160], 0);
+    for delay in [0, 10, 30, 60, 90, 120, 160, 200, 260, 320, 400, 500, 650] {
+        let [first, _] = ranges;
+        let words = format!("network move lan --ip-range 192.168.88.{first}/27 --reconnect");
+        let mut client = home.daemon().client();
+        client.args(words.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut client = client.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        home.daemon.take().unwrap().kill().unwrap();
+        client.wait().unwrap();
+        home.start();
+        let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+        torn +=
+            usize::from(state["rows"].as_object().unwrap().keys().any(|key| key.starts_with("returning/")));
+        let range = state["rows"]["network/lan"]["subnets"][0]["range"].as_str().unwrap().to_owned();
+        let is_moved = range == format!("192.168.88.{first}/27");
+        let from: u8 = range.rsplit('.').next().unwrap().split('/').next().unwrap().parse().unwrap();
+        eventually_within(Duration::from_secs(20), &format!("after {delay} ms, all are in {range}"), || {
+            names
+                .iter()
+                .all(|name| last_of(&home, name).is_some_and(|last| (from..from + 32).contains(&last)))
+        });
+        assert_eq!(names.map(|name| mac_of(&home, name)), macs, "after {delay} ms");
+        for (name, machine) in names.iter().zip(&machines) {
+            let at = ip(&has(&home, name)[0]);
+            eventually_within(Duration::from_secs(5), &format!("{name} is reached"), || {
+                home.laptop.ping(at).is_some()
+            });
+            reaches(machine, ip("192.168.88.1"));
+        }
+        eventually_within(Duration::from_secs(5), "none is still to come back", || {
+            !home.ok("state export").contains("returning/")
+        });
+        if is_moved {
+            ranges.reverse();
+        }
+    }
+    assert!(torn > 0, "none of the kills was in the middle");
+}
+
+#[test]
+fn who_is_detached_or_gone_meanwhile_does_not_come_back() {
+    let (mut home, [web, _db]) = with_two();
+    // As a daemon leaves it that is killed when all are off: what is stored, without what is attached.
+    let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let rows = state["rows"].as_object_mut().unwrap();
+    for name in ["web", "db"] {
+        let mut row = rows.remove(&format!("endpoint/lan/{name}")).unwrap();
+        if name == "db" {
+            // Another namespace has the path by now.
+            assert!(row["home"]["netns"]["netns"]["ino"].is_u64(), "{row}");
+            row["home"]["netns"]["netns"]["ino"] = 1.into();
+        }
+        rows.insert(format!("returning/lan/{name}"), row);
+    }
+    home.ok("detach lan web");
+    home.ok("detach lan db");
+    let file = home.directory.path().join("torn.json");
+    std::fs::write(&file, state.to_string()).unwrap();
+    let import = |home: &Home| {
+        let mut client = home.daemon().client();
+        client.args(["state", "import"]).stdin(std::fs::File::open(&file).unwrap());
+        let ran = client.output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    import(&home);
+    home.restart();
+    eventually_within(Duration::from_secs(10), "web is back", || last_of(&home, "web").is_some());
+    reaches(&web, ip("192.168.88.1"));
+    eventually_within(Duration::from_secs(5), "nothing is still to come back", || {
+        !home.ok("state export").contains("returning/")
+    });
+    assert_eq!(last_of(&home, "db"), None);
+    assert!(home.daemon().log().contains("`db` does not come back"), "{}", home.daemon().log());
+
+    // Whoever detaches a name does not want it back.
+    home.ok("detach lan web");
+    import(&home);
+    home.ok("detach lan web");
+    home.ok("network rm lan");
+    assert!(!home.ok("state export").contains("returning/"));
+}
+
+#[test]
+fn a_range_of_the_old_subnet_is_named_and_reserved_addresses_are_told() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 --aux-address host=192.168.88.201");
+    home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.nas.add_address("eth0", "10.9.0.9/24".parse().unwrap()).unwrap();
+    let refused = home.run("network move lan --subnet 10.9.0.0/24");
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--ip-range"), "{}", refused.stderr);
+    let ran = home.run("network move lan --subnet 10.9.0.0/24 --ip-range 10.9.0.192/27");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--aux-address host=192.168.88.201"), "{}", ran.stderr);
+}
+
+#[test]
+fn addresses_that_a_network_has_already_take_nobody_off() {
+    let (home, [_web, _db]) = with_two();
+    let before = home.ok("state export");
+    moved(&home, "--ip-range 192.168.88.192/27 --reconnect");
+    let since = |text: &str| {
+        let state: serde_json::Value = serde_json::from_str(text).unwrap();
+        state["rows"]["endpoint/lan/web"]["since"].clone()
+    };
+    assert_eq!(since(&home.ok("state export")), since(&before));
+    assert!(!home.daemon().log().contains("link del"), "{}", home.daemon().log());
+}
+
+#[test]
+fn an_address_of_its_users_is_not_given_up_because_another_machine_has_it_for_a_while() {
+    let (mut home, [web, _db]) = with_two();
+    let taken = "192.168.88.240/24".parse().unwrap();
+    home.laptop.add_address("eth0", taken).unwrap();
+    let ran = home.run("network move lan --ip-range 192.168.88.128/27 --reconnect");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`db` is off the network and could not be attached again"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--name db --ip 192.168.88.240"), "{}", ran.stderr);
+    assert_eq!(last_of(&home, "db"), None);
+    reaches(&web, ip("192.168.88.1"));
+    home.laptop.del_address("eth0", taken).unwrap();
+    home.restart();
+    eventually_within(Duration::from_secs(20), "db is back", || last_of(&home, "db") == Some(240));
+    reaches(&home.nas, ip("192.168.88.240"));
 }

@@ -11,7 +11,7 @@ use ashore_core::model::network::Network;
 use ashore_core::model::ownership::Ownership;
 use ashore_core::model::pool::{Pool, PoolKey};
 use ashore_core::model::state::{Change, State};
-use ashore_core::net::name::EndpointName;
+use ashore_core::net::name::{EndpointKey, EndpointName};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,8 @@ pub(crate) fn row(change: &Change) -> Row {
         Change::DelIdentity(scope, name) => del(identity_key(scope, name)),
         Change::PutPool(pool) => put(pool_key(&pool.key), json(pool)),
         Change::DelPool(key) => del(pool_key(key)),
+        Change::PutReturning(endpoint) => put(returning_key(&endpoint.key()), json(endpoint)),
+        Change::DelReturning(key) => del(returning_key(key)),
     }
 }
 
@@ -136,6 +138,12 @@ fn endpoint_key(endpoint: &Endpoint) -> String {
     format!("endpoint/{}/{}", endpoint.network, endpoint.name.in_path())
 }
 
+/// Such rows are there for moments only, so they have no schema of their own: a daemon that does not know them refuses
+/// them, and the next start of a later one clears them.
+fn returning_key((network, name): &EndpointKey) -> String {
+    format!("returning/{network}/{}", name.in_path())
+}
+
 fn identity_key(scope: &Scope, name: &EndpointName) -> String {
     // The name comes last because, unlike a scope, it cannot contain a slash here.
     format!("identity/{}/{}", scope.0, name.in_path())
@@ -155,6 +163,7 @@ pub(crate) fn of_state(state: &State) -> Document {
     let changes = (state.networks.values().cloned().map(Change::PutNetwork))
         .chain(state.endpoints.values().cloned().map(Change::PutEndpoint))
         .chain(state.pools.values().cloned().map(Change::PutPool))
+        .chain(state.returning.values().cloned().map(Change::PutReturning))
         .chain(state.identities.iter().map(|((scope, name), identity)| {
             Change::PutIdentity(scope.clone(), name.clone(), identity.clone())
         }));
@@ -217,6 +226,7 @@ pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
             Some("network") => Change::PutNetwork(read::<Network>(key, value)?),
             Some("endpoint") => Change::PutEndpoint(read::<Endpoint>(key, value)?),
             Some("pool") => Change::PutPool(read::<Pool>(key, value)?),
+            Some("returning") => Change::PutReturning(read::<Endpoint>(key, value)?),
             Some("identity") => {
                 let OwnedIdentityRow { scope, name, identity } = read(key, value)?;
                 Change::PutIdentity(scope, name, identity)

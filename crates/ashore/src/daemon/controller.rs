@@ -77,6 +77,7 @@ mod readdress;
 mod reconcile;
 mod reserve;
 mod restarted;
+mod returning;
 mod routers;
 mod set_up;
 mod status;
@@ -99,6 +100,7 @@ pub(crate) use podman_networks::Gone;
 use publish::Publication;
 use read::Copies;
 pub(crate) use reconcile::Cause;
+use returning::Returns;
 use vlans::Vlans;
 use wrong_identity::Attempts;
 
@@ -120,6 +122,7 @@ pub(crate) struct Controller {
     /// Whether users other than root can call.
     users: AtomicBool,
     doctor: Doctor,
+    returns: Returns,
 }
 
 /// The held lock. It borrows the thread's proof that the lock is not held.
@@ -240,6 +243,7 @@ impl Controller {
             wakers,
             users,
             doctor,
+            returns: Returns::default(),
         }
     }
 
@@ -300,7 +304,7 @@ impl Controller {
             Request::TakeOff(gone) => Ok(self.take_attachment_off(unlocked, &gone)),
             Request::CheckSetUp(check) => self.check_set_up(unlocked, &check),
             Request::KeepSetUp(keep) => Ok(self.keep_set_up(unlocked, &keep)),
-            Request::Detach { network, name } => self.detach(unlocked, &network, &name),
+            Request::Detach { network, name } => self.detach_for_good(unlocked, &network, &name),
             Request::Adopt(spec) => self.adopt(unlocked, &spec),
             Request::Unadopt { network } => self.unadopt(unlocked, &network),
             Request::Forget { network, name } => self.forget(unlocked, network.as_deref(), &name),

@@ -210,6 +210,7 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
     if let Err(error) = &alarm {
         tracing::warn!("after a sleep of this host everything is looked at late: {error}");
     }
+    controller.bring_back_in_time(unlocked);
     loop {
         let wait = if soon { SETTLE } else { period };
         let alarm = alarm.as_ref().ok().filter(|alarm| alarm.set(wait).is_ok());
@@ -233,6 +234,8 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration, podm
         }
         if slept.is_some() || looked.elapsed() >= period {
             controller.look_at_podmans_networks(unlocked, podmans, &mut gone);
+            // Not after every change: an attach that fails makes some itself.
+            controller.bring_back_in_time(unlocked);
             looked = Instant::now();
         }
         let began = Instant::now();

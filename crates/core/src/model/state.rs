@@ -30,6 +30,9 @@ pub struct State {
     pub identities: Indexed<(Scope, EndpointName), Identity>,
     /// The open pools of engines.
     pub pools: BTreeMap<PoolKey, Pool>,
+    /// Endpoints that were taken off to be attached again, as they were. Nobody else would attach them, so they are
+    /// here until they are back.
+    pub returning: BTreeMap<EndpointKey, Endpoint>,
 }
 
 /// One change to the state.
@@ -51,6 +54,10 @@ pub enum Change {
     PutPool(Pool),
     /// A pool was closed, or became a network.
     DelPool(PoolKey),
+    /// An endpoint is taken off, and is to come back.
+    PutReturning(Endpoint),
+    /// It is back, or is not to come back.
+    DelReturning(EndpointKey),
 }
 
 impl State {
@@ -62,6 +69,7 @@ impl State {
             endpoints: Indexed::new(),
             identities: Indexed::new(),
             pools: BTreeMap::new(),
+            returning: BTreeMap::new(),
         }
     }
 
@@ -91,6 +99,12 @@ impl State {
             }
             Change::DelPool(key) => {
                 self.pools.remove(&key);
+            }
+            Change::PutReturning(endpoint) => {
+                self.returning.insert(endpoint.key(), endpoint);
+            }
+            Change::DelReturning(key) => {
+                self.returning.remove(&key);
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::rules::allocate::AddressError;
 use crate::rules::leases::LeaseOutcome;
 use crate::rules::users;
 
+mod again;
 mod error;
 
 pub use error::AttachError;

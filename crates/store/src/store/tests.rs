@@ -156,6 +156,28 @@ fn an_export_imported_elsewhere_is_the_same_state() {
 }
 
 #[test]
+fn what_is_to_come_back_outlives_the_daemon_and_an_export_until_it_is_back() {
+    let (one, other) = (directory("returning"), directory("returning-copy"));
+    let mut store = Store::open(&one, seed()).unwrap();
+    store.commit(changes()).unwrap();
+    let there = store.state().endpoints.values().next().unwrap().clone();
+    let key = there.key();
+    store.commit(vec![Change::PutReturning(there.clone()), Change::DelEndpoint(key.clone())]).unwrap();
+    drop(store);
+    let mut store = Store::open(&one, seed()).unwrap();
+    assert_eq!(store.state().returning.get(&key), Some(&there));
+    let text = serde_json::to_string(&store.export()).unwrap();
+    let mut copy = Store::open(&other, Seed([0; 16])).unwrap();
+    copy.import(serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(copy.state(), store.state());
+    store.commit(vec![Change::DelReturning(key)]).unwrap();
+    drop(store);
+    assert!(Store::open(&one, seed()).unwrap().state().returning.is_empty());
+    fs::remove_dir_all(one).unwrap();
+    fs::remove_dir_all(other).unwrap();
+}
+
+#[test]
 fn two_daemons_cannot_share_a_state() {
     let directory = directory("shared");
     let _first = Store::open(&directory, seed()).unwrap();

@@ -97,6 +97,29 @@ impl Inner {
         check_not_on_trial(trial, moved.lower_device(host))?;
         Ok((network, moved))
     }
+
+    /// Writes a network that was moved to disk, together with other changes. Returns warnings.
+    pub(super) fn put_moved(
+        &mut self,
+        host: &View,
+        before: &Network,
+        moved: &Network,
+        along: Vec<Change>,
+    ) -> Result<Vec<String>, Refusal> {
+        let were_open = self.state().with_open_vlans(host);
+        let changes = std::iter::once(Change::PutNetwork(moved.clone())).chain(along);
+        self.commit(changes.collect())?;
+        let mut open = self.state().newly_open_vlans(host, &were_open);
+        // Where it is now there are other VLANs, if it had some before.
+        let is_elsewhere = (&before.parent, &before.vlan) != (&moved.parent, &moved.vlan);
+        let had = |_: &_| is_elsewhere && were_open.contains(&before.name);
+        open.extend(self.state().open_vlans(moved, host).filter(had));
+        let mut warnings: Vec<String> = open.iter().map(ToString::to_string).collect();
+        warnings.extend(moved.trouble_of_arp(host).map(|trouble| trouble.to_string()));
+        warnings.extend(self.engines_vlan(moved, host));
+        warnings.extend(still_told_by_engine(before, moved));
+        Ok(warnings)
+    }
 }
 
 impl Controller {
@@ -109,24 +132,11 @@ impl Controller {
     ) -> Result<Reply, Refusal> {
         let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
-        let were_open = inner.state().with_open_vlans(&observed.host);
-        inner.commit(vec![Change::PutNetwork(moved.clone())])?;
-        let mut open = inner.state().newly_open_vlans(&observed.host, &were_open);
-        // Where it is now there are other VLANs, if it had some before.
-        open.extend(inner.state().open_vlans(&moved, &observed.host).filter(|_| were_open.contains(name)));
-        warnings.extend(open.iter().map(ToString::to_string));
-        warnings.extend(moved.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
-        warnings.extend(inner.engines_vlan(&moved, &observed.host));
-        warnings.extend(still_told_by_engine(&before, &moved));
+        warnings.extend(inner.put_moved(&observed.host, &before, &moved, Vec::new())?);
         let is_new = observed.host.link(&moved.parent).is_none();
-        let (inner, observed, errors) = self.swept(inner)?;
-        self.schedule_deferred();
-        warnings.extend(errors.iter().map(ToString::to_string));
-        warnings
-            .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
-        drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, [&moved]).warnings());
-        warnings.extend(self.own_server(unlocked, &moved));
+        let (observed, more) = self.settled(inner, &before, &moved, &observed.host)?;
+        warnings.extend(more);
+        warnings.extend(self.seen_from_outside(unlocked, &moved));
         if is_new {
             match self.look_where_it_goes(unlocked, &before, &moved, &observed.host) {
                 Ok(more) => warnings.extend(more),
@@ -140,6 +150,27 @@ impl Controller {
             tracing::warn!("{warning}");
         }
         Ok(Reply::Created { network: moved, warnings })
+    }
+
+    /// Brings the kernel to a network that was moved. Returns what is observed then, and warnings.
+    pub(super) fn settled<'a>(
+        &'a self,
+        inner: Locked<'a>,
+        before: &Network,
+        moved: &Network,
+        host: &View,
+    ) -> Result<(Observed, Vec<String>), Refusal> {
+        let (inner, observed, errors) = self.swept(inner)?;
+        self.schedule_deferred();
+        let mut warnings: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        warnings.extend(inner.spared(&before.parent, host).filter(|_| before.parent != moved.parent));
+        Ok((observed, warnings))
+    }
+
+    /// Returns what other programs on the host do to a network that was moved.
+    pub(super) fn seen_from_outside(&self, unlocked: &Unlocked, moved: &Network) -> Vec<String> {
+        let cut = self.cut_by_firewall(unlocked, [moved]);
+        cut.warnings().chain(self.own_server(unlocked, moved)).collect()
     }
 
     /// Moves a network back to where it was, because of what the LAN answered in the VLAN that was made for

@@ -250,7 +250,9 @@ impl Controller {
         let mut inner = self.lock(unlocked);
         inner.check_removable(name)?;
         let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
-        inner.commit(vec![Change::DelNetwork(name.clone())])?;
+        let mut changes = vec![Change::DelNetwork(name.clone())];
+        changes.extend(inner.state().none_returns(name));
+        inner.commit(changes)?;
         // The shim goes with the last network on its parent, and so does a VLAN interface that nothing else
         // uses.
         let (mut observed, mut errors) = inner.sweep(&[])?;

@@ -8,6 +8,7 @@ use crate::rules::adopt::AdoptError;
 use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+use crate::rules::readdress::ReaddressError;
 use crate::rules::users::UserError;
 use crate::rules::wishes::WishError;
 
@@ -35,6 +36,24 @@ impl From<&AdoptError> for Refusal {
             AdoptError::NotAdopted(name) => (Code::NotAdopted, name),
         };
         Refusal::new(code, About::label(label), error.to_string(), error.remedy())
+    }
+}
+
+impl From<&ReaddressError> for Refusal {
+    fn from(error: &ReaddressError) -> Self {
+        let (code, about) = match error {
+            ReaddressError::Network(error) => return error.into(),
+            ReaddressError::NoNetwork(name) => (Code::NoNetwork, About::label(name.as_str())),
+            ReaddressError::OfEngine { network, engine } => {
+                (Code::NetworkOfEngine, About { engine: Some(*engine), ..About::label(network) })
+            }
+            ReaddressError::HasEnginesContainer { network, name }
+            | ReaddressError::HasEndpoints { network, name, .. } => {
+                (Code::EndpointsAttached, About { endpoint: Some(name.clone()), ..About::label(network) })
+            }
+            ReaddressError::RangeLeft { network, .. } => (Code::RangeOutside, About::label(network)),
+        };
+        Refusal::new(code, about, error.to_string(), error.remedy())
     }
 }
 
