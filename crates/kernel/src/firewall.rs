@@ -3,7 +3,7 @@
 //! With `br_netfilter`, bridged packets pass the hooks for routed packets. A FORWARD policy of DROP, which
 //! Docker sets, then cuts machines on one bridge off from each other. This module only reads, and never
 //! changes a rule. It follows the rules as a packet would. What it does not understand in a rule makes the
-//! answer unclear, if the rule may accept.
+//! answer unclear, if the rule may decide.
 
 use std::io;
 
@@ -67,7 +67,7 @@ impl Packets {
 /// What becomes of packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// They pass, but for some that a rule names.
+    /// They pass.
     Pass,
     /// They are dropped.
     Dropped {
@@ -76,7 +76,7 @@ pub enum Fate {
         /// Whether a rule accepts some of them, such as those to one port.
         but_some: bool,
     },
-    /// A rule that is not understood may accept them.
+    /// A rule that is not understood may accept or drop them, or a rule drops some of them.
     Unclear,
 }
 
