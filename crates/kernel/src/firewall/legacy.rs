@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Type};
 
 use super::register::compared;
-use super::walk::{Does, Of, walk};
+use super::walk::{Does, Of, met, walk};
 use super::xtables::{all_of, matched, name_at, target};
 use super::{Fate, Packets, Rules};
 use crate::bytes::{i32_at, u8_at, u16_at};
@@ -103,6 +103,11 @@ impl Table {
         let walked = walk(self.hooks[packets.hook as usize] as usize, &rules);
         // The last rule of a chain with a hook is its policy.
         walked.fate(true, || Rules::Legacy)
+    }
+
+    /// What packets meet in it.
+    pub(super) fn met(&self, packets: &Packets) -> Vec<(Of, Does<usize>)> {
+        met(self.hooks[packets.hook as usize] as usize, &|at: &usize| self.rules_from(*at, packets))
     }
 
     fn rules_from<'a>(

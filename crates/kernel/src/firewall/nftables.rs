@@ -9,7 +9,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
 use super::register::{Is, Value};
-use super::walk::{Does, Of, walk};
+use super::walk::{Does, Of, met, walk};
 use super::xtables::{ESTABLISHED, NEW, all_of, matched, target};
 use super::{By, Fate, Packets, Rules};
 use crate::bytes::{Attributes, Messages, text, u8_at};
@@ -36,7 +36,7 @@ const NFPROTO_IPV6: u8 = 10;
 const MOST: usize = 16 << 20;
 
 /// A chain or a set: the family of its table, the table and the name.
-type Key = (u8, Vec<u8>, Vec<u8>);
+pub(super) type Key = (u8, Vec<u8>, Vec<u8>);
 
 /// All chains of the families of IP.
 #[derive(Debug, Clone, Default)]
@@ -240,19 +240,28 @@ impl Tables {
 
     /// What becomes of packets in each chain with their hook.
     pub(super) fn fates(&self, packets: &Packets) -> Vec<Fate> {
-        let own = match packets.family() {
-            Family::Ipv4 => NFPROTO_IPV4,
-            Family::Ipv6 => NFPROTO_IPV6,
-        };
-        let rules = |key: &Key| {
-            let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
-            all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect::<Vec<_>>()
-        };
-        let bases = self
-            .bases
-            .iter()
-            .filter(|base| base.hook == packets.hook as u32 && [own, NFPROTO_INET].contains(&base.key.0));
+        let rules = |key: &Key| self.rules(key, packets);
+        let bases = self.bases(packets);
         bases.map(|base| walk(base.key.clone(), &rules).fate(base.accepts, || base.named())).collect()
+    }
+
+    /// What packets meet in each chain with their hook.
+    pub(super) fn met(&self, packets: &Packets) -> Vec<Vec<(Of, Does<Key>)>> {
+        let rules = |key: &Key| self.rules(key, packets);
+        self.bases(packets).map(|base| met(base.key.clone(), &rules)).collect()
+    }
+
+    fn rules(&self, key: &Key, packets: &Packets) -> Vec<(Of, Does<Key>)> {
+        let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
+        all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect()
+    }
+
+    fn bases(&self, packets: &Packets) -> impl Iterator<Item = &Base> {
+        let (hook, own) = match packets.family() {
+            Family::Ipv4 => (packets.hook as u32, NFPROTO_IPV4),
+            Family::Ipv6 => (packets.hook as u32, NFPROTO_IPV6),
+        };
+        self.bases.iter().filter(move |base| base.hook == hook && [own, NFPROTO_INET].contains(&base.key.0))
     }
 }
 

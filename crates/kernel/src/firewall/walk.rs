@@ -1,5 +1,7 @@
 //! How a kind of packets passes chains of rules.
 
+use std::cell::RefCell;
+
 use super::{Fate, Rules};
 
 /// Jumps that are followed one into another. The kernel allows 16.
@@ -51,6 +53,20 @@ pub(super) fn walk<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
     rules: &impl Fn(&C) -> I,
 ) -> Walked {
     below(&chain, rules, 0)
+}
+
+/// The rules that a walk through a chain meets, in order.
+pub(super) fn met<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
+    chain: C,
+    rules: &impl Fn(&C) -> I,
+) -> Vec<(Of, Does<C>)> {
+    let met = RefCell::new(Vec::new());
+    let noting = |chain: &C| {
+        let noted = rules(chain).into_iter();
+        noted.inspect(|rule| met.borrow_mut().push(rule.clone())).collect::<Vec<_>>()
+    };
+    walk(chain, &noting);
+    met.into_inner()
 }
 
 fn below<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
@@ -180,6 +196,14 @@ mod tests {
         );
         assert_eq!(fate(&[&[(Of::Some, Does::Goto(1)), (Of::All, Does::Accept)], &[]], false), Fate::Unclear);
         assert_eq!(fate(&[&[(Of::Unread, Does::Drop)]], false), DROPPED);
+    }
+
+    #[test]
+    fn what_is_met_differs_with_the_chains_that_are_gone_through() {
+        let chains: [&[Rule]; 3] =
+            [&[(Of::All, Does::Jump(1)), (Of::None, Does::Jump(2))], &[(Of::Some, Does::Drop)], &[(Of::All, Does::Drop)]];
+        let met = met(0, &|chain: &usize| chains[*chain].to_vec());
+        assert_eq!(met, [chains[0], chains[1]].concat());
     }
 
     #[test]

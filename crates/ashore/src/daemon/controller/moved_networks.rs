@@ -125,7 +125,7 @@ impl Controller {
         warnings
             .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
         drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, [&moved]).warnings());
+        warnings.extend(self.cut_by_firewall(unlocked, &self.firewall(), [&moved]).warnings());
         warnings.extend(self.own_server(unlocked, &moved));
         if is_new {
             match self.look_where_it_goes(unlocked, &before, &moved, &observed.host) {
