@@ -3,7 +3,7 @@
 //! With `br_netfilter`, bridged packets pass the hooks for routed packets. A FORWARD policy of DROP, which
 //! Docker sets, then cuts machines on one bridge off from each other. This module only reads, and never
 //! changes a rule. It follows the rules as a packet would. What it does not understand in a rule makes the
-//! answer unclear, if the rule may accept.
+//! answer unclear, if the rule may decide.
 
 use std::io;
 
@@ -67,7 +67,7 @@ impl Packets {
 /// What becomes of packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// They pass, but for some that a rule names.
+    /// They pass.
     Pass,
     /// They are dropped.
     Dropped {
@@ -76,7 +76,7 @@ pub enum Fate {
         /// Whether a rule accepts some of them, such as those to one port.
         but_some: bool,
     },
-    /// A rule that is not understood may accept them.
+    /// A rule that is not understood may accept or drop them, or a rule drops some of them.
     Unclear,
 }
 
@@ -115,14 +115,28 @@ impl Firewall {
 
     /// What becomes of packets.
     pub fn fate(&self, packets: &Packets) -> Fate {
-        let legacy = self.legacy.iter().filter(|table| table.family == packets.family());
         let mut fates: Vec<Fate> = self.nftables.fates(packets);
-        fates.extend(legacy.map(|table| table.fate(packets)));
+        fates.extend(self.legacy(packets).map(|table| table.fate(packets)));
         // Every set of rules has to let them pass.
         let is_certain = |fate: &&Fate| matches!(fate, Fate::Dropped { .. });
         let of_some = |fate: &&Fate| matches!(fate, Fate::Dropped { but_some: false, .. });
         let worst = fates.iter().find(of_some).or_else(|| fates.iter().find(is_certain));
         worst.or_else(|| fates.iter().find(|fate| **fate == Fate::Unclear)).cloned().unwrap_or(Fate::Pass)
+    }
+
+    /// Whether packets of two kinds meet the same rules, and each rule is about as many of them. They have the same fate
+    /// then, although it may be unclear which.
+    pub fn treats_alike(&self, one: &Packets, other: &Packets) -> bool {
+        let met = |packets| {
+            let legacy: Vec<_> = self.legacy(packets).map(|table| table.met(packets)).collect();
+            (self.nftables.met(packets), legacy)
+        };
+        met(one) == met(other)
+    }
+
+    fn legacy(&self, packets: &Packets) -> impl Iterator<Item = &legacy::Table> {
+        let family = packets.family();
+        self.legacy.iter().filter(move |table| table.family == family)
     }
 }
 

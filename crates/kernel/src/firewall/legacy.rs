@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Type};
 
 use super::register::compared;
-use super::walk::{Does, Of, walk};
+use super::walk::{Does, Of, met, walk};
 use super::xtables::{all_of, matched, name_at, target};
 use super::{Fate, Packets, Rules};
 use crate::bytes::{i32_at, u8_at, u16_at};
@@ -105,6 +105,11 @@ impl Table {
         walked.fate(true, || Rules::Legacy)
     }
 
+    /// What packets meet in it.
+    pub(super) fn met(&self, packets: &Packets) -> Vec<(Of, Does<usize>)> {
+        met(self.hooks[packets.hook as usize] as usize, &|at: &usize| self.rules_from(*at, packets))
+    }
+
     fn rules_from<'a>(
         &'a self,
         at: usize,
@@ -112,11 +117,17 @@ impl Table {
     ) -> impl Iterator<Item = (Of, Does<usize>)> + 'a {
         let next = Layout::of(self.family).target + 2;
         let mut rest = self.entries.get(at..).unwrap_or_default();
+        let mut position = at;
         std::iter::from_fn(move || {
             let length = usize::from(u16_at(rest, next)?);
             let entry = rest.get(..length).filter(|_| length > next)?;
             rest = &rest[length..];
-            Some(rule(self.family, entry, packets).unwrap_or((Of::Unread, Does::Unread)))
+            position += length;
+            Some(match rule(self.family, entry, packets) {
+                // A rule without a target goes on to the next one.
+                Some((of, Does::Jump(to))) if to == position => (of, Does::Nothing),
+                rule => rule.unwrap_or((Of::Unread, Does::Unread)),
+            })
         })
     }
 }
@@ -157,7 +168,7 @@ fn rule(family: Family, entry: &[u8], packets: &Packets) -> Option<(Of, Does<usi
     let protocol = match u16_at(entry, layout.protocol)? {
         0 => Of::All,
         _ if is(PROTOCOL) => Of::Some,
-        _ => Of::All,
+        _ => Of::Unread,
     };
     let target_at = usize::from(u16_at(entry, layout.target)?);
     let mut conditions = vec![

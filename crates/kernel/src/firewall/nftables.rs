@@ -9,7 +9,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
 use super::register::{Is, Value};
-use super::walk::{Does, Of, walk};
+use super::walk::{Does, Of, met, walk};
 use super::xtables::{ESTABLISHED, NEW, all_of, matched, target};
 use super::{By, Fate, Packets, Rules};
 use crate::bytes::{Attributes, Messages, text, u8_at};
@@ -19,6 +19,11 @@ const SUBSYSTEM: u16 = 10 << 8;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const GET_RULE: u16 = SUBSYSTEM | 7;
 const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
+const GET_GENERATION: u16 = SUBSYSTEM | 16;
+
+/// `NLM_F_REQUEST`, with `NLM_F_ACK` or `NLM_F_DUMP`. Either has an end.
+const ONE: u16 = 0x5;
+const ALL: u16 = 0x301;
 
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
@@ -31,7 +36,7 @@ const NFPROTO_IPV6: u8 = 10;
 const MOST: usize = 16 << 20;
 
 /// A chain or a set: the family of its table, the table and the name.
-type Key = (u8, Vec<u8>, Vec<u8>);
+pub(super) type Key = (u8, Vec<u8>, Vec<u8>);
 
 /// All chains of the families of IP.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +58,56 @@ struct Base {
 
 /// Reads the chains and rules of this thread's namespace.
 pub(super) fn read() -> io::Result<Tables> {
+    match settled(generation, read_once) {
+        // The kernel has no netfilter, or no nftables.
+        Err(error)
+            if [Errno::EPROTONOSUPPORT, Errno::EINVAL]
+                .map(|no| Some(no as i32))
+                .contains(&error.raw_os_error()) =>
+        {
+            Ok(Tables::default())
+        }
+        read => read,
+    }
+}
+
+/// Reads what takes several dumps, as it was in one moment. Each change of the rules begins another generation, and
+/// another try.
+fn settled<T>(
+    mut generation: impl FnMut() -> io::Result<u32>,
+    mut read: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    const TRIES: usize = 3;
+    for _ in 0..TRIES {
+        let before = generation()?;
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What is gone since is no trouble either.
+            read if generation()? == before => return read,
+            _ => {}
+        }
+    }
+    Err(io::Error::other("its rules changed while they were read"))
+}
+
+fn connected() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Which generation of rules is in force.
+fn generation() -> io::Result<u32> {
+    const NFTA_GEN_ID: u16 = 1;
+    let mut found = None;
+    ask(&connected()?, (GET_GENERATION, ONE), (0, &[]), |_, attributes| {
+        found = found.or(attributes.get(NFTA_GEN_ID).and_then(number));
+    })?;
+    found.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn read_once() -> io::Result<Tables> {
     const NFTA_CHAIN_TABLE: u16 = 1;
     const NFTA_CHAIN_NAME: u16 = 3;
     const NFTA_CHAIN_HOOK: u16 = 4;
@@ -62,50 +117,39 @@ pub(super) fn read() -> io::Result<Tables> {
     const NFTA_RULE_CHAIN: u16 = 2;
     const NFTA_RULE_EXPRESSIONS: u16 = 4;
     const NF_ACCEPT: u32 = 1;
-    let mut socket = match Socket::new(NETLINK_NETFILTER) {
-        // The kernel has no netfilter.
-        Err(error) if error.raw_os_error() == Some(Errno::EPROTONOSUPPORT as i32) => {
-            return Ok(Tables::default());
-        }
-        socket => socket?,
-    };
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let socket = connected()?;
     let mut tables = Tables::default();
     let key = |family: u8, attributes: &Attributes<'_>, table: u16, chain: u16| {
         let is_ip = [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6].contains(&family);
         let name = |kind: u16| attributes.get(kind).map(|value| text(value).to_vec());
         Some((family, name(table)?, name(chain)?)).filter(|_| is_ip)
     };
-    let read = dump(&socket, GET_CHAIN, (0, &[]), |family, attributes| {
+    ask(&socket, (GET_CHAIN, ALL), (0, &[]), |family, attributes| {
         let hook = attributes.within(NFTA_CHAIN_HOOK).get(NFTA_HOOK_HOOKNUM).and_then(number);
         let key = key(family, attributes, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME);
         if let (Some(key), Some(hook)) = (key, hook) {
             let accepts = attributes.get(NFTA_CHAIN_POLICY).and_then(number).is_none_or(|is| is == NF_ACCEPT);
             tables.bases.push(Base { key, hook, accepts });
         }
-    });
-    match read {
-        // The kernel has no nftables.
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(tables),
-        read => read?,
-    }
+    })?;
     if tables.bases.is_empty() {
         return Ok(tables);
     }
-    dump(&socket, GET_RULE, (0, &[]), |family, attributes| {
+    ask(&socket, (GET_RULE, ALL), (0, &[]), |family, attributes| {
         if let Some(key) = key(family, attributes, NFTA_RULE_TABLE, NFTA_RULE_CHAIN) {
             let expressions = attributes.get(NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
             tables.rules.entry(key).or_default().push(expressions);
         }
     })?;
-    tables.sets =
-        tables.looked_up().filter_map(|set| Some((set.clone(), elements(&socket, &set)?))).collect();
+    tables.sets = tables.looked_up().filter_map(|set| Some((set.clone(), elements(&set)?))).collect();
     Ok(tables)
 }
 
-/// The elements of a set. `None` if they cannot be read, or if there are ranges among them.
-fn elements(socket: &Socket, (family, table, set): &Key) -> Option<BTreeSet<Vec<u8>>> {
+/// The elements of a set. `None` if they cannot be read, if there are ranges among them, or if there are many: those are
+/// addresses, such as of a list of attackers.
+fn elements((family, table, set): &Key) -> Option<BTreeSet<Vec<u8>>> {
+    /// How many bytes of a set are read.
+    const MOST_OF_SET: usize = 256 * 1024;
     const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
     const NFTA_SET_ELEM_LIST_SET: u16 = 2;
     const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -114,7 +158,9 @@ fn elements(socket: &Socket, (family, table, set): &Key) -> Option<BTreeSet<Vec<
     const NFTA_DATA_VALUE: u16 = 1;
     let (mut found, mut has_ranges) = (BTreeSet::new(), false);
     let named = [(NFTA_SET_ELEM_LIST_TABLE, table.as_slice()), (NFTA_SET_ELEM_LIST_SET, set.as_slice())];
-    let read = dump(socket, GET_ELEMENTS, (*family, &named), |_, attributes| {
+    // A socket of its own, because what is left unread must be no answer to the next question.
+    let socket = connected().ok()?;
+    let read = ask_for(&socket, MOST_OF_SET, (GET_ELEMENTS, ALL), (*family, &named), |_, attributes| {
         for (_, element) in attributes.within(NFTA_SET_ELEM_LIST_ELEMENTS) {
             let element = Attributes::of(element);
             has_ranges |= element.get(NFTA_SET_ELEM_FLAGS).is_some();
@@ -124,21 +170,31 @@ fn elements(socket: &Socket, (family, table, set): &Key) -> Option<BTreeSet<Vec<
     (read.is_ok() && !has_ranges).then_some(found)
 }
 
-/// Dumps all objects of a kind, of a family or of all, which texts name more closely.
-fn dump(
+/// Asks for one object, or for all of a kind, of a family or of all, which texts name more closely.
+fn ask(
     socket: &Socket,
-    kind: u16,
+    what: (u16, u16),
+    of: (u8, &[(u16, &[u8])]),
+    each: impl FnMut(u8, &Attributes<'_>),
+) -> io::Result<()> {
+    ask_for(socket, MOST, what, of, each)
+}
+
+/// The same, for at most so many bytes.
+fn ask_for(
+    socket: &Socket,
+    most: usize,
+    (kind, flags): (u16, u16),
     (family, named): (u8, &[(u16, &[u8])]),
     mut each: impl FnMut(u8, &Attributes<'_>),
 ) -> io::Result<()> {
-    const NLM_F_REQUEST_AND_DUMP: u16 = 0x301;
     /// The dump is of a moment in which the rules changed.
     const NLM_F_DUMP_INTR: u16 = 0x10;
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
     let mut request = vec![0; 4];
     request.extend(kind.to_ne_bytes());
-    request.extend(NLM_F_REQUEST_AND_DUMP.to_ne_bytes());
+    request.extend(flags.to_ne_bytes());
     request.extend([0; 8]);
     request.extend([family, 0, 0, 0]);
     for (attribute, text) in named {
@@ -170,7 +226,7 @@ fn dump(
                 }
             }
         }
-        if messages.is_cut_off() || read > MOST {
+        if messages.is_cut_off() || read > most {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
@@ -184,7 +240,7 @@ impl Tables {
     /// The sets in which rules look values up.
     fn looked_up(&self) -> impl Iterator<Item = Key> {
         /// More are those of programs that make a set for each of thousands of things.
-        const MOST_SETS: usize = 256;
+        const MOST_SETS: usize = 64;
         const NFTA_LOOKUP_SET: u16 = 1;
         let of_rule = |(family, table, _): &Key, rule: &[u8]| {
             let lookups = Attributes::of(rule).map(|(_, expression)| Attributes::of(expression));
@@ -199,19 +255,28 @@ impl Tables {
 
     /// What becomes of packets in each chain with their hook.
     pub(super) fn fates(&self, packets: &Packets) -> Vec<Fate> {
-        let own = match packets.family() {
-            Family::Ipv4 => NFPROTO_IPV4,
-            Family::Ipv6 => NFPROTO_IPV6,
-        };
-        let rules = |key: &Key| {
-            let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
-            all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect::<Vec<_>>()
-        };
-        let bases = self
-            .bases
-            .iter()
-            .filter(|base| base.hook == packets.hook as u32 && [own, NFPROTO_INET].contains(&base.key.0));
+        let rules = |key: &Key| self.rules(key, packets);
+        let bases = self.bases(packets);
         bases.map(|base| walk(base.key.clone(), &rules).fate(base.accepts, || base.named())).collect()
+    }
+
+    /// What packets meet in each chain with their hook.
+    pub(super) fn met(&self, packets: &Packets) -> Vec<Vec<(Of, Does<Key>)>> {
+        let rules = |key: &Key| self.rules(key, packets);
+        self.bases(packets).map(|base| met(base.key.clone(), &rules)).collect()
+    }
+
+    fn rules(&self, key: &Key, packets: &Packets) -> Vec<(Of, Does<Key>)> {
+        let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
+        all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect()
+    }
+
+    fn bases(&self, packets: &Packets) -> impl Iterator<Item = &Base> {
+        let (hook, own) = match packets.family() {
+            Family::Ipv4 => (packets.hook as u32, NFPROTO_IPV4),
+            Family::Ipv6 => (packets.hook as u32, NFPROTO_IPV6),
+        };
+        self.bases.iter().filter(move |base| base.hook == hook && [own, NFPROTO_INET].contains(&base.key.0))
     }
 }
 
@@ -258,7 +323,7 @@ impl<'a> Reader<'a> {
             b"meta" => self.load(data, [1, 2], Self::meta),
             b"ct" => self.load(data, [1, 2], |this, key| match key {
                 0 => this.state(),
-                _ => Value::Any,
+                _ => Value::Bits,
             }),
             b"payload" => {
                 let value = self.payload(data);
@@ -291,7 +356,15 @@ impl<'a> Reader<'a> {
             }
             b"target" => self.does = target(data.get(1).map(text).unwrap_or_default()),
             b"reject" => self.does = Does::Drop,
+            // Another address or port is given to those that are accepted.
+            b"nat" | b"masq" | b"redir" => self.does = Does::Accept,
             b"limit" | b"quota" | b"connlimit" => self.conditions.push(Of::Some),
+            // NFTA_DYNSET_EXPR and NFTA_DYNSET_EXPRESSIONS: a limit for each element.
+            b"dynset" if data.get(7).or(data.get(10)).is_some() => self.conditions.push(Of::Some),
+            // NFTA_OBJREF_IMM_TYPE: a counter and a helper are no condition, a limit and a quota are.
+            b"objref" if !matches!(data.get(1).and_then(number), Some(1 | 3)) => {
+                self.conditions.push(Of::Some);
+            }
             b"counter" | b"log" | b"last" | b"notrack" | b"objref" | b"dynset" | b"byteorder"
             | b"flow_offload" => {}
             _ => self.does = Does::Unread,
@@ -341,8 +414,10 @@ impl<'a> Reader<'a> {
             7 => name(&self.packets.out),
             // NFT_META_NFPROTO
             15 => Value::Known(vec![if is_v4 { NFPROTO_IPV4 } else { NFPROTO_IPV6 }]),
-            // NFT_META_LEN, _PRIORITY, _MARK, _SKUID, _SKGID, _L4PROTO, _PKTTYPE, _CPU, _CGROUP
-            0 | 2 | 3 | 10 | 11 | 16 | 19 | 20 | 23 => Value::Any,
+            // NFT_META_LEN
+            0 => Value::Any,
+            // NFT_META_PRIORITY, _MARK, _SKUID, _SKGID, _L4PROTO, _PKTTYPE, _CPU, _CGROUP
+            2 | 3 | 10 | 11 | 16 | 19 | 20 | 23 => Value::Bits,
             _ => Value::Unread,
         }
     }
@@ -397,11 +472,16 @@ impl<'a> Reader<'a> {
         let inverted = data.get(5).and_then(number).unwrap_or_default() != 0;
         match value {
             Value::Any if !is_map => self.conditions.push(if inverted { Of::All } else { Of::Some }),
+            Value::Bits if !is_map => self.conditions.push(if inverted { Of::Unread } else { Of::Some }),
             _ if is_map => self.does = Does::Unread,
             Value::Known(bytes) => {
                 let (family, table, _) = self.chain;
                 let named = data.get(1).map(|name| (*family, table.clone(), text(name).to_vec()));
-                let has = named.and_then(|set| Some(self.sets.get(&set)?.contains(&bytes)));
+                let set = named.and_then(|set| self.sets.get(&set));
+                // Elements that are longer are of several values, of which only the first is known here.
+                let has = set
+                    .filter(|set| set.iter().all(|element| element.len() == bytes.len()))
+                    .map(|set| set.contains(&bytes));
                 self.conditions.push(match has {
                     Some(has) if has != inverted => Of::All,
                     Some(_) => Of::None,
@@ -432,5 +512,46 @@ impl<'a> Reader<'a> {
             (-5, _) => Does::Return,
             _ => Does::Unread,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_change_while_they_are_read_are_read_again_and_not_for_ever() {
+        // The generations before and after each try.
+        for (generations, reads) in [
+            (vec![1, 1], Ok(1)),
+            (vec![1, 2, 2, 2], Ok(2)),
+            (vec![1, 2, 3, 4, 4, 4], Ok(3)),
+            (vec![1, 2, 3, 4, 5, 6], Err("its rules changed while they were read")),
+        ] {
+            let (mut of, mut tries) = (generations.clone().into_iter(), 0);
+            let read = settled(
+                || Ok(of.next().unwrap()),
+                || {
+                    tries += 1;
+                    Ok(tries)
+                },
+            );
+            assert_eq!(
+                read.map_err(|error| error.to_string()),
+                reads.map_err(str::to_owned),
+                "{generations:?}"
+            );
+        }
+        let mut tries = 0;
+        let read = settled(
+            || Ok(1),
+            || {
+                tries += 1;
+                if tries == 1 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(tries) }
+            },
+        );
+        assert_eq!(read.unwrap(), 2, "the kernel says of a dump itself that it is of several moments");
+        let denied = settled(|| Ok(1), || Err::<(), _>(io::ErrorKind::PermissionDenied.into()));
+        assert_eq!(denied.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 }

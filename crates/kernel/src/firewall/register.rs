@@ -13,6 +13,9 @@ pub(super) enum Value {
     Address(IpNet, u8),
     /// Another one in each packet, such as a port.
     Any,
+    /// One that most packets may share, such as a mark or a bit of it. Which one is not known, but for most it is more
+    /// likely to be zero.
+    Bits,
     /// It is not understood.
     Unread,
 }
@@ -42,6 +45,8 @@ impl Value {
                 Value::Address(net, bits(mask))
             }
             Value::Address(..) => Value::Unread,
+            // Part of a port is shared by many.
+            Value::Any => Value::Bits,
             other => other,
         }
     }
@@ -58,6 +63,12 @@ impl Value {
             }
             (Value::Any, Is::Equal) | (Value::Any | Value::Address(..), Is::Beside) => Of::Some,
             (Value::Any, Is::Other) => Of::All,
+            // That a bit is set names some. That it is not may be so of all.
+            (Value::Bits, Is::Equal | Is::Other) => {
+                let names_some = with.iter().all(|byte| *byte == 0) == (is == Is::Other);
+                if names_some { Of::Some } else { Of::Unread }
+            }
+            (Value::Bits, Is::Beside) => Of::Unread,
             (Value::Known(_), Is::Beside) | (Value::Unread, _) => Of::Unread,
         }
     }
@@ -84,29 +95,12 @@ fn net(own: &IpNet, bytes: &[u8], bits: u8) -> Option<IpNet> {
 /// `own` it is about some alone, and the others are most.
 pub(super) fn compared(own: &IpNet, with: &IpNet, equal: bool) -> Of {
     let (inside, touches) = (with.contains(own), with.contains(&own.addr()) || own.contains(&with.addr()));
-    match (inside, touches) {
-        (true, _) => {
-            if equal {
-                Of::All
-            } else {
-                Of::None
-            }
-        }
-        (false, true) => {
-            if equal {
-                Of::Some
-            } else {
-                Of::All
-            }
-        }
-        (false, false) => {
-            if equal {
-                Of::None
-            } else {
-                Of::All
-            }
-        }
-    }
+    let (same, other) = match (inside, touches) {
+        (true, _) => (Of::All, Of::None),
+        (false, true) => (Of::Some, Of::All),
+        (false, false) => (Of::None, Of::All),
+    };
+    if equal { same } else { other }
 }
 
 #[cfg(test)]
@@ -146,5 +140,19 @@ mod tests {
         let established = state.clone().masked(&6_u32.to_ne_bytes(), &[0; 4]);
         assert_eq!(established.compared(Is::Other, &[0; 4]), Of::None);
         assert_eq!(Value::Any.compared(Is::Equal, &[6]), Of::Some);
+    }
+
+    #[test]
+    fn a_bit_that_is_set_names_some_and_one_that_is_not_may_be_of_all() {
+        // `ct status dnat`, `ct mark & 1 != 0`, `meta mark & 0xff == 5`, and their opposites.
+        for (is, with, of) in [
+            (Is::Other, [0; 4], Of::Some),
+            (Is::Equal, [5, 0, 0, 0], Of::Some),
+            (Is::Equal, [0; 4], Of::Unread),
+            (Is::Other, [5, 0, 0, 0], Of::Unread),
+            (Is::Beside, [5, 0, 0, 0], Of::Unread),
+        ] {
+            assert_eq!(Value::Any.masked(&[0xff; 4], &[0; 4]).compared(is, &with), of, "{is:?} {with:?}");
+        }
     }
 }

@@ -1,9 +1,14 @@
 //! How a kind of packets passes chains of rules.
 
+use std::cell::{Cell, RefCell};
+
 use super::{Fate, Rules};
 
 /// Jumps that are followed one into another. The kernel allows 16.
 const DEEPEST: usize = 16;
+/// The rules that one walk meets at most. Chains that jump to the same chains are walked again and again, and others
+/// decide how many there are.
+const MOST: usize = 100_000;
 
 /// Which packets of a kind a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +45,9 @@ pub(super) struct Walked {
     /// Whether a rule accepts some.
     some: bool,
     /// Whether a rule that is not understood may accept them.
-    unread: bool,
+    may_accept: bool,
+    /// Whether a rule for some of them, or one that is not understood, may drop them.
+    may_drop: bool,
 }
 
 /// Walks through a chain. `rules` has the rules of a chain, in order.
@@ -48,61 +55,95 @@ pub(super) fn walk<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
     chain: C,
     rules: &impl Fn(&C) -> I,
 ) -> Walked {
-    below(&chain, rules, 0)
+    below(&chain, rules, 0, &Cell::new(MOST))
+}
+
+/// The rules that a walk through a chain meets, in order.
+pub(super) fn met<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
+    chain: C,
+    rules: &impl Fn(&C) -> I,
+) -> Vec<(Of, Does<C>)> {
+    let met = RefCell::new(Vec::new());
+    let noting = |chain: &C| {
+        let noted = rules(chain).into_iter();
+        noted.inspect(|rule| met.borrow_mut().push(rule.clone())).collect::<Vec<_>>()
+    };
+    walk(chain, &noting);
+    met.into_inner()
 }
 
 fn below<C: Clone, I: IntoIterator<Item = (Of, Does<C>)>>(
     chain: &C,
     rules: &impl Fn(&C) -> I,
     depth: usize,
+    left: &Cell<usize>,
 ) -> Walked {
     let mut walked = Walked::default();
-    if depth > DEEPEST {
-        return Walked { unread: true, ..walked };
+    let unclear = Walked { may_accept: true, may_drop: true, ..walked };
+    if depth > DEEPEST || left.get() == 0 {
+        return unclear;
     }
     for (of, does) in rules(chain) {
+        if left.replace(left.get().saturating_sub(1)) == 0 {
+            return unclear;
+        }
         let decided = |accepted| Walked { accepted: Some(accepted), ..walked };
+        let is_goto = matches!(does, Does::Goto(_));
         match (of, does) {
-            // Of those that return, some may meet another end.
-            (Of::None, _)
-            | (_, Does::Nothing)
-            | (Of::Some | Of::Unread, Does::Drop)
-            | (Of::Some, Does::Return) => {}
+            (Of::None, _) | (_, Does::Nothing) => {}
             (Of::All, Does::Accept) => return decided(true),
             (Of::All, Does::Drop) => return decided(false),
             (Of::All, Does::Return) => return walked,
             (Of::All, Does::Jump(to)) => {
-                let there = below(&to, rules, depth + 1);
-                walked.some |= there.some;
-                walked.unread |= there.unread;
+                let there = below(&to, rules, depth + 1, left);
+                walked = walked.and(there);
                 if there.accepted.is_some() {
                     return Walked { accepted: there.accepted, ..walked };
                 }
             }
             (Of::All, Does::Goto(to)) => {
-                let there = below(&to, rules, depth + 1);
-                let (some, unread) = (walked.some | there.some, walked.unread | there.unread);
-                return Walked { some, unread, ..there };
+                let there = below(&to, rules, depth + 1, left);
+                return Walked { accepted: there.accepted, ..walked.and(there) };
             }
             (Of::Some, Does::Accept) => walked.some = true,
+            (Of::Unread, Does::Accept) => walked.may_accept = true,
+            // Of those that return, some may meet another end.
+            (Of::Some | Of::Unread, Does::Drop) | (Of::Some, Does::Return) => walked.may_drop = true,
             (Of::Some | Of::Unread, Does::Jump(to) | Does::Goto(to)) => {
-                let there = below(&to, rules, depth + 1);
-                let may_accept = there.accepted == Some(true) || there.some;
-                walked.some |= of == Of::Some && may_accept;
-                walked.unread |= there.unread || of == Of::Unread && may_accept;
+                let there = below(&to, rules, depth + 1, left);
+                let accepts = there.accepted == Some(true) || there.some;
+                walked.some |= of == Of::Some && accepts;
+                walked.may_accept |= there.may_accept || of == Of::Unread && accepts;
+                walked.may_drop |= there.may_drop || there.accepted == Some(false);
+                // Those that do not come back meet what comes after the chain.
+                walked.may_drop |= is_goto && there.accepted.is_none();
             }
-            (_, Does::Unread) | (Of::Unread, _) => walked.unread = true,
+            (_, Does::Unread) | (Of::Unread, _) => {
+                walked.may_accept = true;
+                walked.may_drop = true;
+            }
         }
     }
     walked
 }
 
 impl Walked {
+    /// The same, after what may have happened in a chain below.
+    fn and(self, there: Walked) -> Walked {
+        Walked {
+            accepted: self.accepted,
+            some: self.some | there.some,
+            may_accept: self.may_accept | there.may_accept,
+            may_drop: self.may_drop | there.may_drop,
+        }
+    }
+
     /// What that means, where the policy decides about those that no rule decides about.
     pub(super) fn fate(self, policy: bool, by: impl FnOnce() -> Rules) -> Fate {
         match self.accepted.unwrap_or(policy) {
+            true if self.may_drop => Fate::Unclear,
             true => Fate::Pass,
-            false if self.unread => Fate::Unclear,
+            false if self.may_accept => Fate::Unclear,
             false => Fate::Dropped { by: by(), but_some: self.some },
         }
     }
@@ -140,9 +181,37 @@ mod tests {
         assert_eq!(fate(&[&[(Of::Unread, Does::Accept)]], false), Fate::Unclear);
         assert_eq!(fate(&[&[(Of::All, Does::Unread)]], false), Fate::Unclear);
         for of in [Of::Some, Of::Unread] {
-            assert_eq!(fate(&[&[(of, Does::Drop)]], true), Fate::Pass, "nothing is claimed");
+            for rule in [Does::Drop, Does::Jump(1), Does::Goto(1)] {
+                let chains: [&[Rule]; 2] = [&[(of, rule), (Of::All, Does::Accept)], &[(Of::All, Does::Drop)]];
+                assert_eq!(
+                    fate(&chains, true),
+                    Fate::Unclear,
+                    "neither that they pass is claimed nor that not"
+                );
+            }
         }
+        for of in [Of::All, Of::Some, Of::Unread] {
+            assert_eq!(fate(&[&[(of, Does::Unread)]], true), Fate::Unclear, "{of:?}");
+        }
+        assert_eq!(fate(&[&[(Of::Unread, Does::Accept)]], true), Fate::Pass);
+        assert_eq!(fate(&[&[(Of::All, Does::Accept), (Of::Some, Does::Drop)]], true), Fate::Pass);
+        // In a chain below too, and of those that come back or do not.
+        assert_eq!(fate(&[&[(Of::All, Does::Jump(1))], &[(Of::Some, Does::Drop)]], true), Fate::Unclear);
+        let passes = (Of::All, Does::Accept);
+        assert_eq!(
+            fate(&[&[(Of::All, Does::Jump(1))], &[(Of::Some, Does::Return), passes]], false),
+            Fate::Unclear
+        );
+        assert_eq!(fate(&[&[(Of::Some, Does::Goto(1)), (Of::All, Does::Accept)], &[]], false), Fate::Unclear);
         assert_eq!(fate(&[&[(Of::Unread, Does::Drop)]], false), DROPPED);
+    }
+
+    #[test]
+    fn what_is_met_differs_with_the_chains_that_are_gone_through() {
+        let chains: [&[Rule]; 3] =
+            [&[(Of::All, Does::Jump(1)), (Of::None, Does::Jump(2))], &[(Of::Some, Does::Drop)], &[(Of::All, Does::Drop)]];
+        let met = met(0, &|chain: &usize| chains[*chain].to_vec());
+        assert_eq!(met, [chains[0], chains[1]].concat());
     }
 
     #[test]
@@ -158,6 +227,11 @@ mod tests {
         assert_eq!(fate(&[&[(Of::Some, Does::Jump(1))], &accepts], false), ALL_BUT_SOME);
         assert_eq!(fate(&[&[(Of::Unread, Does::Goto(1))], &accepts], false), Fate::Unclear);
         assert_eq!(fate(&[&[(Of::Unread, Does::Jump(1))], &nothing], false), DROPPED);
+        // Each chain jumps to the next one twice: more than a million million walks.
+        let twice = |to| vec![(Of::Some, Does::Jump(to)), (Of::Some, Does::Jump(to))];
+        let chains: Vec<Vec<Rule>> = (1..=40).map(|to| twice(to % 40)).collect();
+        let chains: Vec<&[Rule]> = chains.iter().map(Vec::as_slice).collect();
+        assert_eq!(fate(&chains, false), Fate::Unclear);
         // The kernel allows no circles. A table that changes while it is read may have one.
         assert_eq!(fate(&[&[(Of::All, Does::Jump(0))]], false), Fate::Unclear);
     }

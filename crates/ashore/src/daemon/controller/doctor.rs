@@ -25,7 +25,7 @@ use ashore_core::rules::create::PoolQuestion;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 
-use super::firewall::Looked;
+use super::firewall::{HostFirewall, Looked};
 use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::host_checks;
@@ -69,14 +69,17 @@ impl Controller {
         let mut asked = self.ask_the_lan(&state, &passing, &host);
         asked.unanswered = self.copies.reader(unlocked)?.with_link(self.lan.unanswered());
         // After the LAN was asked, because what it answered may end a trouble.
-        let Reply::Status(status) = self.status(unlocked)? else { unreachable!("status answers so") };
+        let firewall = self.firewall();
+        let Reply::Status(status) = self.status_behind(unlocked, &firewall)? else {
+            unreachable!("status answers so")
+        };
         let of_scope = scoped(&state, &networks);
         let facts = Facts { state: &of_scope, host: &host, asked: &asked };
         let of_status = status.troubles.iter().filter(|trouble| scope.concerns(trouble, &networks)).cloned();
         let mut findings: Vec<Finding> =
             of_status.map(|trouble| Finding::trouble("status", trouble)).collect();
         findings.extend(checks::all(&facts));
-        findings.extend(self.firewall_findings(unlocked, &networks, &host));
+        findings.extend(self.firewall_findings(unlocked, &firewall, &networks, &host));
         findings.extend(host_checks::kinds_of(unlocked, &networks));
         findings.extend(host_checks::managed_elsewhere(unlocked, &host));
         findings.extend(host_checks::plugin_socket(unlocked, &networks, self.doctor.plugin.get()));
@@ -241,10 +244,16 @@ impl Controller {
     }
 
     /// What is known of the host's firewall besides the troubles, which the status has.
-    fn firewall_findings(&self, unlocked: &Unlocked, networks: &[Network], host: &View) -> Vec<Finding> {
+    fn firewall_findings(
+        &self,
+        unlocked: &Unlocked,
+        firewall: &HostFirewall<'_>,
+        networks: &[Network],
+        host: &View,
+    ) -> Vec<Finding> {
         const CHECK: &str = "firewall";
-        let bridged = self.cut_by_firewall(unlocked, networks);
-        let of_host = self.host_cut_by_firewall(unlocked, networks, host);
+        let bridged = self.cut_by_firewall(unlocked, firewall, networks);
+        let of_host = self.host_cut_by_firewall(unlocked, firewall, networks, host);
         let is_clear = |looked: &Looked| looked.troubles.is_empty() && looked.unknown.is_empty();
         let mut found = Vec::new();
         if networks.iter().any(|network| network.kind == LinkKind::Bridge) && is_clear(&bridged) {

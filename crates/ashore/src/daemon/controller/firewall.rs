@@ -1,6 +1,7 @@
 //! What the host's own firewall does to networks on a bridge, and to what the host and its containers send each other by
 //! a shim. It is reported, and left to the owner of the rules.
 
+use std::cell::OnceCell;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,7 +14,7 @@ use ashore_core::net::link::{Tag, shim_name};
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::{Link, View};
 use ashore_core::net::remedy::Remedy;
-use ashore_kernel::{By, Fate, Firewall, Hook, Packets, Rules, bridged_pass_hooks};
+use ashore_kernel::{By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
 use ipnet::IpNet;
 
 use super::Controller;
@@ -35,37 +36,61 @@ impl Looked {
     }
 }
 
+/// The host's firewall. It is read once for an answer, and only if something depends on it.
+pub(super) struct HostFirewall<'a> {
+    host: &'a Namespace,
+    read: OnceCell<io::Result<Firewall>>,
+}
+
+impl HostFirewall<'_> {
+    fn read(&self) -> &io::Result<Firewall> {
+        self.read.get_or_init(|| Firewall::of(self.host))
+    }
+}
+
 impl Controller {
+    /// The host's firewall, to be read when it is asked for.
+    pub(super) fn firewall(&self) -> HostFirewall<'_> {
+        HostFirewall { host: self.copies.host(), read: OnceCell::new() }
+    }
+
     /// What the host's firewall keeps from the endpoints of these networks on a bridge, with the remedy.
     pub(super) fn cut_by_firewall<'a>(
         &self,
         _: &Unlocked,
+        firewall: &HostFirewall<'_>,
         networks: impl IntoIterator<Item = &'a Network>,
     ) -> Looked {
         let mut looked = Looked::default();
         let on_bridges = networks.into_iter().filter(|network| network.kind == LinkKind::Bridge);
-        let of_families = on_bridges.flat_map(|network| nets(network).map(move |net| (network, net)));
-        let mut firewall: Option<io::Result<Firewall>> = None;
-        for (network, net) in of_families {
+        for (network, net) in on_bridges.flat_map(|network| nets(network).map(move |net| (network, net))) {
             let family = Family::of(net.addr());
-            let passes = bridged_pass_hooks(self.copies.host(), family);
-            if matches!(passes, Ok(false)) {
-                continue;
-            }
-            let read = || passes.and_then(|_| Firewall::of(self.copies.host()));
-            let firewall = firewall.get_or_insert_with(read);
             let about = About { parent: Some(network.bridge().clone()), ..About::network(network) };
-            let fate = firewall.as_ref().map(|firewall| bridged(firewall, network, net));
-            match fate {
-                Ok(Fate::Pass) => {}
-                Ok(Fate::Dropped { by, but_some }) => {
-                    looked.troubles.push(cut(network, family, &by, but_some, about));
-                }
-                Ok(Fate::Unclear) => {
-                    looked.unknown.push((about, unclear(network, "a rule of it is not understood")))
-                }
-                Err(error) => looked.unknown.push((about, unclear(network, &error.to_string()))),
-            }
+            // What is so of one family says nothing of the other.
+            let why = match bridged_pass_hooks(self.copies.host(), family) {
+                Ok(false) => continue,
+                Err(error) => error.to_string(),
+                Ok(true) => match firewall.read().as_ref().map(|rules| bridged(rules, network, net)) {
+                    Ok(Fate::Pass) => continue,
+                    Ok(Fate::Dropped { by, but_some }) => {
+                        looked.troubles.push(cut(network, family, &by, but_some, about));
+                        continue;
+                    }
+                    Ok(Fate::Unclear) => UNCLEAR.to_owned(),
+                    Err(error) => error.to_string(),
+                },
+            };
+            let kind = match family {
+                Family::Ipv4 => "IPv4",
+                Family::Ipv6 => "IPv6",
+            };
+            let what = format!(
+                "whether this host's firewall lets {kind} packets pass the bridge `{}` of network `{}` could not be found \
+                 out: {why}",
+                network.bridge(),
+                network.label()
+            );
+            looked.unknown.push((about, what));
         }
         looked
     }
@@ -74,39 +99,55 @@ impl Controller {
     pub(super) fn host_cut_by_firewall<'a>(
         &self,
         _: &Unlocked,
+        firewall: &HostFirewall<'_>,
         networks: impl IntoIterator<Item = &'a Network>,
         host: &View,
     ) -> Looked {
         let mut looked = Looked::default();
-        let mut firewall = None;
-        for network in networks.into_iter().filter(|network| network.uses_shim()) {
+        // What ipvlan's containers send to their host arrives by the parent.
+        let by_shim = |network: &&Network| network.uses_shim() && !matches!(network.kind, LinkKind::Ipvlan(_));
+        for network in networks.into_iter().filter(by_shim) {
             let parent = host.link(&network.parent);
             let shim = host.tagged(&Tag::Shim(network.parent.clone()));
             let Some((parent, shim)) = parent.zip(shim) else { continue };
             let about = About { parent: Some(shim.name.clone()), ..About::network(network) };
             for (net, own) in own_in(network, parent, host) {
-                match firewall.get_or_insert_with(|| Firewall::of(self.copies.host())) {
+                let mut unclear = None;
+                match firewall.read() {
                     Ok(firewall) => {
-                        let cuts = CUTS.iter().find_map(|way| way.is_cut(firewall, (parent, shim), net, own));
-                        looked.troubles.extend(cuts.map(|(way, by)| {
-                            let (message, remedy) = way.told(network, Family::of(own), &by);
-                            Trouble::new(Code::HostFirewall, about.clone(), message, Some(remedy))
-                        }));
+                        let ways = CUTS.map(|way| (way.is_cut(firewall, (parent, shim), net, own), way));
+                        if ways.iter().any(|(is, _)| *is == Is::Unclear) {
+                            unclear = Some(UNCLEAR.to_owned());
+                        }
+                        let cuts = ways.iter().find_map(|(is, way)| match is {
+                            Is::Cut(by, but_some) => Some(way.told(network, Family::of(own), by, *but_some)),
+                            Is::Open | Is::Unclear => None,
+                        });
+                        if let Some((message, remedy)) = cuts {
+                            unclear = None;
+                            let trouble =
+                                Trouble::new(Code::HostFirewall, about.clone(), message, Some(remedy));
+                            looked.troubles.push(trouble);
+                        }
                     }
-                    Err(error) => {
-                        let what = format!(
-                            "whether this host's firewall lets it and the containers of network `{}` reach each other could \
-                             not be found out: {error}",
-                            network.label()
-                        );
-                        looked.unknown.push((about.clone(), what));
-                    }
+                    Err(error) => unclear = Some(error.to_string()),
                 }
+                let unclear = unclear.map(|why| {
+                    format!(
+                        "whether this host's firewall lets it and the containers of network `{}` reach each other could not be \
+                         found out: {why}",
+                        network.label()
+                    )
+                });
+                looked.unknown.extend(unclear.map(|what| (about.clone(), what)));
             }
         }
         looked
     }
 }
+
+/// Why it is not known what the rules do, although they were read.
+const UNCLEAR: &str = "a rule of it that may decide is not understood, or drops some packets alone";
 
 /// The nets of a network, one for each family.
 fn nets(network: &Network) -> impl Iterator<Item = IpNet> {
@@ -139,17 +180,12 @@ fn bridged(firewall: &Firewall, network: &Network, net: IpNet) -> Fate {
     })
 }
 
-fn unclear(network: &Network, why: &str) -> String {
-    format!(
-        "whether this host's firewall lets packets pass the bridge `{}` of network `{}` could not be found out: {why}",
-        network.bridge(),
-        network.label()
-    )
-}
+/// What is said of rules that accept some of what they drop otherwise.
+const BUT_SOME: &str = ", but for some that a rule accepts";
 
 fn cut(network: &Network, family: Family, by: &Rules, but_some: bool, about: About) -> Trouble {
     let tables = iptables(family);
-    let but_some = if but_some { ", but for some that a rule accepts" } else { "" };
+    let but_some = if but_some { BUT_SOME } else { "" };
     let message = format!(
         "network `{}` is on the bridge `{}`, and this host's firewall drops bridged packets{but_some}: \
          net.bridge.bridge-nf-call-{tables} is 1, and {} drops them",
@@ -159,17 +195,18 @@ fn cut(network: &Network, family: Family, by: &Rules, but_some: bool, about: Abo
     );
     let remedy = Remedy::run(format!("sysctl -w net.bridge.bridge-nf-call-{tables}=0"));
     let bridge = network.bridge();
-    let remedy = match by {
-        Rules::Nftables { table, .. } if table == FIREWALLD => {
-            remedy.and(", or let its zone pass it on: ").and_run("firewall-cmd --zone=ZONE --add-forward")
+    let remedy = match (by, iptables_of(by, family)) {
+        (Rules::Nftables { table, .. }, _) if table == FIREWALLD => {
+            let command = in_zone(bridge, "--add-forward");
+            remedy.and(", or let its zone pass it on: ").and_run(command).and(UNTIL_RELOAD)
         }
-        _ if is_iptables(by) => remedy
+        (_, Some(program)) => remedy
             .and(", or ")
-            .and_run(format!("{tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT")),
-        Rules::Nftables { family, table, chain } => remedy.and(", or ").and_run(format!(
+            .and_run(format!("{program} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT")),
+        (Rules::Nftables { family, table, chain }, None) => remedy.and(", or ").and_run(format!(
             "nft insert rule {family} {table} {chain} iifname {bridge} oifname {bridge} accept"
         )),
-        Rules::Legacy => remedy,
+        (Rules::Legacy, None) => remedy,
     };
     Trouble::new(Code::FirewallDrops, about, message, Some(remedy))
 }
@@ -184,13 +221,31 @@ fn iptables(family: Family) -> &'static str {
     }
 }
 
-/// Whether rules are those of iptables, of which kind ever.
-fn is_iptables(by: &Rules) -> bool {
-    match by {
-        Rules::Legacy => true,
-        Rules::Nftables { family, table, .. } => *family != "inet" && table == "filter",
-    }
+/// The program whose rules these are, if that is iptables of some kind. Its chains are in capitals: rules that it puts
+/// into other chains are met by nobody.
+fn iptables_of(by: &Rules, of: Family) -> Option<String> {
+    let kind = match by {
+        Rules::Legacy => "legacy",
+        Rules::Nftables { family: "ip" | "ip6", table, chain }
+            if table == "filter" && ["INPUT", "FORWARD", "OUTPUT"].contains(&chain.as_str()) =>
+        {
+            "nft"
+        }
+        Rules::Nftables { .. } => return None,
+    };
+    Some(format!("{}-{kind}", iptables(of)))
 }
+
+/// What firewalld is to do with the zone of a link. A link that is put into none is in the default one.
+fn in_zone(link: &IfName, does: &str) -> String {
+    let link = link.word();
+    format!(
+        "firewall-cmd --zone=$(firewall-cmd --get-zone-of-interface={link} || firewall-cmd --get-default-zone) {does}"
+    )
+}
+
+/// How long that lasts.
+const UNTIL_RELOAD: &str = ", and the same with `--permanent`, or firewalld forgets it when it is next reloaded";
 
 /// Rules as their owner knows them. `hook` is the chain's name in iptables.
 fn named(by: &Rules, hook: &str) -> String {
@@ -217,41 +272,52 @@ const CUTS: [Way; 3] = [
     Way { hook: Hook::Input, begin: true, means: "they do not reach this host" },
 ];
 
+/// Whether packets pass a way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Is {
+    /// These rules drop them, perhaps but for some.
+    Cut(Rules, bool),
+    /// Nothing drops them, or drops the LAN's too: a host that lets nobody in means that.
+    Open,
+    /// A rule that is not understood may decide.
+    Unclear,
+}
+
 impl Way {
-    /// The rules that drop what goes this way by the shim, and not all of the same by the parent. A host that lets nobody
-    /// in means that.
-    fn is_cut(
-        &self,
-        firewall: &Firewall,
-        (parent, shim): (&Link, &Link),
-        net: IpNet,
-        own: IpAddr,
-    ) -> Option<(&Way, Rules)> {
-        let fate = |link: &Link| {
+    /// Whether rules drop what goes this way by the shim, and not all of the same by the parent.
+    fn is_cut(&self, firewall: &Firewall, (parent, shim): (&Link, &Link), net: IpNet, own: IpAddr) -> Is {
+        let packets = |link: &Link| {
             let by = Some(By { name: link.name.clone(), index: link.index });
             let own = IpNet::from(own);
             let (hook, begin, bridged) = (self.hook, self.begin, false);
-            firewall.fate(&match hook {
+            match hook {
                 Hook::Output => {
                     Packets { hook, into: None, out: by, bridged, source: own, destination: net, begin }
                 }
                 _ => Packets { hook, into: by, out: None, bridged, source: net, destination: own, begin },
-            })
+            }
         };
-        let Fate::Dropped { by, but_some: false } = fate(shim) else { return None };
-        let is_open = matches!(fate(parent), Fate::Pass | Fate::Dropped { but_some: true, .. });
-        is_open.then_some((self, by))
+        let (by_shim, by_parent) = (packets(shim), packets(parent));
+        match (firewall.fate(&by_shim), firewall.fate(&by_parent)) {
+            (Fate::Pass, _) | (_, Fate::Dropped { but_some: false, .. }) => Is::Open,
+            // Each lets some in, such as those to a port.
+            (Fate::Dropped { but_some: true, .. }, Fate::Dropped { .. }) => Is::Open,
+            _ if firewall.treats_alike(&by_shim, &by_parent) => Is::Open,
+            (Fate::Dropped { .. }, Fate::Unclear) | (Fate::Unclear, _) => Is::Unclear,
+            (Fate::Dropped { by, but_some }, _) => Is::Cut(by, but_some),
+        }
     }
 
-    fn told(&self, network: &Network, family: Family, by: &Rules) -> (String, Remedy) {
+    fn told(&self, network: &Network, family: Family, by: &Rules, but_some: bool) -> (String, Remedy) {
         let (parent, shim) = (&network.parent, shim_name(&network.parent));
         let (hook, option, key, to_or_from) = match self.hook {
             Hook::Output => ("OUTPUT", "-o", "oifname", "sends to"),
             _ => ("INPUT", "-i", "iifname", "gets from"),
         };
+        let but_some = if but_some { BUT_SOME } else { "" };
         let message = format!(
             "this host's firewall treats what this host {to_or_from} containers of network `{}` by `{shim}` otherwise than the \
-             LAN by `{parent}`: {} drops it, so {}",
+             LAN by `{parent}`: {} drops it{but_some}, so {}",
             network.label(),
             named(by, hook),
             self.means
@@ -270,16 +336,17 @@ fn accepted(
     option: &str,
     key: &str,
 ) -> Remedy {
-    match by {
-        Rules::Nftables { table, .. } if table == FIREWALLD => {
-            Remedy::from("put the link into the zone of the parent: ")
-                .and_run(format!("firewall-cmd --get-zone-of-interface={}", parent.word()))
-                .and(", ")
-                .and_run(format!("firewall-cmd --zone=ZONE --add-interface={}", shim.word()))
+    let command = |program: String| Remedy::run(format!("{program} -I {hook} {option} {} -j ACCEPT", shim.word()));
+    match (by, iptables_of(by, family)) {
+        (Rules::Nftables { table, .. }, _) if table == FIREWALLD => {
+            let adds = format!("--add-interface={}", shim.word());
+            let command = in_zone(parent, &adds);
+            Remedy::from("put the link into the zone of the parent: ").and_run(command).and(UNTIL_RELOAD)
         }
-        Rules::Nftables { family, table, chain } if !is_iptables(by) => {
+        (_, Some(program)) => command(program),
+        (Rules::Nftables { family, table, chain }, None) => {
             Remedy::run(format!("nft insert rule {family} {table} {chain} {key} {} accept", shim.word()))
         }
-        _ => Remedy::run(format!("{} -I {hook} {option} {} -j ACCEPT", iptables(family), shim.word())),
+        (Rules::Legacy, None) => command(iptables(family).to_owned()),
     }
 }

@@ -169,7 +169,7 @@ impl Controller {
 
     /// Returns what other programs on the host do to a network that was moved.
     pub(super) fn seen_from_outside(&self, unlocked: &Unlocked, moved: &Network) -> Vec<String> {
-        let cut = self.cut_by_firewall(unlocked, [moved]);
+        let cut = self.cut_by_firewall(unlocked, &self.firewall(), [moved]);
         cut.warnings().chain(self.own_server(unlocked, moved)).collect()
     }
 

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 
 use super::lost_namespaces::Says;
 use super::plans::shown;
+use super::firewall::HostFirewall;
 use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
@@ -33,8 +34,17 @@ impl Controller {
     /// is on its way to. The differences are no troubles: a link that is still to be made has not been taken away.
     /// Only those are told that outlast the requests.
     pub(super) fn status(&self, unlocked: &mut Unlocked) -> Result<Reply, Refusal> {
+        self.status_behind(unlocked, &self.firewall())
+    }
+
+    /// The same on a host whose firewall was perhaps read already.
+    pub(super) fn status_behind(
+        &self,
+        unlocked: &mut Unlocked,
+        firewall: &HostFirewall<'_>,
+    ) -> Result<Reply, Refusal> {
         let ((mut status, differences, lasting), settled) = self.read(unlocked, |unlocked, reader| {
-            let (status, differences) = self.status_of(unlocked, reader)?;
+            let (status, differences) = self.status_of(unlocked, reader, firewall)?;
             let lasting = self.lasting.sees(reader.turn(), &differences);
             Ok((status, differences, lasting))
         })?;
@@ -51,7 +61,12 @@ impl Controller {
     }
 
     /// Returns the status, and apart from it the troubles that are differences between the kernel and the state.
-    fn status_of(&self, unlocked: &mut Unlocked, inner: &Inner) -> Result<(Status, Vec<Trouble>), Refusal> {
+    fn status_of(
+        &self,
+        unlocked: &mut Unlocked,
+        inner: &Inner,
+        firewall: &HostFirewall<'_>,
+    ) -> Result<(Status, Vec<Trouble>), Refusal> {
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
         let mut plan = plan(&wanted, &observed);
@@ -100,9 +115,9 @@ impl Controller {
             Trouble::new(Code::ProbeFailed, About::parent(parent), message, None)
         });
         let pools = self.pool_troubles(inner);
-        let cut = self.cut_by_firewall(unlocked, inner.state().networks.values()).troubles.into_iter();
-        let all = inner.state().networks.values();
-        let cut = cut.chain(self.host_cut_by_firewall(unlocked, all, &observed.host).troubles);
+        let all = || inner.state().networks.values();
+        let cut = self.cut_by_firewall(unlocked, firewall, all()).troubles.into_iter();
+        let cut = cut.chain(self.host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
             .into_iter()
