@@ -105,7 +105,8 @@ impl Controller {
     ) -> Looked {
         let mut looked = Looked::default();
         // What ipvlan's containers send to their host arrives by the parent.
-        let by_shim = |network: &&Network| network.uses_shim() && !matches!(network.kind, LinkKind::Ipvlan(_));
+        let by_shim =
+            |network: &&Network| network.uses_shim() && !matches!(network.kind, LinkKind::Ipvlan(_));
         for network in networks.into_iter().filter(by_shim) {
             let parent = host.link(&network.parent);
             let shim = host.tagged(&Tag::Shim(network.parent.clone()));
@@ -245,7 +246,8 @@ fn in_zone(link: &IfName, does: &str) -> String {
 }
 
 /// How long that lasts.
-const UNTIL_RELOAD: &str = ", and the same with `--permanent`, or firewalld forgets it when it is next reloaded";
+const UNTIL_RELOAD: &str =
+    ", and the same with `--permanent`, or firewalld forgets it when it is next reloaded";
 
 /// Rules as their owner knows them. `hook` is the chain's name in iptables.
 fn named(by: &Rules, hook: &str) -> String {
@@ -336,7 +338,8 @@ fn accepted(
     option: &str,
     key: &str,
 ) -> Remedy {
-    let command = |program: String| Remedy::run(format!("{program} -I {hook} {option} {} -j ACCEPT", shim.word()));
+    let command =
+        |program: String| Remedy::run(format!("{program} -I {hook} {option} {} -j ACCEPT", shim.word()));
     match (by, iptables_of(by, family)) {
         (Rules::Nftables { table, .. }, _) if table == FIREWALLD => {
             let adds = format!("--add-interface={}", shim.word());

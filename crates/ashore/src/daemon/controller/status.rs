@@ -21,9 +21,9 @@ use ashore_core::rules::spare::MOST_NAMES;
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
 
+use super::firewall::HostFirewall;
 use super::lost_namespaces::Says;
 use super::plans::shown;
-use super::firewall::HostFirewall;
 use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
