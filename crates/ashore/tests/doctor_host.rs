@@ -57,7 +57,11 @@ const BRIDGED: [(&str, bool, &[&str]); 12] = [
         true,
         &["the chain `FORWARD` of the table `ip filter`", "iptables-nft -I FORWARD -m physdev"],
     ),
-    ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT", false, &[]),
+    (
+        "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
+        false,
+        &[],
+    ),
     ("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i br0 -o br0 -j ACCEPT", false, &[]),
     (
         "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 192.168.88.0/24 -d 192.168.88.0/24 -m comment --comment lan -j ACCEPT",
@@ -75,15 +79,29 @@ const BRIDGED: [(&str, bool, &[&str]); 12] = [
         "nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 10; policy accept; \
          ct state { established, related } accept; iifname \"lo\" accept; reject; }; }\nE",
         true,
-        &["the chain `through` of the table `inet own`", "nft insert rule inet own through iifname br0 oifname br0 accept"],
+        &[
+            "the chain `through` of the table `inet own`",
+            "nft insert rule inet own through iifname br0 oifname br0 accept",
+        ],
     ),
-    ("iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP", false, &[]),
-    ("nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; }; }\nE", false, &[]),
+    (
+        "iptables-nft -A FORWARD -i docker0 -j REJECT; iptables-nft -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+        false,
+        &[],
+    ),
+    (
+        "nft -f - <<E\ntable inet own { chain through { type filter hook forward priority 0; policy drop; meta nfproto ipv4 ip saddr 192.168.0.0/16 accept; }; }\nE",
+        false,
+        &[],
+    ),
     // That of a name that iptables does not give its chains.
     (
         "nft add table ip filter; nft 'add chain ip filter forward { type filter hook forward priority 0; policy drop; }'",
         true,
-        &["the chain `forward` of the table `ip filter`", "nft insert rule ip filter forward iifname br0 oifname br0 accept"],
+        &[
+            "the chain `forward` of the table `ip filter`",
+            "nft insert rule ip filter forward iifname br0 oifname br0 accept",
+        ],
     ),
     // What a bit is asked for is some packets, such as those to a published port.
     (
@@ -96,7 +114,11 @@ const BRIDGED: [(&str, bool, &[&str]); 12] = [
         true,
         &["but for some that a rule accepts"],
     ),
-    ("nft -f - <<E\ntable ip6 own { chain through { type filter hook forward priority 0; policy drop; }; }\nE", false, &[]),
+    (
+        "nft -f - <<E\ntable ip6 own { chain through { type filter hook forward priority 0; policy drop; }; }\nE",
+        false,
+        &[],
+    ),
 ];
 
 /// What may drop some packets or all: neither is claimed.
@@ -122,7 +144,8 @@ fn firewalld(nic: &str, input: &str, forward: &str) -> String {
             let jumps = ["pre", "log", "deny", "allow", "post"]
                 .map(|step| format!("jump filter_{kind}_{zone}_{step}"))
                 .join("; ");
-            let steps = ["pre", "log", "deny", "post"].map(|step| format!("chain filter_{kind}_{zone}_{step} {{ }}\n"));
+            let steps = ["pre", "log", "deny", "post"]
+                .map(|step| format!("chain filter_{kind}_{zone}_{step} {{ }}\n"));
             let steps = steps.concat();
             format!(
                 "{steps}chain filter_{kind}_{zone}_allow {{ {accepted}; }}\n\
@@ -131,8 +154,7 @@ fn firewalld(nic: &str, input: &str, forward: &str) -> String {
         });
         chains.concat()
     };
-    let no_v4_in_v6 =
-        "ip6 daddr { ::/96, ::ffff:0.0.0.0/96, 2002:0000::/24, 2002:0a00::/24 } reject with icmpv6 addr-unreachable;";
+    let no_v4_in_v6 = "ip6 daddr { ::/96, ::ffff:0.0.0.0/96, 2002:0000::/24, 2002:0a00::/24 } reject with icmpv6 addr-unreachable;";
     format!(
         "nft -f - <<E\ntable inet firewalld {{\n\
          {}{}\
@@ -209,7 +231,12 @@ fn a_setting_of_one_family_that_cannot_be_read_says_nothing_of_the_other() {
         assert!(unknown.len() == 1 && unknown[0].contains("IPv6 packets"), "{unknown:?}");
         typed(engines, &home.nas, BRIDGED[0].0);
         let told = Told::of(&home, "");
-        assert_eq!(told.codes(), ["firewall-drops", "firewall-drops"], "IPv4 of both networks: {}", told.ran.stdout);
+        assert_eq!(
+            told.codes(),
+            ["firewall-drops", "firewall-drops"],
+            "IPv4 of both networks: {}",
+            told.ran.stdout
+        );
         assert_eq!(of_firewall(&told), unknown);
     });
 }
@@ -330,12 +357,21 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
             let told = Told::of(&home, "");
             assert_eq!(told.codes(), [""; 0], "{unclear}");
             let unknown = of_firewall(&told);
-            assert!(unknown.len() == 1 && unknown[0].contains("reach each other could not be found out"), "{unknown:?}");
+            assert!(
+                unknown.len() == 1 && unknown[0].contains("reach each other could not be found out"),
+                "{unknown:?}"
+            );
         }
-        table("chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }");
+        table(
+            "chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; iifname \"eth0\" accept; }",
+        );
         reaches(&home.nas, at);
         does_not_reach(&web, ip("192.168.88.9"));
-        let words = ["shim-eth0", "they do not reach this host", "nft insert rule inet own input iifname shim-eth0 accept"];
+        let words = [
+            "shim-eth0",
+            "they do not reach this host",
+            "nft insert rule inet own input iifname shim-eth0 accept",
+        ];
         let told = Told::of(&home, "");
         told.is_only("host-firewall", 10, &words);
         assert!(home.codes().contains(&"host-firewall".to_owned()), "status shows it too");
@@ -343,12 +379,20 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
         reaches(&web, ip("192.168.88.9"));
         Told::of(&home, "").is_well();
 
-        table("chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }");
+        table(
+            "chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname \"eth0\" accept; }",
+        );
         does_not_reach(&home.nas, at);
         Told::of(&home, "").is_only("host-firewall", 10, &["this host does not get their answers"]);
-        table("chain output { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }");
+        table(
+            "chain output { type filter hook output priority 0; policy drop; oif lo accept; oifname \"eth0\" accept; }",
+        );
         does_not_reach(&home.nas, at);
-        Told::of(&home, "").is_only("host-firewall", 10, &["this host does not reach them", "oifname shim-eth0 accept"]);
+        Told::of(&home, "").is_only(
+            "host-firewall",
+            10,
+            &["this host does not reach them", "oifname shim-eth0 accept"],
+        );
 
         // The rules of each program are cured by what that program is told.
         let cures = |rules: &str, cure: &dyn Fn(&str)| {
@@ -368,7 +412,8 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
         // Its zones answer pings.
         let firewalld = firewalld.replace("meta l4proto { icmp, ipv6-icmp } accept; ", "");
         cures(&firewalld, &|remedy| {
-            let nft = "nft insert rule inet firewalld filter_INPUT_ZONES iifname shim-eth0 goto filter_IN_lan";
+            let nft =
+                "nft insert rule inet firewalld filter_INPUT_ZONES iifname shim-eth0 goto filter_IN_lan";
             typed_to_firewalld(engines, &home, remedy, "--add-interface=shim-eth0", nft);
         });
         cures(
@@ -377,9 +422,13 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
             &as_printed("nft insert"),
         );
         let by_iptables = |program: &str| {
-            ["-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT", "-A INPUT -i eth0 -j ACCEPT", "-P INPUT DROP"]
-                .map(|rule| format!("{program} {rule}"))
-                .join("; ")
+            [
+                "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+                "-A INPUT -i eth0 -j ACCEPT",
+                "-P INPUT DROP",
+            ]
+            .map(|rule| format!("{program} {rule}"))
+            .join("; ")
         };
         cures(&by_iptables("iptables-nft"), &as_printed("iptables-nft -I"));
         cures(&by_iptables("iptables-legacy"), &as_printed("iptables-legacy -I"));
@@ -460,7 +509,11 @@ fn without_a_cable_and_without_advertisements_nothing_is_claimed() {
         home.ok("network create six --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28 --gateway 192.168.88.1 --ipv6 auto");
         let told = Told::of(&home, "six");
         told.is_well();
-        assert!(told.unknown().iter().any(|why| why.contains("no router on the LAN of `eth0`")), "{:?}", told.unknown());
+        assert!(
+            told.unknown().iter().any(|why| why.contains("no router on the LAN of `eth0`")),
+            "{:?}",
+            told.unknown()
+        );
         home.ok("network rm six");
         home.world.set_cable(&home.nas, false).unwrap();
         eventually("the daemon sees it", || {

@@ -200,8 +200,11 @@ mod tests {
 
     #[test]
     fn what_is_met_differs_with_the_chains_that_are_gone_through() {
-        let chains: [&[Rule]; 3] =
-            [&[(Of::All, Does::Jump(1)), (Of::None, Does::Jump(2))], &[(Of::Some, Does::Drop)], &[(Of::All, Does::Drop)]];
+        let chains: [&[Rule]; 3] = [
+            &[(Of::All, Does::Jump(1)), (Of::None, Does::Jump(2))],
+            &[(Of::Some, Does::Drop)],
+            &[(Of::All, Does::Drop)],
+        ];
         let met = met(0, &|chain: &usize| chains[*chain].to_vec());
         assert_eq!(met, [chains[0], chains[1]].concat());
     }

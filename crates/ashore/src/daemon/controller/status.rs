@@ -20,9 +20,9 @@ use ashore_core::rules::spare::MOST_NAMES;
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
 
+use super::firewall::HostFirewall;
 use super::lost_namespaces::Says;
 use super::plans::shown;
-use super::firewall::HostFirewall;
 use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
@@ -116,7 +116,7 @@ impl Controller {
         let pools = self.pool_troubles(inner);
         let all = || inner.state().networks.values();
         let cut = self.cut_by_firewall(unlocked, firewall, all()).troubles.into_iter();
-        let cut = cut.chain(self.host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
+        let cut = cut.chain(Self::host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
             .into_iter()
