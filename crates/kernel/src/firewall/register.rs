@@ -68,8 +68,7 @@ impl Value {
                 let names_some = with.iter().all(|byte| *byte == 0) == (is == Is::Other);
                 if names_some { Of::Some } else { Of::Unread }
             }
-            (Value::Bits, Is::Beside) => Of::Unread,
-            (Value::Known(_), Is::Beside) | (Value::Unread, _) => Of::Unread,
+            (Value::Known(_) | Value::Bits, Is::Beside) | (Value::Unread, _) => Of::Unread,
         }
     }
 }

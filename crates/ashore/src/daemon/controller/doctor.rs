@@ -253,7 +253,7 @@ impl Controller {
     ) -> Vec<Finding> {
         const CHECK: &str = "firewall";
         let bridged = self.cut_by_firewall(unlocked, firewall, networks);
-        let of_host = self.host_cut_by_firewall(unlocked, firewall, networks, host);
+        let of_host = Self::host_cut_by_firewall(unlocked, firewall, networks, host);
         let is_clear = |looked: &Looked| looked.troubles.is_empty() && looked.unknown.is_empty();
         let mut found = Vec::new();
         if networks.iter().any(|network| network.kind == LinkKind::Bridge) && is_clear(&bridged) {

@@ -97,7 +97,6 @@ impl Controller {
 
     /// What the host's firewall keeps from the host and its containers, and not from the host and the LAN.
     pub(super) fn host_cut_by_firewall<'a>(
-        &self,
         _: &Unlocked,
         firewall: &HostFirewall<'_>,
         networks: impl IntoIterator<Item = &'a Network>,
@@ -301,9 +300,10 @@ impl Way {
         };
         let (by_shim, by_parent) = (packets(shim), packets(parent));
         match (firewall.fate(&by_shim), firewall.fate(&by_parent)) {
-            (Fate::Pass, _) | (_, Fate::Dropped { but_some: false, .. }) => Is::Open,
-            // Each lets some in, such as those to a port.
-            (Fate::Dropped { but_some: true, .. }, Fate::Dropped { .. }) => Is::Open,
+            // Nothing is dropped, or the LAN's all, or both let some in, such as those to a port.
+            (Fate::Pass, _)
+            | (_, Fate::Dropped { but_some: false, .. })
+            | (Fate::Dropped { but_some: true, .. }, Fate::Dropped { .. }) => Is::Open,
             _ if firewall.treats_alike(&by_shim, &by_parent) => Is::Open,
             (Fate::Dropped { .. }, Fate::Unclear) | (Fate::Unclear, _) => Is::Unclear,
             (Fate::Dropped { by, but_some }, _) => Is::Cut(by, but_some),

@@ -117,7 +117,7 @@ impl Controller {
         let pools = self.pool_troubles(inner);
         let all = || inner.state().networks.values();
         let cut = self.cut_by_firewall(unlocked, firewall, all()).troubles.into_iter();
-        let cut = cut.chain(self.host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
+        let cut = cut.chain(Self::host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
             .into_iter()
