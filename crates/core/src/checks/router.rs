@@ -83,15 +83,15 @@ fn silent(network: &Network, router: Ipv4Addr, host: &View) -> Trouble {
     );
     let of_host = host.default_gateway(&ipnet::IpNet::from(IpAddr::V4(router)));
     let nearby = network.subnet_of(router.into()).and_then(|subnet| host.default_gateway(&subnet.net));
-    let remedy = match nearby.or(of_host).filter(|other| *other != IpAddr::V4(router)) {
-        Some(other) => Remedy::from("this host's own router is ")
+    let other = nearby.or(of_host).filter(|other| *other != IpAddr::V4(router));
+    let remedy = if let Some(other) = other {
+        Remedy::from("this host's own router is ")
             .and(other.to_string())
             .and("; if that is the LAN's, ")
-            .then(network.anew(Remedy::set(&option::GATEWAY, &other))),
-        None => {
-            let given = Remedy::give(&option::GATEWAY).and(", the router's address");
-            Remedy::from("check that the router is on; if it is, ").then(network.anew(given))
-        }
+            .then(network.anew(Remedy::set(&option::GATEWAY, &other)))
+    } else {
+        let given = Remedy::give(&option::GATEWAY).and(", the router's address");
+        Remedy::from("check that the router is on; if it is, ").then(network.anew(given))
     };
     let about = About { address: Some(router.into()), ..About::network(network) };
     Trouble::new(Code::RouterSilent, about, message, Some(remedy))

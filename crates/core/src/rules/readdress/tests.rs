@@ -127,6 +127,8 @@ fn endpoints_are_in_the_way_unless_they_can_come_back() {
     let error = there.state.may_readdress(&lan, true).unwrap_err();
     assert!(matches!(error, ReaddressError::HasEnginesContainer { .. }), "{error}");
     let gone: Vec<Change> = there.state.none_returns(&lan).collect();
-    gone.into_iter().for_each(|change| there.state.apply(change));
+    for change in gone {
+        there.state.apply(change);
+    }
     assert!(there.state.returning.is_empty());
 }
