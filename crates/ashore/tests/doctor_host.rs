@@ -393,8 +393,16 @@ fn a_firewall_that_lets_the_lan_in_and_not_the_shim_is_found() {
             10,
             &["this host does not reach them", "oifname shim-eth0 accept"],
         );
+    });
+}
 
-        // The rules of each program are cured by what that program is told.
+#[test]
+fn the_rules_of_each_program_are_cured_by_what_that_program_is_told() {
+    with_tools("doctor, shim firewall's cures", |engines| {
+        let home = Home::new();
+        home.create_lan();
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "--ip 192.168.88.192");
         let cures = |rules: &str, cure: &dyn Fn(&str)| {
             typed(engines, &home.nas, "nft flush ruleset");
             typed(engines, &home.nas, rules);

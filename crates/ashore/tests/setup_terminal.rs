@@ -56,7 +56,7 @@ impl Terminal {
             }
             match self.screen.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(more) => self.shown += &more.replace('\r', ""),
-                Err(_) => panic!("`{text}` is not shown:\n{}", self.shown),
+                Err(why) => panic!("`{text}` is not shown: {why}\n{}", self.shown),
             }
         }
     }

@@ -27,6 +27,7 @@ pub(crate) struct InstallArgs {
 
 /// `ashore uninstall`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct UninstallArgs {
     /// Directory of the program [default: as in the systemd unit, or /usr/local/bin]
     #[arg(long, value_name = "DIR")]

@@ -14,12 +14,12 @@ use super::xtables::{ESTABLISHED, NEW, all_of, matched, target};
 use super::{By, Fate, Packets, Rules};
 use crate::bytes::{Attributes, Messages, text, u8_at};
 
-/// `NFNL_SUBSYS_NFTABLES`, and its messages.
+/// `NFNL_SUBSYS_NFTABLES`, in the upper byte of a message's type, and its messages.
 const SUBSYSTEM: u16 = 10 << 8;
-const GET_CHAIN: u16 = SUBSYSTEM | 4;
-const GET_RULE: u16 = SUBSYSTEM | 7;
-const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
-const GET_GENERATION: u16 = SUBSYSTEM | 16;
+const GET_CHAIN: u16 = SUBSYSTEM + 4;
+const GET_RULE: u16 = SUBSYSTEM + 7;
+const GET_ELEMENTS: u16 = SUBSYSTEM + 13;
+const GET_GENERATION: u16 = SUBSYSTEM + 16;
 
 /// `NLM_F_REQUEST`, with `NLM_F_ACK` or `NLM_F_DUMP`. Either has an end.
 const ONE: u16 = 0x5;
