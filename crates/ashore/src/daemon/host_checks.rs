@@ -74,7 +74,7 @@ fn missing(kind: &str, network: &Network) -> Trouble {
     Trouble::new(Code::KindMissing, About::network(network), message, Some(remedy))
 }
 
-/// Links of Ashore's that systemd-networkd manages. Other managers take only links that they have made themselves.
+/// Links of Ashore's that systemd-networkd manages. Of other managers no sign is known that they harm such a link.
 pub(super) fn managed_elsewhere(_: &Unlocked, host: &View) -> Vec<Finding> {
     const CHECK: &str = "manager";
     let mut found = Vec::new();
