@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::execute;
+use crate::shown;
 
 /// Tools that run directly on this machine, by their Debian package names.
 const TOOLS: [&str; 16] = [
@@ -180,8 +182,8 @@ fn unpack_all(directory: &Path) -> anyhow::Result<()> {
     // `--reinstall` also downloads packages that this machine already has, so that every machine tests with
     // the same versions.
     once(&directory.join("tools"), &TOOLS, |archives| {
-        execute(Command::new("apt-get").args(["-qq", "update"]))?;
-        execute(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
+        download(Command::new("apt-get").args(["-qq", "update"]).args(STRICT))?;
+        download(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
     })?;
     for (suite, packages) in TREES {
         unpack_tree(&directory.join(suite), &[suite], packages)?;
@@ -193,17 +195,22 @@ fn unpack_all(directory: &Path) -> anyhow::Result<()> {
 fn unpack_tree(directory: &Path, suites: &[&str], packages: &[&str]) -> anyhow::Result<()> {
     once(directory, packages, |archives| {
         let lists = Lists::of_suites(archives, suites)?;
-        execute(lists.command(archives).arg("update"))?;
-        execute(lists.command(archives).arg("install").args(packages))
+        download(lists.command(archives).arg("update").args(STRICT))?;
+        download(lists.command(archives).arg("install").args(packages))
     })
 }
+
+/// How long each attempt to download waits for the one before, which may have failed because a mirror was being
+/// updated, or the network was away.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(30), Duration::from_secs(90)];
 
 /// Downloads and unpacks packages to `directory/root`, unless this was already done. An old tree stays until
 /// the new one is complete, because another run may be using it, and the download may fail.
 fn once(
     directory: &Path,
     packages: &[&str],
-    download: impl FnOnce(&Path) -> anyhow::Result<()>,
+    download: impl Fn(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let complete = directory.join("complete");
     let wanted = packages.join("\n");
@@ -211,14 +218,23 @@ fn once(
         return Ok(());
     }
     let (fresh, old) = (directory.with_extension("new"), directory.with_extension("old"));
-    for left in [&fresh, &old] {
-        if left.exists() {
-            fs::remove_dir_all(left)?;
+    let archives = fresh.join("archives");
+    let mut outcome = Ok(());
+    for pause in PAUSES {
+        sleep(pause);
+        for left in [&fresh, &old] {
+            if left.exists() {
+                fs::remove_dir_all(left)?;
+            }
+        }
+        fs::create_dir_all(archives.join("partial"))?;
+        outcome = download(&archives);
+        match &outcome {
+            Ok(()) => break,
+            Err(why) => println!("the packages are not downloaded yet: {why:#}"),
         }
     }
-    let archives = fresh.join("archives");
-    fs::create_dir_all(archives.join("partial"))?;
-    download(&archives)?;
+    outcome?;
     unpack(&archives, &fresh.join("root"))?;
     fs::remove_dir_all(&archives)?;
     fs::write(fresh.join("complete"), wanted)?;
@@ -267,6 +283,21 @@ fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
     }
     println!("{count} packages unpacked in {}", root.display());
     Ok(())
+}
+
+/// Lists that could not be downloaded are an error of `apt-get update`, which otherwise goes on with old ones.
+const STRICT: [&str; 2] = ["-o", "APT::Update::Error-Mode=any"];
+
+/// Runs apt-get. An error is in its own words.
+fn download(apt_get: &mut Command) -> anyhow::Result<()> {
+    println!("$ {}", shown(apt_get));
+    let output = apt_get.stdin(Stdio::null()).output().context("apt-get")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("E: ")).take(5).collect();
+    bail!("apt-get failed ({}): {}", output.status, errors.join(" "))
 }
 
 /// apt-get, which downloads to our own directory.

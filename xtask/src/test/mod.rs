@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -77,6 +78,11 @@ pub(crate) fn run_marked(root: &Path) -> anyhow::Result<()> {
 
 pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let started = Instant::now();
+    // The downloads need the network and hardly the processor, which is needed for the builds.
+    let engines = thread::spawn({
+        let root = root.to_owned();
+        move || packages::fetch(&root)
+    });
     if !arguments.no_lint {
         lint::run(root)?;
     }
@@ -89,7 +95,8 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     // These are of the programs that were built for the tests.
     let of_debian =
         if is_asked_for(PACKAGE_TEST, arguments) { package::make_for_tests(root) } else { unasked() };
-    let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not available: {why}"));
+    let engines = engines.join().expect("downloading does not panic");
+    let engines = engines.inspect_err(|why| println!("the engines are not available: {why}"));
     let provided = Provided { engines, plugin, predecessor, packages: of_debian };
     let ground = Ground { provided: &provided, all: arguments.all };
     let mut tally = Tally::default();
