@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use crate::shown;
 
 /// Tools that run directly on this machine, by their Debian package names.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 19] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -32,6 +32,10 @@ const TOOLS: [&str; 16] = [
     // Wi-Fi.
     "hostapd",
     "iw",
+    // A registry, what copies a plugin to it, and what checks a release's signature.
+    "docker-registry",
+    "skopeo",
+    "minisign",
 ];
 
 /// Engines, each in a tree with everything that it needs down to the C library, and with an init: Docker
@@ -66,6 +70,8 @@ const TREES: [(&str, &[&str]); 3] = [
             "slirp4netns",
             "uidmap",
             "containernetworking-plugins",
+            // For Ashore's own package for it.
+            "rpm",
         ],
     ),
     (
@@ -140,11 +146,34 @@ const TOOLCHAIN: (&[&str], &[&str]) = (
     ],
 );
 
-/// The directory where the engines are unpacked. Returns the reason if this is not possible.
-pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
-    let directory = may_fetch(root)?;
-    unpack_all(&directory).map_err(|error| format!("{error:#}"))?;
-    Ok(directory)
+/// What makes and checks packages for other systems than Debian, and signatures.
+const PACKERS: (&str, &[&str]) = (
+    "bookworm",
+    &[
+        "rpm",
+        "squashfs-tools",
+        "minisign",
+        "skopeo",
+        "coreutils",
+        "dash",
+        // For the scripts of rpmbuild.
+        "bash",
+        "diffutils",
+        "findutils",
+        "grep",
+        "sed",
+    ],
+);
+
+/// The directory where the engines are unpacked, or the reason if this machine cannot have them. An error is a download
+/// that failed where it should not.
+pub(crate) fn fetch(root: &Path) -> anyhow::Result<Result<PathBuf, String>> {
+    let directory = match may_fetch(root) {
+        Ok(directory) => directory,
+        Err(why) => return Ok(Err(why)),
+    };
+    unpack_all(&directory).context("the packages that the tests need cannot be downloaded")?;
+    Ok(Ok(directory))
 }
 
 /// The directory where the virtual machine's tree is unpacked. Returns the reason if this is not possible.
@@ -163,6 +192,14 @@ pub(crate) fn fetch_toolchain(root: &Path) -> Result<PathBuf, String> {
     let directory = may_fetch(root)?.join("toolchain");
     let (suites, packages) = TOOLCHAIN;
     unpack_tree(&directory, suites, packages).map_err(|error| format!("{error:#}"))?;
+    Ok(directory.join("root"))
+}
+
+/// The tree of the programs that make packages. Returns the reason if this is not possible.
+pub(crate) fn fetch_packers(root: &Path) -> Result<PathBuf, String> {
+    let directory = may_fetch(root)?.join("packers");
+    let (suite, packages) = PACKERS;
+    unpack_tree(&directory, &[suite], packages).map_err(|error| format!("{error:#}"))?;
     Ok(directory.join("root"))
 }
 
@@ -254,7 +291,7 @@ fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(root.join("usr").join(part))?;
         std::os::unix::fs::symlink(Path::new("usr").join(part), root.join(part))?;
     }
-    for mount_point in ["proc", "sys", "dev", "run", "tmp", "var"] {
+    for mount_point in ["proc", "sys", "dev", "run", "tmp", "var", "mnt"] {
         fs::create_dir_all(root.join(mount_point))?;
     }
     std::os::unix::fs::symlink("../run", root.join("var/run"))?;

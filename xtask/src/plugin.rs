@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::arch::Arch;
-use crate::{artifacts, cargo};
+use crate::{artifacts, cargo, package};
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginArgs {
@@ -35,12 +35,14 @@ pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same, but reuses the tests' build of everything except the last step.
+/// The same, but reuses the tests' build of everything except the last step. Beside it is the plugin as an OCI layout.
 pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
     let mut build = cargo();
     build.arg("rustc");
     let tree = root.join("target/plugin-debug");
-    make(root, build, &tree).map_err(|error| format!("{error:#}"))?;
+    make(root, build, &tree)
+        .and_then(|()| package::lay_out_plugin(&tree, &tree.with_extension("oci")))
+        .map_err(|error| format!("{error:#}"))?;
     Ok(tree)
 }
 
@@ -55,6 +57,11 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     let program = made.iter().find_map(|artifact| artifact["executable"].as_str());
     let program = program.context("cargo names no program")?;
 
+    lay_out(root, Path::new(program), tree)
+}
+
+/// Creates the plugin's directory around a static program.
+pub(crate) fn lay_out(root: &Path, program: &Path, tree: &Path) -> anyhow::Result<()> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;
     }
@@ -64,7 +71,7 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     // Namespaces created by `ip netns add` have the same path inside and outside the plugin.
     symlink("../host/run/netns", files.join("run/netns"))?;
     symlink("../run", files.join("var/run"))?;
-    fs::copy(program, files.join("ashore")).with_context(|| program.to_owned())?;
+    fs::copy(program, files.join("ashore")).with_context(|| program.display().to_string())?;
     fs::copy(root.join("packaging/plugin/config.json"), tree.join("config.json"))?;
     Ok(())
 }

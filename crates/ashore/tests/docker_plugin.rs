@@ -186,3 +186,72 @@ fn names_keep_their_addresses_over_restarts_of_the_engine_that_runs_the_plugin()
         }
     });
 }
+
+/// A registry on the host, and the plugin in it.
+struct Registry(std::process::Child);
+
+/// Where the registry is, and what it has.
+const IN_REGISTRY: &str = "127.0.0.1:5000/ashore:test";
+
+impl Registry {
+    fn with_the_plugin(site: &Site, layout: &Path) -> Registry {
+        let engines = ashore_lab::Engines::find().unwrap();
+        let directory = site.home.directory.path();
+        let settings = directory.join("registry.yml");
+        let storage = directory.join("registry");
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
+            storage.display()
+        );
+        std::fs::write(&settings, text).unwrap();
+        let mut serve = site.home.nas.command("docker-registry").unwrap();
+        let serve = engines.equip(&mut serve).arg("serve").arg(&settings);
+        let log = std::fs::File::create(directory.join("registry.log")).unwrap();
+        let registry = Registry(serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        eventually("the registry has the plugin", || {
+            let mut copy = site.home.nas.command("skopeo").unwrap();
+            engines.equip(&mut copy).args(["--insecure-policy", "copy", "--dest-tls-verify=false"]);
+            copy.arg(format!("oci:{}", layout.display())).arg(format!("docker://{IN_REGISTRY}"));
+            Ran::of(&mut copy).unwrap().code == Some(0)
+        });
+        registry
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn docker_installs_it_from_a_registry_and_asks_for_what_the_manual_lists() {
+    let tree = match plugin_tree() {
+        Ok(tree) => tree,
+        Err(why) => return cannot_run("managed plugin, registry", &why),
+    };
+    on_every("managed plugin, registry", suites(), Site::without_daemon, |mut site, _| {
+        let _registry = Registry::with_the_plugin(&site, &tree.with_extension("oci"));
+        let state = site.home.directory.path().join("state");
+        std::fs::create_dir_all(&state).unwrap();
+        // Nobody answers its question.
+        let asked = site.docker(&format!("plugin install {IN_REGISTRY}"));
+        let asked: Vec<&str> =
+            asked.stdout.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+        let manual = include_str!("../../../docs/manual.md");
+        assert!(!asked.is_empty());
+        for privilege in asked {
+            assert!(manual.contains(privilege), "{privilege}");
+        }
+        site.ok(&format!(
+            "plugin install --grant-all-permissions --alias ashore {IN_REGISTRY} state.source={}",
+            state.display()
+        ));
+        let plugged = Plugged { site: &mut site };
+        plugged.create_network("lan");
+        plugged.site.start("web", "");
+        let web = plugged.site.address_of("web");
+        plugged.is_on_the_lan("web", &web.0);
+    });
+}

@@ -86,7 +86,7 @@ enum What {
 }
 
 pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
-    packages::fetch(root).map_err(anyhow::Error::msg)?;
+    packages::fetch(root)?.map_err(anyhow::Error::msg)?;
     let program = if let Some(program) = &arguments.program {
         program.canonicalize().with_context(|| program.display().to_string())?
     } else {

@@ -6,10 +6,9 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::VERSION;
 use super::contents::{COMPLETIONS, DOCUMENTS};
-use super::files::{open_directories, put, said};
-use crate::execute;
+use super::files::{open_directories, pack, put, said};
+use super::{Compression, VERSION};
 
 /// Makes the archive of the package's files, and returns its path.
 pub(super) fn make(root: &Path, stage: &Path, date: u64, to: &Path) -> anyhow::Result<PathBuf> {
@@ -37,10 +36,7 @@ pub(super) fn make(root: &Path, stage: &Path, date: u64, to: &Path) -> anyhow::R
     }
     open_directories(&tree)?;
     let archive = to.join(format!("{name}.tar.gz"));
-    let mut pack = Command::new("tar");
-    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
-    pack.arg(format!("--mtime=@{date}")).args(["--use-compress-program=gzip -9 -n", "-cf"]);
-    execute(pack.arg(&archive).arg("-C").arg(to).arg(&name))?;
+    pack(&archive, to, &name, date, Compression::Best)?;
     fs::remove_dir_all(tree)?;
     Ok(archive)
 }

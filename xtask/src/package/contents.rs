@@ -10,7 +10,7 @@ use super::crates::{self, Part};
 use super::files::{gzip, link, open_directories, put, said};
 
 /// Where a package's units are.
-const UNITS: &str = "usr/lib/systemd/system";
+pub(super) const UNITS: &str = "usr/lib/systemd/system";
 /// The package's documents.
 pub(super) const DOCUMENTS: &str = "usr/share/doc/ashore";
 

@@ -5,11 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
-
-use super::contents::{self, DOCUMENTS};
+use super::Compression;
+use super::contents::DOCUMENTS;
 use super::files::{gzip, put, said};
-use super::{VERSION, crates, programs};
 use crate::execute;
 
 /// Who is asked about the package. There is no address yet.
@@ -29,13 +27,6 @@ ashore: copyright-not-using-common-license-for-apache2
 ashore: maintainer-script-calls-systemctl
 ";
 
-/// How much time is spent on making the package smaller.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Compression {
-    None,
-    Best,
-}
-
 /// The version, as Debian orders versions.
 fn version(of_cargo: &str) -> String {
     of_cargo.replace('-', "~")
@@ -53,7 +44,7 @@ pub(super) fn make(
     make_for(root, stage, "amd64", of_cargo, date, compression, to)
 }
 
-fn make_for(
+pub(super) fn make_for(
     root: &Path,
     stage: &Path,
     architecture: &str,
@@ -79,7 +70,7 @@ fn make_for(
     .fold(control, |control, (name, value)| control.replace(name, value));
     put(&of_debian[0].join("control"), control.as_bytes(), 0o644)?;
     for script in SCRIPTS {
-        put(&of_debian[0].join(script), &fs::read(root.join("packaging/deb").join(script))?, 0o755)?;
+        put(&of_debian[0].join(script), &fs::read(root.join("packaging/scripts").join(script))?, 0o755)?;
     }
     fs::set_permissions(&of_debian[0], fs::Permissions::from_mode(0o755))?;
     put(&of_debian[0].join("md5sums"), sums(stage)?.as_bytes(), 0o644)?;
@@ -140,37 +131,4 @@ fn sums(stage: &Path) -> anyhow::Result<String> {
     }
     files.sort();
     Ok(String::from_utf8(said(Command::new("md5sum").args(&files).current_dir(stage))?)?)
-}
-
-/// Makes packages of the tests' own programs: one, a later version of it, and one for another machine type. Returns
-/// their directory.
-pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
-    let directory = root.join("target/package-debug");
-    make_debug(root, &directory).map_err(|error| format!("{error:#}"))?;
-    Ok(directory)
-}
-
-fn make_debug(root: &Path, directory: &Path) -> anyhow::Result<()> {
-    if directory.exists() {
-        fs::remove_dir_all(directory)?;
-    }
-    let programs = ["ashore", "ashore-plug"].map(|name| root.join("target/debug").join(name));
-    if let Some(missing) = programs.iter().find(|program| !program.exists()) {
-        bail!("there is no {}", missing.display());
-    }
-    let stage = directory.join("tree");
-    fs::create_dir_all(&stage)?;
-    let crates = crates::of_programs(root, programs::TARGET)?;
-    contents::stage(root, &programs, &crates, &stage)?;
-    for program in ["ashore", "ashore-plug"] {
-        execute(Command::new("strip").arg("--strip-debug").arg(stage.join("usr/bin").join(program)))?;
-    }
-    let later = format!("{VERSION}+later");
-    for (architecture, version) in [("amd64", VERSION), ("amd64", later.as_str()), ("riscv64", VERSION)] {
-        make_for(root, &stage, architecture, version, 0, Compression::None, directory)
-            .with_context(|| format!("{version} for {architecture}"))?;
-    }
-    fs::rename(stage.join("usr/bin/ashore-plug"), directory.join("ashore-plug"))?;
-    fs::remove_dir_all(stage)?;
-    Ok(())
 }

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use super::Compression;
+
 /// Writes a file, and the directories above it.
 pub(super) fn put(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     make_parent(path)?;
@@ -40,15 +42,20 @@ pub(super) fn open_directories(tree: &Path) -> io::Result<()> {
 
 /// Compresses bytes as Debian wants its pages, without a name and a date.
 pub(super) fn gzip(content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    through("gzip", &["-9", "-n"], content)
+}
+
+/// What a program prints that reads `content`.
+pub(super) fn through(program: &str, arguments: &[&str], content: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut child =
-        Command::new("gzip").args(["-9", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().expect("stdin is piped");
     let content = content.to_owned();
     let writer = std::thread::spawn(move || io::Write::write_all(&mut input, &content));
     let output = child.wait_with_output()?;
     writer.join().expect("no panic")?;
     if !output.status.success() {
-        bail!("gzip failed: {}", output.status);
+        bail!("{program} failed: {}", output.status);
     }
     Ok(output.stdout)
 }
@@ -60,4 +67,30 @@ pub(super) fn said(command: &mut Command) -> anyhow::Result<Vec<u8>> {
         bail!("`{}` failed: {}", crate::shown(command), String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.stdout)
+}
+
+/// `tar`, which writes an archive whose bytes depend on the content and the names of the files alone.
+pub(super) fn tar(archive: &Path, date: u64) -> Command {
+    let mut tar = Command::new("tar");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
+    tar.arg(format!("--mtime=@{date}")).arg("-cf").arg(archive);
+    tar
+}
+
+/// Packs and compresses `name`, which is in `directory`.
+pub(super) fn pack(
+    archive: &Path,
+    directory: &Path,
+    name: &str,
+    date: u64,
+    compression: Compression,
+) -> anyhow::Result<()> {
+    let level = match compression {
+        Compression::None => 1,
+        Compression::Best => 9,
+    };
+    let mut tar = tar(archive, date);
+    crate::execute(
+        tar.arg(format!("--use-compress-program=gzip -{level} -n")).arg("-C").arg(directory).arg(name),
+    )
 }

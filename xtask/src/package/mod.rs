@@ -13,10 +13,17 @@ mod archive;
 mod contents;
 mod crates;
 mod deb;
+mod debug;
 mod files;
+mod packers;
+mod plugin;
 mod programs;
+mod rpm;
+mod signature;
+mod sysext;
 
-pub(crate) use deb::make_for_tests;
+pub(crate) use debug::make_for_tests;
+use packers::Packers;
 
 /// The version of all that is made.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,6 +33,9 @@ pub(crate) struct PackageArgs {
     /// Build everything a second time from nothing, and check that each file has the same bytes
     #[arg(long)]
     twice: bool,
+    /// Sign the checksums with minisign's secret key in this file; its public key is in the file beside it, FILE.pub
+    #[arg(long, value_name = "FILE", conflicts_with = "debug")]
+    sign: Option<PathBuf>,
     /// Make the packages of the tests' own programs instead, which `cargo build` has left in `target/debug`
     #[arg(long, conflicts_with = "twice")]
     debug: bool,
@@ -37,11 +47,12 @@ pub(crate) fn run(root: &Path, arguments: &PackageArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = root.join("target/package");
-    let made = make(root, &directory)?;
+    let sign = arguments.sign.as_deref();
+    let made = make(root, &directory, sign)?;
     if arguments.twice {
         fs::remove_dir_all(programs::build_directory(root))?;
         let again = root.join("target/package-again");
-        compare(&made, &make(root, &again)?)?;
+        compare(&made, &make(root, &again, sign)?)?;
         fs::remove_dir_all(&again)?;
         println!("The second build has the same bytes.");
     }
@@ -51,8 +62,24 @@ pub(crate) fn run(root: &Path, arguments: &PackageArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How much time is spent on making a package smaller.
+#[derive(Debug, Clone, Copy)]
+enum Compression {
+    None,
+    Best,
+}
+
+/// Writes the tests' plugin as an OCI layout.
+pub(crate) fn lay_out_plugin(plugin: &Path, layout: &Path) -> anyhow::Result<()> {
+    if layout.exists() {
+        fs::remove_dir_all(layout)?;
+    }
+    plugin::lay_out(plugin, 0, Compression::None, layout)
+}
+
 /// Makes all files of a release in a directory of their own, and returns their paths.
-fn make(root: &Path, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn make(root: &Path, directory: &Path, sign: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    let packers = Packers::fetch(root)?;
     let programs = programs::build(root)?;
     if directory.exists() {
         fs::remove_dir_all(directory)?;
@@ -66,16 +93,24 @@ fn make(root: &Path, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     contents::stage(root, &programs.files, &parts, &stage)?;
     let bill = directory.join(format!("ashore-{VERSION}.cdx.json"));
     fs::write(&bill, crates::bill_of_materials(&parts)?)?;
-    let package = deb::make(root, &stage, VERSION, date, deb::Compression::Best, directory)?;
+    let package = deb::make(root, &stage, VERSION, date, Compression::Best, directory)?;
     let archive = archive::make(root, &stage, date, directory)?;
+    let of_rpm = rpm::make(root, &packers, &stage, VERSION, date, Compression::Best, directory)?;
+    let extension = sysext::make(&packers, &stage, date, directory)?;
     fs::remove_dir_all(&stage)?;
-    let mut made = vec![bill, package, archive];
+    let plugins = plugin::make(root, &packers, &programs.files[0], date, directory)?;
+    let mut made = vec![bill, package, archive, of_rpm, extension];
+    made.extend(plugins);
     for program in programs.files {
         let to = directory.join(program.file_name().context("a program has a name")?);
         fs::copy(program, &to)?;
         made.push(to);
     }
-    made.push(archive::sums(&made, directory)?);
+    let sums = archive::sums(&made, directory)?;
+    made.push(sums.clone());
+    if let Some(key) = sign {
+        made.push(signature::make(&packers, &sums, key, date)?);
+    }
     Ok(made)
 }
 

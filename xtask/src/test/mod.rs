@@ -22,8 +22,8 @@ use tally::Tally;
 const PLUGIN_TEST: &str = "ashore/docker_plugin";
 /// The test program that needs an earlier version of Ashore.
 const UPGRADE_TEST: &str = "ashore/upgrade";
-/// The test program that needs Debian packages of the program under test.
-const PACKAGE_TEST: &str = "ashore/deb";
+/// The test programs that need packages of the program under test.
+const PACKAGE_TESTS: [&str; 3] = ["ashore/deb", "ashore/rpm", "ashore/sysext"];
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -93,9 +93,12 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
         if is_asked_for(UPGRADE_TEST, arguments) { predecessor::build(root) } else { unasked() };
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
     // These are of the programs that were built for the tests.
-    let of_debian =
-        if is_asked_for(PACKAGE_TEST, arguments) { package::make_for_tests(root) } else { unasked() };
-    let engines = engines.join().expect("downloading does not panic");
+    let of_debian = if PACKAGE_TESTS.iter().any(|program| is_asked_for(program, arguments)) {
+        package::make_for_tests(root)
+    } else {
+        unasked()
+    };
+    let engines = engines.join().expect("downloading does not panic")?;
     let engines = engines.inspect_err(|why| println!("the engines are not available: {why}"));
     let provided = Provided { engines, plugin, predecessor, packages: of_debian };
     let ground = Ground { provided: &provided, all: arguments.all };

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod inside;
 pub mod leasing;
 pub mod openwrt;
+pub mod packaged;
 pub mod parents;
 pub mod podman;
 pub mod router;
@@ -278,17 +279,21 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Runs a command on a machine, with the tools from the fetched packages.
+/// Runs a command on a machine, with the tools from the fetched packages, or the host's own where no packages are to be
+/// had.
 pub fn type_on(machine: &Machine, command: &str) {
     shown_on(machine, command);
 }
 
 /// Runs a command like `type_on` and returns its standard output.
 pub fn shown_on(machine: &Machine, command: &str) -> String {
-    let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
     let (program, words) = command.split_once(' ').unwrap();
     let mut command = machine.command(program).unwrap();
-    let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
+    if let Ok(engines) = Engines::find() {
+        engines.equip(&mut command);
+    }
+    let output = command.args(words.split_whitespace()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

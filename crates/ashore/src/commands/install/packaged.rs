@@ -24,6 +24,14 @@ pub(super) fn is(root: &Path) -> bool {
     root.join(DIRECTORY.trim_start_matches('/')).join(unit::SERVICE).is_file()
 }
 
+/// Whether that package is a system extension, which has no scripts: its user runs `ashore install` and `ashore uninstall`.
+pub(super) fn is_extension(root: &Path) -> bool {
+    root.join("usr/lib/extension-release.d/extension-release.ashore").is_file()
+}
+
+/// What is left to do after `ashore uninstall` on a host with the extension.
+pub(super) const LEFT_BY_EXTENSION: &str = "the system extension; to remove it, delete its image (/var/lib/extensions/ashore*), and run: systemd-sysext refresh";
+
 /// The actions of `ashore install`.
 pub(super) fn install_actions(host: &Host, users: bool) -> Result<Vec<Action>, Failure> {
     refuse_other_program(host)?;

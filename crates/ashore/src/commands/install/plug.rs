@@ -142,7 +142,11 @@ pub(super) fn packaged_actions(host: &Host) -> Result<Vec<Action>, Failure> {
 fn is_of_package(host: &Host, directory: &Path) -> bool {
     let same =
         |one: &Path, other: &Path| one.canonicalize().is_ok_and(|one| Some(one) == other.canonicalize().ok());
-    OF_PACKAGE.iter().any(|of| directory == host.at(of) || same(&host.at(of), directory))
+    let known = OF_PACKAGE.iter().any(|of| directory == host.at(of) || same(&host.at(of), directory));
+    // Packages of other systems have more of them. Those that Ashore makes are absolute.
+    known
+        || std::fs::read_link(directory.join(LINK))
+            .is_ok_and(|target| target == Path::new("../../bin").join(NAME))
 }
 
 fn in_the_way(path: &Path) -> Failure {

@@ -43,7 +43,8 @@ struct InUse {
 pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     let bin_dir = args.bin_dir.clone().unwrap_or_else(|| bin_dir_of_unit(&args.root));
     let host = Host::new(&args.root, &bin_dir)?;
-    if host.is_packaged && !args.packaged {
+    let of_extension = packaged::is_extension(&host.root);
+    if host.is_packaged && !args.packaged && !of_extension {
         return Err(packaged::by_package());
     }
     if !args.dry_run {
@@ -61,6 +62,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
         if host.is_this() { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
     let (remove, mut left) = remove_actions(&host, args.purge)?;
     left.extend(of_engines);
+    left.extend(of_extension.then(|| packaged::LEFT_BY_EXTENSION.into()));
     if args.dry_run {
         action::show(&stop);
         for step in &steps {
