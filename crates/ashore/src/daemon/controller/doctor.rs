@@ -252,7 +252,7 @@ impl Controller {
         host: &View,
     ) -> Vec<Finding> {
         const CHECK: &str = "firewall";
-        let bridged = self.cut_by_firewall(unlocked, firewall, networks);
+        let bridged = self.cut_by_firewall(unlocked, firewall, networks, host);
         let of_host = Self::host_cut_by_firewall(unlocked, firewall, networks, host);
         let is_clear = |looked: &Looked| looked.troubles.is_empty() && looked.unknown.is_empty();
         let mut found = Vec::new();

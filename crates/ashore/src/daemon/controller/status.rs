@@ -116,7 +116,7 @@ impl Controller {
         });
         let pools = self.pool_troubles(inner);
         let all = || inner.state().networks.values();
-        let cut = self.cut_by_firewall(unlocked, firewall, all()).troubles.into_iter();
+        let cut = self.cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles.into_iter();
         let cut = cut.chain(Self::host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
