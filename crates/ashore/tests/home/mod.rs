@@ -4,6 +4,7 @@
 
 pub mod advertiser;
 pub mod booted;
+pub mod both;
 pub mod cni;
 pub mod demonstration;
 pub mod dhcp;
@@ -17,8 +18,8 @@ pub mod openwrt;
 pub mod parents;
 pub mod podman;
 pub mod router;
-pub mod scripted;
 pub mod rules;
+pub mod scripted;
 pub mod site;
 pub mod strace;
 pub mod together;

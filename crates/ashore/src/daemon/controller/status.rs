@@ -7,6 +7,7 @@ use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
 use ashore_core::api::trouble::{Code, Trouble};
+use ashore_core::checks;
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::Owners;
@@ -129,6 +130,7 @@ impl Controller {
             .chain(inner.too_many_names())
             .chain(unleased)
             .chain(self.not_themselves(inner))
+            .chain(checks::names(inner.state(), inner.engines.inventories()))
             .chain(self.lists.troubles())
             .chain(self.unanswered_troubles(inner, &observed.host))
             .chain(self.engine_trouble(inner.state()))
