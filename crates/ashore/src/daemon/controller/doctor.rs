@@ -86,6 +86,7 @@ impl Controller {
         findings.extend(self.unheard_routers(&networks));
         // Of a host without a network, what a network would find is said.
         if networks.is_empty() {
+        findings.extend(ports_in_vain(&of_scope));
             findings.extend(checks::host(&host, platform(), complaint.parent.as_ref()));
         }
         // What requests are about to do is not pending.
@@ -325,6 +326,15 @@ fn has_dockers(state: &State) -> bool {
 
 /// That the kernel differs from the state.
 fn pending(steps: &[PlannedStep]) -> Trouble {
+/// Ports that were to be published: nothing is wrong, and their users look for them elsewhere.
+fn ports_in_vain(state: &State) -> Vec<Finding> {
+    let told = state.endpoints.values().filter_map(|endpoint| {
+        let note = endpoint.note_of_ports(state.network_of(endpoint)?.label())?;
+        Some(Finding::fine("ports", About::endpoint(endpoint, state), note))
+    });
+    told.collect()
+}
+
     let first = &steps[0].command;
     let more = match steps.len() {
         1 => String::new(),

@@ -258,7 +258,10 @@ impl Controller {
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(inner.state(), endpoint),
-            warnings: Vec::new(),
+            warnings: network
+                .and_then(|network| endpoint.note_of_ports(network.label()))
+                .into_iter()
+                .collect(),
         }
     }
 }
