@@ -60,6 +60,8 @@ impl Controller {
             let reader = self.copies.reader(unlocked)?;
             (self.copies.state(), reader.observe(&[])?.host)
         };
+        let parent = complaint.parent.as_ref().map(|parent| host.resolved(parent));
+        let complaint = &Complaint { parent, ..complaint.clone() };
         let scope = Scope::of(&state, complaint)?;
         let networks: Vec<Network> =
             state.networks.values().filter(|network| scope.has(network)).cloned().collect();
@@ -84,9 +86,9 @@ impl Controller {
         findings.extend(host_checks::managed_elsewhere(unlocked, &host));
         findings.extend(host_checks::plugin_socket(unlocked, &networks, self.doctor.plugin.get()));
         findings.extend(self.unheard_routers(&networks));
+        findings.extend(ports_in_vain(&of_scope));
         // Of a host without a network, what a network would find is said.
         if networks.is_empty() {
-        findings.extend(ports_in_vain(&of_scope));
             findings.extend(checks::host(&host, platform(), complaint.parent.as_ref()));
         }
         // What requests are about to do is not pending.
@@ -324,8 +326,6 @@ fn has_dockers(state: &State) -> bool {
     state.networks.values().any(|network| network.ownership().engine() == Some(EngineKind::Docker))
 }
 
-/// That the kernel differs from the state.
-fn pending(steps: &[PlannedStep]) -> Trouble {
 /// Ports that were to be published: nothing is wrong, and their users look for them elsewhere.
 fn ports_in_vain(state: &State) -> Vec<Finding> {
     let told = state.endpoints.values().filter_map(|endpoint| {
@@ -335,6 +335,8 @@ fn ports_in_vain(state: &State) -> Vec<Finding> {
     told.collect()
 }
 
+/// That the kernel differs from the state.
+fn pending(steps: &[PlannedStep]) -> Trouble {
     let first = &steps[0].command;
     let more = match steps.len() {
         1 => String::new(),
