@@ -164,7 +164,7 @@ impl Action {
             Action::Relink { path, target } => relink(path, target),
             Action::RemoveFile(path) => remove(path),
             Action::RemovePages(of) => {
-                shared::own_pages(of).and_then(|pages| all_of(pages.keys().map(|page| remove(page))))
+                shared::own_pages(of).and_then(|pages| all_of(pages.iter().map(|page| remove(page))))
             }
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),

@@ -1,7 +1,6 @@
 //! What `man` and shells know of the command line: manual pages and completions, in the directory `share` beside that
 //! of the program. A package has them there too, by the same definition.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,8 +78,8 @@ fn is_script(text: &str) -> bool {
 }
 
 /// The pages of some version in a directory.
-pub(super) fn own_pages(directory: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut own = BTreeMap::new();
+pub(super) fn own_pages(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut own = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -91,7 +90,7 @@ pub(super) fn own_pages(directory: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8
         let page = fs::read(&path)?;
         let title = format!(".TH {} 1", name.trim_end_matches(".1"));
         if String::from_utf8_lossy(&page).lines().take(4).any(|line| line.starts_with(&title)) {
-            own.insert(path, page);
+            own.push(path);
         }
     }
     Ok(own)

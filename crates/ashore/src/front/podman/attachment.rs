@@ -125,7 +125,7 @@ impl Attachment {
             });
             (0..mapping.range.max(1)).filter_map(move |next| {
                 let own = mapping.container_port.checked_add(next)?;
-                let host = mapping.host_port.checked_add(next).filter(|host| *host != 0);
+                let host = mapping.host_port.checked_add(next).filter(|_| mapping.host_port != 0);
                 Some(Published { host, own, other })
             })
         });
