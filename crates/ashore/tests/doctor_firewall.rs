@@ -28,7 +28,7 @@ fn table(engines: &Engines, nas: &Machine, name: &str, rules: &str) {
 }
 
 /// Rules for frames, who does not reach whom by them, and the words with which that is told.
-const FRAMES: [(&str, Cut, &[&str]); 12] = [
+const FRAMES: [(&str, Cut, &[&str]); 10] = [
     (
         "chain through { type filter hook forward priority 0; policy drop; }",
         Cut::FromLan,
@@ -61,12 +61,7 @@ const FRAMES: [(&str, Cut, &[&str]); 12] = [
         &["the chain `after`"],
     ),
     (
-        "chain through { type filter hook forward priority 0; policy accept; meta obrname \"br0\" drop; }",
-        Cut::FromLan,
-        &[],
-    ),
-    (
-        "chain through { type filter hook forward priority 0; policy accept; meta obrname \"br9\" drop; }",
+        "chain through { type filter hook forward priority 0; policy accept; oifname \"asp*\" ip saddr 10.0.0.0/8 drop; }",
         Cut::Nobody,
         &[],
     ),
@@ -184,8 +179,8 @@ const ONE_PORT: [&str; 8] = [
      iif lo accept; iif \"eth0\" tcp dport 8080 accept; }; }\nE",
     "nft -f - <<'E'\ntable inet own { chain lan { tcp dport 8080 accept; drop; }; chain input { type filter hook input priority 0; \
      policy drop; ct state established accept; iif lo accept; iifname \"eth0\" goto lan; }; }\nE",
-    "nft -f - <<'E'\ntable inet own { chain all { iifname { \"eth0\", \"wg0\" } tcp dport 8080 accept; }; chain input { type filter \
-     hook input priority 0; policy drop; ct state established accept; iif lo accept; jump all; }; }\nE",
+    "nft -f - <<'E'\ntable inet own { chain rest { iifname { \"eth0\", \"wg0\" } tcp dport 8080 accept; }; chain input { type filter \
+     hook input priority 0; policy drop; ct state established accept; iif lo accept; jump rest; }; }\nE",
     "nft -f - <<'E'\ntable inet own { set home { type ifname; elements = { \"eth0\", \"wg0\" }; }; chain input { type filter hook \
      input priority 0; policy drop; ct state established accept; iif lo accept; iifname @home tcp dport 8080 accept; }; }\nE",
     "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; \

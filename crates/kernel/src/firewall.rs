@@ -51,7 +51,7 @@ pub struct Packets {
     /// The link that they leave by.
     pub out: Option<By>,
     /// The bridge that they cross, if they do nothing else. Of its ports, `into` and `out` are asked by
-    /// [`Firewall::fate_of_frames`] alone; the hooks for packets are shown the bridge itself.
+    /// [`Firewall::fates_of_frames`] alone; the hooks for packets are shown the bridge itself.
     pub bridge: Option<IfName>,
     /// Their senders, which decides the family too.
     pub source: IpNet,
@@ -99,6 +99,17 @@ pub enum Rules {
     Legacy,
 }
 
+/// Where frames meet rules on their way across a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Before it is known where they go.
+    Before,
+    /// At the hook of their kind of packets.
+    Within,
+    /// When it is no longer known where they come from.
+    After,
+}
+
 /// Where rules are about packets of one kind and not about those of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Apart {
@@ -132,10 +143,10 @@ impl Firewall {
         worst(&fates)
     }
 
-    /// What becomes of packets that cross a bridge, as frames from one port to another, in the chains of nftables' family
-    /// `bridge`. Those of IPv4 need ARP besides.
-    pub fn fate_of_frames(&self, packets: &Packets) -> Fate {
-        worst(&self.nftables.fates_of_frames(packets))
+    /// What becomes of packets that cross a bridge, or come and go by it, as frames: in each chain of nftables' family
+    /// `bridge` that they pass. Those of IPv4 need ARP besides.
+    pub fn fates_of_frames(&self, packets: &Packets) -> Vec<(At, Fate)> {
+        self.nftables.fates_of_frames(packets)
     }
 
     /// Where nftables' rules are about packets of one kind, and not about those of another.

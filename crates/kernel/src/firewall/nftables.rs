@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::rule::{Carried, Reader};
 use super::walk::{Does, Of, met, walk};
 use super::xtables::all_of;
-use super::{Apart, Fate, Hook, Packets, Rules};
+use super::{Apart, At, Fate, Hook, Packets, Rules};
 use crate::bytes::{Attributes, Messages, text, u8_at};
 
 /// `NFNL_SUBSYS_NFTABLES`, in the upper byte of a message's type, and its messages.
@@ -285,7 +285,7 @@ impl Tables {
     }
 
     /// What becomes of packets that cross a bridge in each chain of bridges that they pass.
-    pub(super) fn fates_of_frames(&self, packets: &Packets) -> Vec<Fate> {
+    pub(super) fn fates_of_frames(&self, packets: &Packets) -> Vec<(At, Fate)> {
         let hooks: &[u32] = match packets.hook {
             Hook::Input => &[BEFORE, Hook::Input as u32],
             Hook::Forward => &[BEFORE, Hook::Forward as u32, AFTER],
@@ -296,10 +296,15 @@ impl Tables {
         let fates = crossed.flat_map(|base| {
             let mut there = packets.clone();
             // Where they come from, or go to, is not known yet or not any more.
-            match base.hook {
-                BEFORE => there.out = None,
-                AFTER => there.into = None,
-                _ => {}
+            let at = match base.hook {
+                BEFORE => At::Before,
+                AFTER => At::After,
+                _ => At::Within,
+            };
+            match at {
+                At::Before => there.out = None,
+                At::Within => {}
+                At::After => there.into = None,
             }
             let carried: &[Carried] = match packets.family() {
                 Family::Ipv4 => &[Carried::Frame, Carried::Arp],
@@ -307,7 +312,7 @@ impl Tables {
             };
             let fate = |carried: &Carried| {
                 let rules = |key: &Key| self.rules_of(key, &there, *carried);
-                walk(base.key.clone(), &rules).fate(base.accepts, || base.named())
+                (at, walk(base.key.clone(), &rules).fate(base.accepts, || base.named()))
             };
             carried.iter().map(fate).collect::<Vec<_>>()
         });

@@ -11,11 +11,11 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;
-use ashore_core::net::link::{Tag, port_name, shim_name};
+use ashore_core::net::link::{ALL_PORTS, Tag, port_name, shim_name};
 use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::net::observed::{Link, View};
 use ashore_core::net::remedy::Remedy;
-use ashore_kernel::{Apart, By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
+use ashore_kernel::{Apart, At, By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
 use ipnet::IpNet;
 
 use super::Controller;
@@ -71,8 +71,7 @@ impl Controller {
             let about = About { parent: Some(network.bridge().clone()), ..About::network(network) };
             let rules = || firewall.read().as_ref().map_err(ToString::to_string);
             let frames = rules().map(|rules| crossing(rules, network, net, bridge, host));
-            let told = |(way, by, but_some)| cut_frames(network, way, &by, but_some, about.clone());
-            let frames = frames.map(|is| is.map(told));
+            let frames = frames.map(|is| is.map(|cut| cut_frames(network, &cut, about.clone())));
             // What is so of one family says nothing of the other.
             let packets = match bridged_pass_hooks(self.copies.host(), family) {
                 Ok(false) => Ok(Bridged::Passes),
@@ -221,56 +220,81 @@ fn by(link: &Link) -> Option<By> {
     Some(By { name: link.name.clone(), index: link.index })
 }
 
-/// Whether frames between a network's containers, the LAN and this host pass the rules for frames. Of what does not pass,
-/// which it is.
+/// Frames that do not pass a bridge.
+struct CutFrames {
+    /// Whose they are.
+    whose: &'static str,
+    by: Rules,
+    but_some: bool,
+    /// What nftables compares to know them there, each by itself.
+    known_by: Vec<String>,
+}
+
+/// Whether frames between a network's containers, the LAN and this host pass the rules for frames.
 fn crossing(
     rules: &Firewall,
     network: &Network,
     net: IpNet,
     bridge: &Link,
     host: &View,
-) -> Bridged<(&'static str, Rules, bool)> {
+) -> Bridged<CutFrames> {
     /// Rules seldom name ports, and a look at each is another walk through all rules.
     const MOST_PORTS: usize = 16;
-    let frames = |hook, into, out| {
-        let (bridge, begin) = (Some(bridge.name.clone()), true);
-        rules.fate_of_frames(&Packets { hook, into, out, bridge, source: net, destination: net, begin })
+    let frames = |hook, into: Option<&By>, out: Option<&By>| {
+        let (bridge, begin, into, out) = (Some(bridge.name.clone()), true, into.cloned(), out.cloned());
+        let (source, destination) = (net, net);
+        rules.fates_of_frames(&Packets { hook, into, out, bridge, source, destination, begin })
     };
     let is_own = |link: &&Link| {
         link.master == Some(bridge.index)
             && matches!(link.tag(), Some(Tag::Port(of, _)) if of == network.name)
     };
-    let mut own: Vec<Option<By>> = host.links.iter().filter(is_own).take(MOST_PORTS).map(by).collect();
+    let mut own: Vec<By> = host.links.iter().filter(is_own).take(MOST_PORTS).filter_map(by).collect();
     if own.is_empty() {
         // That of the first container.
         let name: Result<EndpointName, _> = "first".parse();
-        own.extend(name.map(|name| Some(By { name: port_name(&network.name, &name), index: 0 })));
+        own.extend(name.map(|name| By { name: port_name(&network.name, &name), index: 0 }));
     }
-    let facing: Vec<Option<By>> = host.facing(bridge).into_iter().take(MOST_PORTS).map(by).collect();
-    let mut all = Vec::new();
+    let facing: Vec<By> = host.facing(bridge).into_iter().take(MOST_PORTS).filter_map(by).collect();
+    // A host that gets nothing from the LAN either is meant to.
+    let of_lan = |hook| {
+        let all = facing.iter().flat_map(|nic| match hook {
+            Hook::Output => frames(hook, None, Some(nic)),
+            _ => frames(hook, Some(nic), None),
+        });
+        all.into_iter().all(|(_, fate)| fate == Fate::Pass)
+    };
+    let (to_host, of_host) = (of_lan(Hook::Input), of_lan(Hook::Output));
+    let (mut all, ports) = (Vec::new(), format!("'{ALL_PORTS}'"));
+    let both = || vec![format!("iifname {ports}"), format!("oifname {ports}")];
+    let mut meets = |whose, hook, into: (Option<&By>, &str), out: (Option<&By>, &str)| {
+        all.extend(frames(hook, into.0, out.0).into_iter().map(|(at, fate)| {
+            let known_by = match (at, hook) {
+                (At::Before, _) | (At::Within, Hook::Input) => vec![format!("iifname {}", into.1)],
+                (At::After, _) | (At::Within, Hook::Output) => vec![format!("oifname {}", out.1)],
+                (At::Within, Hook::Forward) => both(),
+            };
+            (whose, fate, known_by)
+        }));
+    };
     for port in &own {
+        let port = (Some(port), ports.as_str());
         for nic in &facing {
-            let there = frames(Hook::Forward, nic.clone(), port.clone());
-            all.push((BETWEEN_LAN, there));
-            all.push((BETWEEN_LAN, frames(Hook::Forward, port.clone(), nic.clone())));
+            let word = nic.name.word();
+            let nic = (Some(nic), &*word);
+            meets(BETWEEN_LAN, Hook::Forward, nic, port);
+            meets(BETWEEN_LAN, Hook::Forward, port, nic);
         }
-        // A host that gets nothing from the LAN either is meant to.
-        let of_lan = |hook| {
-            facing.iter().all(|nic| match hook {
-                Hook::Output => frames(hook, None, nic.clone()) == Fate::Pass,
-                _ => frames(hook, nic.clone(), None) == Fate::Pass,
-            })
-        };
-        if of_lan(Hook::Input) {
-            all.push((TO_HOST, frames(Hook::Input, port.clone(), None)));
+        if to_host {
+            meets(TO_HOST, Hook::Input, port, (None, ""));
         }
-        if of_lan(Hook::Output) {
-            all.push((OF_HOST, frames(Hook::Output, None, port.clone())));
+        if of_host {
+            meets(OF_HOST, Hook::Output, (None, ""), port);
         }
     }
-    let is_unclear = all.iter().any(|(_, fate)| *fate == Fate::Unclear);
-    let cut = all.into_iter().find_map(|(way, fate)| match fate {
-        Fate::Dropped { by, but_some } => Some(Bridged::Cut((way, by, but_some))),
+    let is_unclear = all.iter().any(|(_, fate, _)| *fate == Fate::Unclear);
+    let cut = all.into_iter().find_map(|(whose, fate, known_by)| match fate {
+        Fate::Dropped { by, but_some } => Some(Bridged::Cut(CutFrames { whose, by, but_some, known_by })),
         Fate::Pass | Fate::Unclear => None,
     });
     cut.unwrap_or(if is_unclear { Bridged::Unclear } else { Bridged::Passes })
@@ -281,21 +305,24 @@ const TO_HOST: &str = "its containers send to this host";
 const OF_HOST: &str = "this host sends to its containers";
 
 /// That the rules for frames drop what crosses a bridge.
-fn cut_frames(network: &Network, way: &str, by: &Rules, but_some: bool, about: About) -> Trouble {
-    let but_some = if but_some { BUT_SOME } else { "" };
-    let bridge = network.bridge();
+fn cut_frames(network: &Network, cut: &CutFrames, about: About) -> Trouble {
+    let but_some = if cut.but_some { BUT_SOME } else { "" };
     let message = format!(
-        "network `{}` is on the bridge `{bridge}`, and this host's firewall drops what {way}{but_some}: {} drops it as it \
-         crosses the bridge",
+        "network `{}` is on the bridge `{}`, and this host's firewall drops what {}{but_some}: {} drops it as it crosses the \
+         bridge",
         network.label(),
-        named(by, "FORWARD"),
+        network.bridge(),
+        cut.whose,
+        named(&cut.by, "FORWARD"),
     );
-    let remedy = match by {
+    let remedy = match &cut.by {
         Rules::Nftables { family, table, chain } => {
-            let bridge = bridge.word();
-            let accepts =
-                |key| format!("nft insert rule {family} {table} {chain} meta {key} {bridge} accept");
-            Some(Remedy::run(format!("{} && {}", accepts("ibrname"), accepts("obrname"))))
+            let accepts = cut
+                .known_by
+                .iter()
+                .map(|known| format!("nft insert rule {family} {table} {chain} {known} accept"))
+                .collect::<Vec<_>>();
+            Some(Remedy::run(accepts.join(" && ")))
         }
         Rules::Legacy => None,
     };
