@@ -3,6 +3,7 @@
 mod home;
 
 use home::site::{Site, on_an_engine};
+use home::told::Told;
 use home::{does_not_reach, eventually, ip, mac_known_to, reaches};
 
 const CREATE: &str = "network create -d ashore --ipam-driver ashore";
@@ -218,5 +219,33 @@ fn a_network_that_would_be_on_no_lan_is_refused_with_what_helps() {
         site.ok("rm -f web");
         site.ok("network rm lan");
         site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_port_that_is_published_in_vain_is_told_of_and_nothing_is_wrong() {
+    on_an_engine("docker, published ports", |site| {
+        site.create_lan();
+        site.ok(
+            "run -d --init --name web --network lan -p 8080:80 -p 5353:53/udp box busybox httpd -f -p 80",
+        );
+        let (at, _) = site.address_of("web");
+        reaches(&site.home.laptop, ip(&at));
+        let note = format!("does nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
+        eventually("status tells it", || site.home.ok("status").contains(&note));
+        let told = Told::of(&site.home, "");
+        told.is_well();
+        assert!(
+            told.ran.stdout.contains(&note) && told.ran.stdout.contains("-p 8080:80"),
+            "{}",
+            told.ran.stdout
+        );
+        let log = site.home.daemon().log();
+        assert!(log.contains("does nothing on network `lan`"), "{log}");
+        // A port that the image alone names is no port that its user wants published.
+        site.ok("rm -f web");
+        site.ok("run -d --init --name web --network lan --expose 80 box sleep 1000");
+        eventually("it is there", || site.home.ok("status").contains("web"));
+        assert!(!site.home.ok("status").contains("does nothing"));
     });
 }

@@ -5,12 +5,13 @@ mod home;
 use std::path::Path;
 
 use ashore_lab::{Engines, cannot_run};
+use home::both::{SUBNET as RANGE, with_both};
 use home::dhcp::Server;
 use home::podman::with_ashore;
 use home::router::Router;
 use home::site::on_an_engine;
 use home::told::Told;
-use home::{Home, eventually, ip, is_root, reaches};
+use home::{Home, eventually, ip, is_root, reaches, type_on};
 
 const SUBNET: &str = "--parent eth0 --subnet 192.168.88.0/24 --gateway 192.168.88.1";
 
@@ -172,5 +173,128 @@ fn containers_of_podmans() {
         site.start_on_lan("web", "");
         site.home.status();
         Told::of(&site.home, "").is_well();
+    });
+}
+
+#[test]
+fn ports_of_a_bridge_that_lease_their_addresses() {
+    with("doctor, healthy bridge with leases", |_, engines| {
+        let home = Home::bridged();
+        let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
+        let _server = Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &[]);
+        home.ok("network create lan --parent br0 --kind bridge --dhcp");
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        reaches(&web, ip("192.168.88.1"));
+        Told::of(&home, "").is_well();
+    });
+}
+
+#[test]
+fn isolated_ports_of_both_families() {
+    let home = Home::bridged();
+    home.ok(
+        "network create lan --parent br0 --kind bridge --isolated --hairpin --subnet 192.168.88.0/24 --gateway 192.168.88.1 \
+         --ip-range 192.168.88.192/27 --subnet fd88::/64 --ip-range fd88::c0/123",
+    );
+    for name in ["web", "db"] {
+        let one = home.world.container(name).unwrap();
+        home.attach("lan", &one, "");
+        reaches(&one, ip("192.168.88.1"));
+    }
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_vlan_where_the_kernel_has_them() {
+    let home = Home::new();
+    if home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).is_err() {
+        return cannot_run("doctor, healthy VLAN", "this kernel has no VLANs");
+    }
+    home.ok(
+        "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --gateway 10.0.200.1",
+    );
+    home.create_lan();
+    for network in ["iot", "lan"] {
+        let one = home.world.container(&format!("on-{network}")).unwrap();
+        home.attach(network, &one, "");
+    }
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn ipv6_alone() {
+    let home = Home::new();
+    home.ok("network create six --parent eth0 --subnet fd88::/64 --ip-range fd88::c0/123 --gateway fd88::1");
+    let web = home.world.container("web").unwrap();
+    home.attach("six", &web, "");
+    reaches(&home.laptop, ip("fd88::c0"));
+    reaches(&web, ip("fd88::9"));
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_network_without_a_way_out_on_a_nic_by_its_other_name() {
+    let home = Home::new();
+    type_on(&home.nas, "ip link property add dev eth0 altname enp1s0");
+    home.ok(
+        "network create inside --parent enp1s0 --internal --host-access no --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27",
+    );
+    let db = home.world.container("db").unwrap();
+    home.attach("inside", &db, "");
+    reaches(&home.laptop, ip("192.168.88.192"));
+    for about in ["", "inside", "db", "--parent enp1s0", "--parent eth0"] {
+        Told::of(&home, about).is_well();
+    }
+}
+
+#[test]
+fn dockers_own_addresses_an_adopted_network_and_a_bridge_of_dockers_besides() {
+    on_an_engine("doctor, healthy adopted network", |site| {
+        let parent = "-o parent=eth0 --subnet 192.168.88.0/24 --gateway 192.168.88.1";
+        site.ok(&format!("network create -d ashore {parent} --ip-range 192.168.88.208/28 own"));
+        site.ok("network create --subnet 10.9.0.0/24 side");
+        site.ok("run -d --init --name web --network own -p 8080:80 box sleep 1000");
+        site.ok("network connect side web");
+        site.ok("network create -d macvlan -o parent=eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28 old");
+        site.ok("run -d --init --name old --network old box sleep 1000");
+        site.home.ok("adopt old");
+        for name in ["web", "old"] {
+            let at = site.home.status()["endpoints"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find_map(|one| (one["name"] == name).then(|| home::addresses(one)[0]));
+            reaches(&site.home.nas, at.unwrap_or_else(|| panic!("{name}")));
+        }
+        Told::of(&site.home, "").is_well();
+    });
+}
+
+#[test]
+fn leases_of_dockers_containers() {
+    on_an_engine("doctor, healthy Docker with leases", |site| {
+        let engines = Engines::find().unwrap();
+        let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
+        let _server = Server::dnsmasq(&engines, &site.home.router, site.home.directory.path(), pool, &[]);
+        site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp --subnet 192.168.88.0/24 lan");
+        site.start("web", "");
+        Told::of(&site.home, "").is_well();
+    });
+}
+
+#[test]
+fn one_network_of_both_engines_and_of_the_command_line() {
+    with_both("doctor, healthy engines together", |nas, _| {
+        nas.docker(&format!("network create -d ashore --ipam-driver ashore {RANGE} -o parent=eth0 lan"));
+        nas.podman(&format!("network create -d ashore {RANGE} -o parent=eth0 lan"));
+        nas.docker("run -d --init --name web --network lan box sleep 1000");
+        nas.podman("run -d --name db --network lan box sleep 1000");
+        nas.home.ok(&format!("network create bare {SUBNET} --ip-range 192.168.88.128/28"));
+        // Another container of a name, on a network of another name: each is one for itself.
+        let bare = nas.home.world.container("web").unwrap();
+        nas.home.attach("bare", &bare, "");
+        let told = Told::of(&nas.home, "");
+        told.is_well();
     });
 }

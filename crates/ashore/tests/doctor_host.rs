@@ -5,6 +5,7 @@ mod home;
 use std::os::unix::fs::PermissionsExt;
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use home::rules::{command_in, on_a_bridge, typed};
 use home::told::Told;
 use home::{Home, does_not_reach, eventually, ip, reaches};
 use serde_json::Value;
@@ -14,37 +15,6 @@ fn with_tools(test: &str, run: impl FnOnce(&Engines)) {
         Err(why) => cannot_run(test, &why),
         Ok(engines) => run(&engines),
     }
-}
-
-/// Runs a command on a machine by its shell, as its user types it.
-#[track_caller]
-fn typed(engines: &Engines, machine: &Machine, line: &str) {
-    let mut shell = machine.command("sh").unwrap();
-    // What iptables compares is in libraries of its own.
-    let extensions = engines.path(&format!("usr/lib/{}-linux-gnu/xtables", std::env::consts::ARCH));
-    shell.env("XTABLES_LIBDIR", extensions);
-    Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success();
-}
-
-/// The first command in a remedy that begins with a program, up to what is another one.
-fn command_in(remedy: &str, program: &str) -> String {
-    let from = remedy.find(program).unwrap_or_else(|| panic!("{program}: {remedy}"));
-    remedy[from..].split([',', '"']).next().unwrap().to_owned()
-}
-
-/// A network on a bridge with a container, which the laptop reaches as long as no rule forbids it.
-fn on_a_bridge() -> Option<(Home, Machine)> {
-    let home = Home::bridged();
-    let sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-    let set = home.nas.inside(|| std::fs::write(sysctl, "1")).unwrap();
-    if set.is_err() {
-        cannot_run("doctor, bridge firewall", "this kernel has no br_netfilter");
-        return None;
-    }
-    home.ok("network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28 --gateway 192.168.88.1");
-    let web = home.world.container("web").unwrap();
-    home.attach("lan", &web, "--ip 192.168.88.192");
-    Some((home, web))
 }
 
 /// What a firewall has, whether it cuts the container off, and the words with which that is told.

@@ -6,75 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ashore_lab::{Beside, Containerd, Daemon, Docker, Engines, Podman, Ran, cannot_run};
-use home::{HOST, Home, PROGRAM, eventually, ip, reaches, sibling_made_by_hand, who_answers};
-use serde_json::{Value, json};
-
-const SUBNET: &str = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
-
-/// A NAS with both engines, and the daemon of both.
-struct Nas {
-    docker: Docker,
-    podman: Podman,
-    home: Home,
-}
-
-impl Nas {
-    fn new(engines: &Engines) -> Nas {
-        let mut home = Home::new();
-        home.daemon = None;
-        let directory = home.directory.path();
-        let docker = Docker::start(engines, "sid", &home.nas, directory).unwrap();
-        let podman = Podman::start(engines, "sid", &home.nas, directory).unwrap();
-        podman.install_plugin("ashore", &home::cni::plug()).unwrap();
-        let beside = Beside::Both(&docker, &podman);
-        let daemon = Daemon::start_beside(PROGRAM.as_ref(), &home.nas, directory, beside).unwrap();
-        home.daemon = Some(daemon);
-        Nas { docker, podman, home }
-    }
-
-    /// Runs a command of Docker's.
-    #[track_caller]
-    fn docker(&self, command: &str) -> String {
-        self.succeeded(command, &self.docker.run(&words(command)).unwrap())
-    }
-
-    /// Runs a command of Podman's.
-    #[track_caller]
-    fn podman(&self, command: &str) -> String {
-        self.succeeded(command, &self.podman.run(&words(command)).unwrap())
-    }
-
-    #[track_caller]
-    fn succeeded(&self, command: &str, ran: &Ran) -> String {
-        let log = self.home.daemon().log();
-        assert_eq!(ran.code, Some(0), "{command}: {}{}\n{log}", ran.stdout, ran.stderr);
-        ran.stdout.trim().to_owned()
-    }
-
-    /// Where each container is: address and MAC by name.
-    fn places(&self) -> BTreeMap<String, (IpAddr, String)> {
-        let status = self.home.status();
-        let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
-        let place = |one: &Value| (text(one, "name"), (home::addresses(one)[0], text(one, "mac")));
-        status["endpoints"].as_array().unwrap().iter().map(place).collect()
-    }
-}
-
-fn words(command: &str) -> Vec<&str> {
-    command.split_whitespace().collect()
-}
+use ashore_lab::{Containerd, Podman, Ran};
+use home::both::{Nas, SUBNET, with_both, words};
+use home::told::Told;
+use home::{HOST, eventually, ip, reaches, sibling_made_by_hand, who_answers};
+use serde_json::json;
 
 /// The words that start a container that does nothing.
 fn begin<'a>(run: &'a str, name: &'a str) -> Vec<&'a str> {
     [&words(run)[..], &[name, "box", "sleep", "1000"]].concat()
-}
-
-fn with_both(test: &str, run: impl Fn(&Nas, &Engines)) {
-    match Engines::find() {
-        Ok(engines) => run(&Nas::new(&engines), &engines),
-        Err(why) => cannot_run(test, &why),
-    }
 }
 
 /// A CNI configuration for the network that Docker has made.
@@ -272,6 +212,14 @@ fn of_two_containers_of_one_name_each_has_a_place_of_its_own() {
             addresses.insert(*at);
         }
         assert_eq!(addresses.len(), 2, "{places:?}");
+        // The user is told, with the command that gives one of them another name.
+        eventually("both are known by their name", || home.codes().contains(&"name-twice".to_owned()));
+        let told = Told::of(home, "web");
+        let words = ["`web`", "Docker's, on network `lan`", "Podman's, on network `lan`", "rename web NEW"];
+        told.is_only("name-twice", 10, &words);
+        nas.docker("rename web page");
+        eventually("neither has two addresses", || !home.codes().contains(&"name-twice".to_owned()));
+        nas.docker("rename page web");
         nas.podman("rm -f -t 0 web");
         nas.docker("stop -t 0 web");
         eventually("both are off the LAN", || nas.places().is_empty());

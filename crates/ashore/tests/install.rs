@@ -8,6 +8,10 @@ use std::process::Command;
 
 #[path = "install/packaged.rs"]
 mod packaged;
+#[path = "install/shared.rs"]
+mod shared;
+
+use shared::{UNSHARED, with_shared};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 
@@ -119,6 +123,9 @@ fn what_is_installed_has_the_same_modes_under_any_umask() {
             ("usr/local/bin/ashore", 0o755),
             ("usr/local/bin/ashore-plug", 0o755),
             ("usr/local/lib/netavark", 0o755),
+            ("usr/local/share/man/man1", 0o755),
+            ("usr/local/share/man/man1/ashore.1", 0o644),
+            ("usr/local/share/zsh/site-functions/_ashore", 0o644),
             ("etc/systemd/system", 0o755),
             ("etc/systemd/system/ashore.service", 0o644),
             ("etc/systemd/system/sockets.target.wants", 0o755),
@@ -138,6 +145,7 @@ install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
 mkdir -p ROOT/usr/local/lib/netavark
 ln -s /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
+SHARED
 mkdir -p ROOT/etc/systemd/system
 cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
@@ -151,7 +159,7 @@ mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
 ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
-    assert_eq!(tree.run("install"), (installed.to_owned(), 0));
+    assert_eq!(tree.run("install"), (with_shared(installed), 0));
     let files = [
         "etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/ashore-read.socket",
@@ -165,8 +173,12 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
         "usr/local/bin/ashore",
         "usr/local/bin/ashore-plug",
         "usr/local/lib/netavark/ashore -> /usr/local/bin/ashore-plug",
+        "usr/local/share/bash-completion/completions/ashore",
+        "usr/local/share/fish/vendor_completions.d/ashore.fish",
+        "usr/local/share/zsh/site-functions/_ashore",
     ];
-    assert_eq!(tree.files(), files);
+    let is_page = |file: &String| file.starts_with("usr/local/share/man/man1/");
+    assert_eq!(tree.files().into_iter().filter(|file| !is_page(file)).collect::<Vec<_>>(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("usr/local/bin/ashore"), mode(files[3])), (0o755, 0o644));
     assert!(tree.read(files[3]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
@@ -186,8 +198,10 @@ rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug
+UNSHARED
 rm ROOT/usr/local/bin/ashore
 ";
+    let uninstalled = with_shared(uninstalled);
     let left = "# left: ROOT/var/lib/ashore, the state; --purge removes it\n";
     assert_eq!(tree.run("uninstall --dry-run"), (format!("{uninstalled}# nothing was changed\n"), 0));
     assert_eq!(tree.run("uninstall"), (format!("{uninstalled}{left}"), 0));
@@ -265,11 +279,12 @@ rm ROOT/etc/systemd/system/ashore-users.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug
+UNSHARED
 # left: ROOT/etc/systemd/system/ashore.socket.d, which is yours
 # left: ROOT/etc/systemd/system/ashore.service, which was changed since it was written
 # left: ROOT/usr/local/bin/ashore, which is not this ashore
 ";
-    assert_eq!(tree.run("uninstall"), (left.to_owned(), 0));
+    assert_eq!(tree.run("uninstall"), (with_shared(left), 0));
     assert!(tree.read(&unit).contains("RestartSec=9"));
 }
 
@@ -314,10 +329,11 @@ mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
 ln -sfn /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
+SHARED
 cat > ROOT/etc/systemd/system/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
-    assert_eq!(tree.run("install"), (said.to_owned(), 0));
+    assert_eq!(tree.run("install"), (with_shared(said), 0));
 }
 
 #[test]
@@ -485,9 +501,10 @@ install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
 mkdir -p ROOT/usr/local/lib/netavark
 ln -s /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
+SHARED
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
-    let lines = said.strip_prefix(begin).unwrap_or_else(|| panic!("{said}")).to_owned();
+    let lines = said.strip_prefix(&with_shared(begin)).unwrap_or_else(|| panic!("{said}")).to_owned();
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (format!("{again}{lines}"), 0));
     lines
@@ -563,7 +580,7 @@ echo '(until mountpoint -q /mnt/user; do sleep 1; done; exec /usr/local/bin/asho
         assert_eq!(lines_for(&tree), format!("{heading}{lines}"));
         let removed = format!(
             "rm ROOT/usr/local/lib/netavark/ashore\nrm ROOT/usr/local/bin/ashore-plug\n\
-             rm ROOT/usr/local/bin/ashore\n# remove what starts the daemon with {name} yourself\n"
+             {UNSHARED}rm ROOT/usr/local/bin/ashore\n# remove what starts the daemon with {name} yourself\n"
         );
         assert_eq!(tree.run("uninstall"), (removed, 0));
     }

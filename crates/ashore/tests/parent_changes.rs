@@ -222,6 +222,21 @@ fn a_parent_by_its_alternative_name() {
         home.ok("network rm lan");
     }
     home.ok("pool-check --parent enp1s0 --ip-range 192.168.88.192/27");
+    home.ok("network create lan --parent enp1s0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27");
+    for parent in ["enp1s0", "eth0"] {
+        let shown = home.ok(&format!("doctor --parent {parent}"));
+        assert!(shown.contains("network `lan`"), "{parent}: {shown}");
+    }
+    home.ok("network rm lan");
+    let set_up = home.ok("setup --parent enp1s0 --dry-run");
+    assert!(set_up.contains("--parent eth0"), "{set_up}");
+    // The kernel allows longer ones than names of interfaces are, and shows what the interface's own is.
+    let long = "enp0s20f0u1u2i5n12";
+    type_on(&home.nas, &format!("ip link property add dev eth0 altname {long}"));
+    let ran = home.run(&format!("network create lan --parent {long}"));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("ip link show dev {long}")), "{}", ran.stderr);
+    assert!(home::shown_on(&home.nas, &format!("ip link show dev {long}")).contains("eth0"));
     let ran = home.run("network create lan --parent enp2s0");
     assert!(ran.stderr.contains("`enp2s0` does not exist"), "{}", ran.stderr);
 }

@@ -85,3 +85,20 @@ fn a_network_that_is_refused_leaves_the_one_that_was_there() {
         assert!(site.ok("exec web ip link show eth0").contains("mtu 1400"));
     });
 }
+
+#[test]
+fn a_port_that_is_published_in_vain_is_told_at_once() {
+    with_ashore("podman, published ports", |site| {
+        site.ok("network create -d ashore lan");
+        let run = "run -d --name web --network lan -p 8080:80 -p 9000-9001:9000-9001/udp box sleep 1000";
+        let ran = site.podman.run(&run.split_whitespace().collect::<Vec<_>>()).unwrap();
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let (at, _) = site.place_on("web", "lan");
+        let note = format!("does nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
+        for word in [note.as_str(), "-p 8080:80", "-p 9001:9001/udp"] {
+            assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+        }
+        reaches(&site.home.laptop, ip(&at));
+        assert_eq!(site.home.troubles(), serde_json::json!([]));
+    });
+}

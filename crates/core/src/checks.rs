@@ -20,6 +20,7 @@ mod engine;
 mod host;
 mod ipv6;
 mod mtu;
+mod names;
 mod other_shim;
 mod parent;
 mod platform;
@@ -28,6 +29,7 @@ mod router;
 
 pub use engine::unreachable_engine;
 pub use host::host;
+pub use names::names;
 pub use platform::Platform;
 pub use router::{Unanswered, unanswered};
 

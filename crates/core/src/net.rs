@@ -9,6 +9,7 @@ pub mod name;
 pub mod observed;
 pub(crate) mod odd_path;
 pub mod option;
+pub mod published;
 pub mod range;
 pub mod remedy;
 pub mod step;

@@ -5,6 +5,7 @@
 //! changes a rule. It follows the rules as a packet would. What it does not understand in a rule makes the
 //! answer unclear, if the rule may decide.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use ashore_core::net::family::Family;
@@ -16,6 +17,7 @@ use crate::netns::Namespace;
 mod legacy;
 mod nftables;
 mod register;
+mod rule;
 mod walk;
 mod xtables;
 
@@ -48,8 +50,9 @@ pub struct Packets {
     pub into: Option<By>,
     /// The link that they leave by.
     pub out: Option<By>,
-    /// Whether they only cross a bridge.
-    pub bridged: bool,
+    /// The bridge that they cross, if they do nothing else. Of its ports, `into` and `out` are asked by
+    /// [`Firewall::fates_of_frames`] alone; the hooks for packets are shown the bridge itself.
+    pub bridge: Option<IfName>,
     /// Their senders, which decides the family too.
     pub source: IpNet,
     /// Their receivers.
@@ -85,7 +88,7 @@ pub enum Fate {
 pub enum Rules {
     /// A base chain of nftables, which iptables-nft has too.
     Nftables {
-        /// The family of its table: `ip`, `ip6` or `inet`.
+        /// The family of its table: `ip`, `ip6`, `inet` or `bridge`.
         family: &'static str,
         /// Its table.
         table: String,
@@ -94,6 +97,26 @@ pub enum Rules {
     },
     /// The table `filter` of iptables-legacy.
     Legacy,
+}
+
+/// Where frames meet rules on their way across a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Before it is known where they go.
+    Before,
+    /// At the hook of their kind of packets.
+    Within,
+    /// When it is no longer known where they come from.
+    After,
+}
+
+/// Where rules are about packets of one kind and not about those of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Apart {
+    /// A chain of nftables, by its table's family, its table and its name.
+    Chain(&'static str, String, String),
+    /// A set of nftables that has a name, and in which a value of one kind alone is: the same of it.
+    Set(&'static str, String, String),
 }
 
 /// The rules of a namespace, as they were when they were read.
@@ -117,11 +140,18 @@ impl Firewall {
     pub fn fate(&self, packets: &Packets) -> Fate {
         let mut fates: Vec<Fate> = self.nftables.fates(packets);
         fates.extend(self.legacy(packets).map(|table| table.fate(packets)));
-        // Every set of rules has to let them pass.
-        let is_certain = |fate: &&Fate| matches!(fate, Fate::Dropped { .. });
-        let of_some = |fate: &&Fate| matches!(fate, Fate::Dropped { but_some: false, .. });
-        let worst = fates.iter().find(of_some).or_else(|| fates.iter().find(is_certain));
-        worst.or_else(|| fates.iter().find(|fate| **fate == Fate::Unclear)).cloned().unwrap_or(Fate::Pass)
+        worst(&fates)
+    }
+
+    /// What becomes of packets that cross a bridge, or come and go by it, as frames: in each chain of nftables' family
+    /// `bridge` that they pass. Those of IPv4 need ARP besides.
+    pub fn fates_of_frames(&self, packets: &Packets) -> Vec<(At, Fate)> {
+        self.nftables.fates_of_frames(packets)
+    }
+
+    /// Where nftables' rules are about packets of one kind, and not about those of another.
+    pub fn tells_apart(&self, one: &Packets, other: &Packets) -> BTreeSet<Apart> {
+        self.nftables.tells_apart(one, other)
     }
 
     /// Whether packets of two kinds meet the same rules, and each rule is about as many of them. They have the same fate
@@ -138,6 +168,14 @@ impl Firewall {
         let family = packets.family();
         self.legacy.iter().filter(move |table| table.family == family)
     }
+}
+
+/// Every set of rules has to let packets pass.
+fn worst(fates: &[Fate]) -> Fate {
+    let is_certain = |fate: &&Fate| matches!(fate, Fate::Dropped { .. });
+    let of_some = |fate: &&Fate| matches!(fate, Fate::Dropped { but_some: false, .. });
+    let worst = fates.iter().find(of_some).or_else(|| fates.iter().find(is_certain));
+    worst.or_else(|| fates.iter().find(|fate| **fate == Fate::Unclear)).cloned().unwrap_or(Fate::Pass)
 }
 
 /// Whether bridged packets of a family pass the hooks for routed packets in a namespace.

@@ -42,7 +42,7 @@ pub use apply::{OnError, Outcome};
 pub use clock::{Alarm, asleep, boottime};
 pub use cookie::this_boot;
 pub use error::{ObserveError, StepError};
-pub use firewall::{By, Fate, Firewall, Hook, Packets, Rules, bridged_pass_hooks};
+pub use firewall::{Apart, At, By, Fate, Firewall, Hook, Packets, Rules, bridged_pass_hooks};
 pub use genetlink::generic_command;
 pub use holders::Holders;
 pub use kernel::Kernel;

@@ -288,7 +288,7 @@ fn read_placeholders(state: &mut State) {
         let asked_with = |mac: Mac| endpoint.lease.as_ref().is_some_and(|record| record.mac == mac);
         let mac = endpoint.mac.is_some_and(|mac| !derived(mac) && !asked_with(mac));
         let addresses = if endpoint.source == Source::Fixed { addresses } else { Vec::new() };
-        endpoint.by_user = ByUser { mac, addresses };
+        endpoint.by_user = ByUser { mac, addresses, ..ByUser::default() };
     });
     identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::contents::{COMPLETIONS, DOCUMENTS};
+use super::contents::{COMPLETIONS, DOCUMENTS, PAGES};
 use super::files::{open_directories, pack, put, said};
 use super::{Compression, VERSION};
 
@@ -24,7 +24,7 @@ pub(super) fn make(root: &Path, stage: &Path, date: u64, to: &Path) -> anyhow::R
     for (shell, path) in COMPLETIONS {
         copy(&stage.join(path), &format!("completions/{shell}"), 0o644)?;
     }
-    for entry in fs::read_dir(stage.join("usr/share/man/man1"))? {
+    for entry in fs::read_dir(stage.join(PAGES))? {
         let path = entry?.path();
         copy(&path, &format!("man/{}", path.file_name().unwrap_or_default().to_string_lossy()), 0o644)?;
     }

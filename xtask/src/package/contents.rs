@@ -11,6 +11,8 @@ use super::files::{gzip, link, open_directories, put, said};
 
 /// Where a package's units are.
 pub(super) const UNITS: &str = "usr/lib/systemd/system";
+/// Where the manual pages are.
+pub(super) const PAGES: &str = "usr/share/man/man1";
 /// The package's documents.
 pub(super) const DOCUMENTS: &str = "usr/share/doc/ashore";
 
@@ -20,6 +22,8 @@ pub(super) const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "usr/share/zsh/vendor-completions/_ashore"),
     ("fish", "usr/share/fish/vendor_completions.d/ashore.fish"),
 ];
+/// Where `ashore install` puts zsh's, which on Debian looks elsewhere for those of packages.
+const OF_ZSH: &str = "usr/share/zsh/site-functions/_ashore";
 
 /// Where Podman and CNI runtimes look for plugins that packages bring.
 const LINKS: [&str; 2] = ["usr/lib/netavark/ashore", "usr/lib/cni/ashore"];
@@ -39,18 +43,14 @@ pub(super) fn stage(root: &Path, programs: &[PathBuf], parts: &[Part], stage: &P
         link(&stage.join(path), "../../bin/ashore-plug")?;
     }
     let program = stage.join("usr/bin/ashore");
-    units(&program, stage)?;
-    manual_pages(&program, stage)?;
-    for (shell, path) in COMPLETIONS {
-        put(&stage.join(path), &said(Command::new(&program).args(["completions", shell]))?, 0o644)?;
-    }
+    installed(&program, stage)?;
     documents(root, parts, stage)?;
     open_directories(stage)?;
     Ok(())
 }
 
-/// The units are those that `ashore install` writes.
-fn units(program: &Path, stage: &Path) -> anyhow::Result<()> {
+/// Units, manual pages and completions are those that `ashore install` writes.
+fn installed(program: &Path, stage: &Path) -> anyhow::Result<()> {
     let other = stage.with_extension("installed");
     // By this file it sees that the system starts with systemd.
     put(&other.join("usr/lib/systemd/systemd"), b"", 0o644)?;
@@ -62,19 +62,16 @@ fn units(program: &Path, stage: &Path) -> anyhow::Result<()> {
             put(&stage.join(UNITS).join(name), &fs::read(&path)?, 0o644)?;
         }
     }
-    fs::remove_dir_all(other)?;
-    Ok(())
-}
-
-fn manual_pages(program: &Path, stage: &Path) -> anyhow::Result<()> {
-    let pages = stage.with_extension("man");
-    said(Command::new(program).arg("man").arg(&pages))?;
-    for entry in fs::read_dir(&pages)? {
+    for entry in fs::read_dir(other.join(PAGES))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + ".gz";
-        put(&stage.join("usr/share/man/man1").join(name), &gzip(&fs::read(&path)?)?, 0o644)?;
+        put(&stage.join(PAGES).join(name), &gzip(&fs::read(&path)?)?, 0o644)?;
     }
-    fs::remove_dir_all(pages)?;
+    for (shell, path) in COMPLETIONS {
+        let written = other.join(if shell == "zsh" { OF_ZSH } else { path });
+        put(&stage.join(path), &fs::read(&written).with_context(|| written.display().to_string())?, 0o644)?;
+    }
+    fs::remove_dir_all(other)?;
     Ok(())
 }
 

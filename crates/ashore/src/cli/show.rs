@@ -56,7 +56,7 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// A shell that completes words.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     /// source <(ashore completions bash)
     Bash,
@@ -64,6 +64,16 @@ pub(crate) enum Shell {
     Zsh,
     /// ashore completions fish | source
     Fish,
+}
+
+impl std::fmt::Display for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+        })
+    }
 }
 
 /// `ashore man`.

@@ -24,21 +24,26 @@ const FISH: &str = include_str!("completions/fish");
 
 /// Prints the script of a shell.
 pub(crate) fn run(args: &CompletionsArgs) {
-    let script = match args.shell {
+    say!("{}", script(args.shell).trim_end());
+}
+
+/// The script of a shell.
+pub(crate) fn script(shell: Shell) -> &'static str {
+    match shell {
         Shell::Bash => BASH,
         Shell::Zsh => ZSH,
         Shell::Fish => FISH,
-    };
-    say!("{}", script.trim_end());
+    }
 }
 
 /// Writes a manual page for each command.
 pub(crate) fn man(args: &ManArgs, cli: Command) -> Result<(), Failure> {
     let directory = &args.directory;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    let mut cli = cli.disable_help_subcommand(true);
-    cli.build();
-    pages(cli, directory)?;
+    for (name, text) in pages(cli)? {
+        let path = directory.join(name);
+        put(&path, &text).with_context(|| path.display().to_string())?;
+    }
     say!(
         "the manual pages are in {}; to read one: man {}/ashore.1",
         directory.display(),
@@ -47,17 +52,19 @@ pub(crate) fn man(args: &ManArgs, cli: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the page of a command, and those of the ones below it.
-fn pages(command: Command, directory: &Path) -> Result<(), Failure> {
-    let below: Vec<Command> =
-        command.get_subcommands().filter(|below| !below.is_hide_set()).cloned().collect();
-    below.into_iter().try_for_each(|below| pages(below, directory))?;
-    let page = clap_mangen::Man::new(command);
-    let mut text = Vec::new();
-    page.render(&mut text).context("a manual page")?;
-    let path = directory.join(page.get_filename());
-    put(&path, &text).with_context(|| path.display().to_string())?;
-    Ok(())
+/// The manual page of each command, by its file's name.
+pub(crate) fn pages(cli: Command) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut cli = cli.disable_help_subcommand(true);
+    cli.build();
+    let (mut pages, mut open) = (BTreeMap::new(), vec![cli]);
+    while let Some(command) = open.pop() {
+        open.extend(command.get_subcommands().filter(|below| !below.is_hide_set()).cloned());
+        let page = clap_mangen::Man::new(command);
+        let mut text = Vec::new();
+        page.render(&mut text).context("a manual page")?;
+        pages.insert(page.get_filename(), text);
+    }
+    Ok(pages)
 }
 
 /// Puts a file in place of what has its name. Root may write into a directory of another user, whose links must not lead

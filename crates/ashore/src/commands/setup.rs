@@ -142,7 +142,11 @@ fn find(args: &SetupArgs) -> Result<Found, Failure> {
     };
     let host = host()?;
     let refused = |error| Failure::Refused(Refusal::from(&error));
-    let parent = args.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok).map_err(refused)?;
+    let parent = args
+        .parent
+        .as_ref()
+        .map_or_else(|| host.lan_parent(&[]), |parent| Ok(host.resolved(parent)))
+        .map_err(refused)?;
     let subnet = host.lan_subnet(&parent, None).map_err(refused)?;
     let router = host.default_gateway(&subnet);
     let link = host.link(&parent);

@@ -90,6 +90,10 @@ fn print(status: &Status) {
         }
     }
     table::print(&columns, &endpoints);
+    for note in status.endpoints.iter().flat_map(|report| &report.warnings) {
+        say!("");
+        out::marked(Style::Heading, "-", note);
+    }
     for trouble in &status.troubles {
         say!("");
         print_trouble(trouble);

@@ -146,7 +146,9 @@ fn setup(call: &wire::Request, netns: &[u8], caller: &Caller, handle: Handle<'_>
     let call = UserCall::SetUp { network: Box::new(network), attach: Box::new(attach) };
     match ask(handle, caller, call)? {
         Reply::SetUp { endpoint, mac } => {
-            Ok(Said { answer: attachment.answer(&endpoint, mac), warnings: endpoint.warnings })
+            let note = attachment.note_of_ports(&endpoint);
+            let answer = attachment.answer(&endpoint, mac);
+            Ok(Said { answer, warnings: endpoint.warnings.into_iter().chain(note).collect() })
         }
         other => Err(unexpected(&other)),
     }

@@ -4,6 +4,7 @@
 
 pub mod advertiser;
 pub mod booted;
+pub mod both;
 pub mod cni;
 pub mod demonstration;
 pub mod dhcp;
@@ -18,6 +19,7 @@ pub mod packaged;
 pub mod parents;
 pub mod podman;
 pub mod router;
+pub mod rules;
 pub mod scripted;
 pub mod site;
 pub mod strace;

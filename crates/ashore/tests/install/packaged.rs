@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use super::shared::with_shared;
 use super::{LINKS, PROGRAM, SYSTEMD, Tree, UNITS};
 
 #[test]
@@ -47,6 +48,7 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+UNSHARED
 rm ROOT/usr/local/bin/ashore
 rm ROOT/usr/local/bin/ashore-plug
 rm ROOT/etc/systemd/system/ashore.service
@@ -58,7 +60,7 @@ rm ROOT/usr/local/lib/netavark/ashore
 ln -sfn /usr/bin/ashore-plug ROOT/opt/cni/bin/ashore
 # ashore VERSION is installed as /usr/bin/ashore
 ";
-    assert_eq!(tree.run("install"), (taken_over.to_owned(), 0));
+    assert_eq!(tree.run("install"), (with_shared(taken_over), 0));
     let again = "# ashore VERSION is installed as /usr/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
 

@@ -133,6 +133,8 @@ codes! {
     StandIn = Warning;
     /// A container has another address or MAC than its own.
     NotItsOwn = Broken;
+    /// Two containers have one name on one LAN, and two addresses.
+    NameTwice = Warning;
     /// A container was disconnected, to get its own address, and could not be connected again.
     NotReconnected = Broken;
     /// A container has lost its lease.

@@ -11,7 +11,7 @@ const CHECK: &str = "host";
 /// Looks at a host on which no daemon answers. Without a parent, the interface of the default route is looked at.
 pub fn host(host: &View, platform: Platform, parent: Option<&IfName>) -> Vec<Finding> {
     let mut found = Vec::new();
-    match parent.cloned().map_or_else(|| host.lan_parent(&[]), Ok) {
+    match parent.map_or_else(|| host.lan_parent(&[]), |parent| Ok(host.resolved(parent))) {
         Ok(parent) => found.push(lan(host, &parent)),
         Err(error) => found.push(Finding::unknown(CHECK, About::default(), error.to_string())),
     }

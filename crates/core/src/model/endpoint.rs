@@ -17,6 +17,7 @@ use crate::model::ownership::Ownership;
 use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, Set, View};
+use crate::net::published::Published;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +163,9 @@ pub struct ByUser {
     pub mac: bool,
     /// The addresses that the user chose.
     pub addresses: Vec<IpAddr>,
+    /// The ports that the user has the engine publish on the host, which nobody does on a flat network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Published>,
 }
 
 impl ByUser {
@@ -289,6 +293,12 @@ impl Endpoint {
     pub fn macs(&self) -> impl Iterator<Item = Mac> {
         let other = self.mac_on_lan().filter(|mac| self.mac != Some(*mac));
         self.mac.into_iter().chain(other)
+    }
+
+    /// That ports are not published, if its user has wanted that: the LAN reaches them where the container is.
+    pub fn note_of_ports(&self, network: &str) -> Option<String> {
+        let who = if self.is_unnamed() { "the container".to_owned() } else { format!("`{}`", self.name) };
+        Published::note(&self.by_user.ports, &who, network, self.addresses.iter().map(IpNet::addr))
     }
 
     /// Its key in the state.

@@ -15,7 +15,7 @@ use crate::net::vlan::VlanId;
 
 mod names;
 
-pub use names::{engine_link_name, port_name, shim_name};
+pub use names::{ALL_PORTS, engine_link_name, port_name, shim_name};
 pub(crate) use names::{is_engine_link_name, is_port_name, own_port_name};
 
 /// A network namespace other than the host's: how to open it, and how to recognise it.

@@ -29,6 +29,16 @@ pub enum NameError {
         /// The limit in bytes.
         most: usize,
     },
+    /// An interface's name that is longer than the kernel can hold. Alternative names may be as long.
+    #[error(
+        "interface name `{name}` is {length} bytes long; at most 15 fit. If it is an alternative name, `ip link show dev {name}` shows the interface's own"
+    )]
+    LongerThanLinks {
+        /// The name as given.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
     /// A VLAN interface whose name `<lower>.<id>` would be too long.
     #[error(
         "interface name `{lower}.{id}` is longer than 15 bytes; give the VLAN separately: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
@@ -291,6 +301,9 @@ fn check_ifname(text: &str) -> Result<(), NameError> {
         && let Ok(id @ 1..=4094) = id.parse()
     {
         return Err(NameError::TooLongForVlan { lower: lower.to_owned(), id });
+    }
+    if text.len() > 15 {
+        return Err(NameError::LongerThanLinks { name: text.to_owned(), length: text.len() });
     }
     check_length(WHAT, text, 15)?;
     if matches!(text, "all" | "default") {

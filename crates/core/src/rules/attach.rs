@@ -103,7 +103,7 @@ impl State {
             mac: self.choose_mac(network, &requested, known.host)?,
             source,
             chosen: Chosen::ForName,
-            by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone() },
+            by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone(), ..ByUser::default() },
             lease: record,
             lease6: None,
             wishes,

@@ -33,7 +33,7 @@ impl State {
             mac,
             source: if spec.ips.is_empty() { Source::Range } else { Source::Fixed },
             chosen: Chosen::ForName,
-            by_user: ByUser { mac: true, addresses: spec.ips.clone() },
+            by_user: ByUser { mac: true, addresses: spec.ips.clone(), ..ByUser::default() },
             lease: None,
             lease6: None,
             wishes: LeaseWishes::default(),

@@ -1,5 +1,6 @@
 //! The rules of nftables, which iptables-nft makes too (`linux/netfilter/nf_tables.h`).
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -8,14 +9,15 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
-use super::register::{Is, Value};
+use super::rule::{Carried, Reader};
 use super::walk::{Does, Of, met, walk};
-use super::xtables::{ESTABLISHED, NEW, all_of, matched, target};
-use super::{By, Fate, Packets, Rules};
+use super::xtables::all_of;
+use super::{Apart, At, Fate, Hook, Packets, Rules};
 use crate::bytes::{Attributes, Messages, text, u8_at};
 
 /// `NFNL_SUBSYS_NFTABLES`, in the upper byte of a message's type, and its messages.
 const SUBSYSTEM: u16 = 10 << 8;
+const GET_TABLE: u16 = SUBSYSTEM + 1;
 const GET_CHAIN: u16 = SUBSYSTEM + 4;
 const GET_RULE: u16 = SUBSYSTEM + 7;
 const GET_ELEMENTS: u16 = SUBSYSTEM + 13;
@@ -25,12 +27,13 @@ const GET_GENERATION: u16 = SUBSYSTEM + 16;
 const ONE: u16 = 0x5;
 const ALL: u16 = 0x301;
 
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
+pub(super) const NFTA_EXPR_NAME: u16 = 1;
+pub(super) const NFTA_EXPR_DATA: u16 = 2;
 
 const NFPROTO_INET: u8 = 1;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
+pub(super) const NFPROTO_IPV4: u8 = 2;
+pub(super) const NFPROTO_BRIDGE: u8 = 7;
+pub(super) const NFPROTO_IPV6: u8 = 10;
 
 /// How many bytes of rules are read. A host that has more has them for tens of thousands of containers.
 const MOST: usize = 16 << 20;
@@ -38,7 +41,11 @@ const MOST: usize = 16 << 20;
 /// A chain or a set: the family of its table, the table and the name.
 pub(super) type Key = (u8, Vec<u8>, Vec<u8>);
 
-/// All chains of the families of IP.
+/// The hooks of a bridge that a frame passes before and after all others (`NF_BR_PRE_ROUTING`, `_POST_ROUTING`).
+const BEFORE: u32 = 0;
+const AFTER: u32 = 4;
+
+/// All chains of the families of IP and of bridges.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
     bases: Vec<Base>,
@@ -108,6 +115,9 @@ fn generation() -> io::Result<u32> {
 }
 
 fn read_once() -> io::Result<Tables> {
+    const NFTA_TABLE_NAME: u16 = 1;
+    const NFTA_TABLE_FLAGS: u16 = 2;
+    const DORMANT: u32 = 1;
     const NFTA_CHAIN_TABLE: u16 = 1;
     const NFTA_CHAIN_NAME: u16 = 3;
     const NFTA_CHAIN_HOOK: u16 = 4;
@@ -120,13 +130,21 @@ fn read_once() -> io::Result<Tables> {
     let socket = connected()?;
     let mut tables = Tables::default();
     let key = |family: u8, attributes: &Attributes<'_>, table: u16, chain: u16| {
-        let is_ip = [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6].contains(&family);
+        let is_read = [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_BRIDGE].contains(&family);
         let name = |kind: u16| attributes.get(kind).map(|value| text(value).to_vec());
-        Some((family, name(table)?, name(chain)?)).filter(|_| is_ip)
+        Some((family, name(table)?, name(chain)?)).filter(|_| is_read)
     };
+    // No packet meets what is in them.
+    let mut dormant = BTreeSet::new();
+    ask(&socket, (GET_TABLE, ALL), (0, &[]), |family, attributes| {
+        let flags = attributes.get(NFTA_TABLE_FLAGS).and_then(number).unwrap_or_default();
+        let name = attributes.get(NFTA_TABLE_NAME).filter(|_| flags & DORMANT != 0);
+        dormant.extend(name.map(|name| (family, text(name).to_vec())));
+    })?;
     ask(&socket, (GET_CHAIN, ALL), (0, &[]), |family, attributes| {
         let hook = attributes.within(NFTA_CHAIN_HOOK).get(NFTA_HOOK_HOOKNUM).and_then(number);
         let key = key(family, attributes, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME);
+        let key = key.filter(|(family, table, _)| !dormant.contains(&(*family, table.clone())));
         if let (Some(key), Some(hook)) = (key, hook) {
             let accepts = attributes.get(NFTA_CHAIN_POLICY).and_then(number).is_none_or(|is| is == NF_ACCEPT);
             tables.bases.push(Base { key, hook, accepts });
@@ -232,7 +250,7 @@ fn ask_for(
     }
 }
 
-fn number(value: &[u8]) -> Option<u32> {
+pub(super) fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
@@ -266,9 +284,81 @@ impl Tables {
         self.bases(packets).map(|base| met(base.key.clone(), &rules)).collect()
     }
 
+    /// What becomes of packets that cross a bridge in each chain of bridges that they pass.
+    pub(super) fn fates_of_frames(&self, packets: &Packets) -> Vec<(At, Fate)> {
+        let hooks: &[u32] = match packets.hook {
+            Hook::Input => &[BEFORE, Hook::Input as u32],
+            Hook::Forward => &[BEFORE, Hook::Forward as u32, AFTER],
+            Hook::Output => &[Hook::Output as u32, AFTER],
+        };
+        let crossed =
+            self.bases.iter().filter(|base| base.key.0 == NFPROTO_BRIDGE && hooks.contains(&base.hook));
+        let fates = crossed.flat_map(|base| {
+            let mut there = packets.clone();
+            // Where they come from, or go to, is not known yet or not any more.
+            let at = match base.hook {
+                BEFORE => At::Before,
+                AFTER => At::After,
+                _ => At::Within,
+            };
+            match at {
+                At::Before => there.out = None,
+                At::Within => {}
+                At::After => there.into = None,
+            }
+            let carried: &[Carried] = match packets.family() {
+                Family::Ipv4 => &[Carried::Frame, Carried::Arp],
+                Family::Ipv6 => &[Carried::Frame],
+            };
+            let fate = |carried: &Carried| {
+                let rules = |key: &Key| self.rules_of(key, &there, *carried);
+                (at, walk(base.key.clone(), &rules).fate(base.accepts, || base.named()))
+            };
+            carried.iter().map(fate).collect::<Vec<_>>()
+        });
+        fates.collect()
+    }
+
+    /// Where rules that packets of one kind meet are about them, and not about those of another.
+    pub(super) fn tells_apart(&self, one: &Packets, other: &Packets) -> BTreeSet<Apart> {
+        let met = RefCell::new(BTreeSet::new());
+        for base in self.bases(one) {
+            let rules = |key: &Key| {
+                met.borrow_mut().insert(key.clone());
+                self.rules(key, one)
+            };
+            walk(base.key.clone(), &rules);
+        }
+        let mut apart = BTreeSet::new();
+        for key in met.into_inner() {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (family, table) = (family_named(key.0), text(&key.1));
+            for rule in self.rules.get(&key).into_iter().flatten() {
+                let read = |packets| Reader::new(packets, Carried::Packet, &key, &self.sets).read(rule);
+                let (of_one, of_other) = (read(one), read(other));
+                if all_of(of_one.conditions) == all_of(of_other.conditions) {
+                    continue;
+                }
+                // A set without a name has one of nftables' own making, and cannot be added to.
+                let named =
+                    of_one.found_in.difference(&of_other.found_in).find(|set| !set.starts_with(b"__"));
+                apart.insert(match named {
+                    Some(set) => Apart::Set(family, table.clone(), text(set)),
+                    None => Apart::Chain(family, table.clone(), text(&key.2)),
+                });
+            }
+        }
+        apart
+    }
+
     fn rules(&self, key: &Key, packets: &Packets) -> Vec<(Of, Does<Key>)> {
+        self.rules_of(key, packets, Carried::Packet)
+    }
+
+    fn rules_of(&self, key: &Key, packets: &Packets, carried: Carried) -> Vec<(Of, Does<Key>)> {
         let all = self.rules.get(key).map_or(&[][..], Vec::as_slice);
-        all.iter().map(|rule| Reader::new(packets, key, &self.sets).rule(rule)).collect()
+        let read = |rule: &Vec<u8>| Reader::new(packets, carried, key, &self.sets).read(rule);
+        all.iter().map(read).map(|read| (all_of(read.conditions), read.does)).collect()
     }
 
     fn bases(&self, packets: &Packets) -> impl Iterator<Item = &Base> {
@@ -283,235 +373,17 @@ impl Tables {
 impl Base {
     fn named(&self) -> Rules {
         let (family, table, chain) = &self.key;
-        let family = match *family {
-            NFPROTO_IPV4 => "ip",
-            NFPROTO_IPV6 => "ip6",
-            _ => "inet",
-        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Rules::Nftables { family, table: text(table), chain: text(chain) }
+        Rules::Nftables { family: family_named(*family), table: text(table), chain: text(chain) }
     }
 }
 
-/// Reads one rule: its expressions load values into registers, and compare them.
-struct Reader<'a> {
-    packets: &'a Packets,
-    chain: &'a Key,
-    sets: &'a BTreeMap<Key, BTreeSet<Vec<u8>>>,
-    registers: BTreeMap<u32, Value>,
-    conditions: Vec<Of>,
-    does: Does<Key>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(packets: &'a Packets, chain: &'a Key, sets: &'a BTreeMap<Key, BTreeSet<Vec<u8>>>) -> Self {
-        let (registers, conditions, does) = (BTreeMap::new(), Vec::new(), Does::Nothing);
-        Reader { packets, chain, sets, registers, conditions, does }
-    }
-
-    fn rule(mut self, expressions: &[u8]) -> (Of, Does<Key>) {
-        for (_, expression) in Attributes::of(expressions) {
-            let expression = Attributes::of(expression);
-            let name = expression.get(NFTA_EXPR_NAME).map(text).unwrap_or_default();
-            self.expression(name, &expression.within(NFTA_EXPR_DATA));
-        }
-        (all_of(self.conditions), self.does)
-    }
-
-    fn expression(&mut self, name: &[u8], data: &Attributes<'_>) {
-        match name {
-            b"meta" => self.load(data, [1, 2], Self::meta),
-            b"ct" => self.load(data, [1, 2], |this, key| match key {
-                0 => this.state(),
-                _ => Value::Bits,
-            }),
-            b"payload" => {
-                let value = self.payload(data);
-                self.set(data.get(1), value);
-            }
-            b"fib" | b"rt" | b"exthdr" | b"socket" | b"numgen" | b"hash" | b"osf" | b"xfrm" | b"tunnel" => {
-                // Which of their attributes is the register differs. What compares it finds nothing, which is not understood.
-                self.registers.clear();
-            }
-            b"bitwise" => self.bitwise(data),
-            b"cmp" => {
-                let of = self.compare(data).unwrap_or(Of::Unread);
-                self.conditions.push(of);
-            }
-            b"range" => {
-                let of = self.compare_beside(data.get(1));
-                self.conditions.push(of);
-            }
-            b"lookup" => self.lookup(data),
-            b"immediate" => self.immediate(data),
-            b"match" => {
-                let [name, revision, info] = data.pick([1, 2, 3]);
-                let (name, revision) = (name.map(text).unwrap_or_default(), revision.and_then(number));
-                self.conditions.push(matched(
-                    name,
-                    revision.unwrap_or_default(),
-                    info.unwrap_or_default(),
-                    self.packets,
-                ));
-            }
-            b"target" => self.does = target(data.get(1).map(text).unwrap_or_default()),
-            b"reject" => self.does = Does::Drop,
-            // Another address or port is given to those that are accepted.
-            b"nat" | b"masq" | b"redir" => self.does = Does::Accept,
-            b"limit" | b"quota" | b"connlimit" => self.conditions.push(Of::Some),
-            // NFTA_DYNSET_EXPR and NFTA_DYNSET_EXPRESSIONS: a limit for each element.
-            b"dynset" if data.get(7).or(data.get(10)).is_some() => self.conditions.push(Of::Some),
-            // NFTA_OBJREF_IMM_TYPE: a counter and a helper are no condition, a limit and a quota are.
-            b"objref" if !matches!(data.get(1).and_then(number), Some(1 | 3)) => {
-                self.conditions.push(Of::Some);
-            }
-            b"counter" | b"log" | b"last" | b"notrack" | b"objref" | b"dynset" | b"byteorder"
-            | b"flow_offload" => {}
-            _ => self.does = Does::Unread,
-        }
-    }
-
-    /// Loads what a key of an expression stands for. An expression without a register to load sets something.
-    fn load(
-        &mut self,
-        data: &Attributes<'_>,
-        [register, key]: [u16; 2],
-        value: impl Fn(&Self, u32) -> Value,
-    ) {
-        if let Some(key) = data.get(key).and_then(number) {
-            let value = value(self, key);
-            self.set(data.get(register), value);
-        }
-    }
-
-    fn set(&mut self, register: Option<&[u8]>, value: Value) {
-        if let Some(register) = register.and_then(number) {
-            self.registers.insert(register, value);
-        }
-    }
-
-    fn get(&self, register: Option<&[u8]>) -> Value {
-        let register = register.and_then(number);
-        register.and_then(|at| self.registers.get(&at)).cloned().unwrap_or(Value::Unread)
-    }
-
-    fn meta(&self, key: u32) -> Value {
-        let index =
-            |by: &Option<By>| Value::Known(by.as_ref().map_or(0, |by| by.index).to_ne_bytes().to_vec());
-        let name = |by: &Option<By>| {
-            let mut name = by.as_ref().map_or_else(Vec::new, |by| by.name.as_str().as_bytes().to_vec());
-            name.resize(16, 0);
-            Value::Known(name)
-        };
-        let is_v4 = self.packets.family() == Family::Ipv4;
-        match key {
-            // NFT_META_PROTOCOL
-            1 => Value::Known(if is_v4 { vec![0x08, 0x00] } else { vec![0x86, 0xdd] }),
-            // NFT_META_IIF, _OIF, _IIFNAME, _OIFNAME
-            4 => index(&self.packets.into),
-            5 => index(&self.packets.out),
-            6 => name(&self.packets.into),
-            7 => name(&self.packets.out),
-            // NFT_META_NFPROTO
-            15 => Value::Known(vec![if is_v4 { NFPROTO_IPV4 } else { NFPROTO_IPV6 }]),
-            // NFT_META_LEN
-            0 => Value::Any,
-            // NFT_META_PRIORITY, _MARK, _SKUID, _SKGID, _L4PROTO, _PKTTYPE, _CPU, _CGROUP
-            2 | 3 | 10 | 11 | 16 | 19 | 20 | 23 => Value::Bits,
-            _ => Value::Unread,
-        }
-    }
-
-    fn state(&self) -> Value {
-        Value::Known(if self.packets.begin { NEW } else { ESTABLISHED }.to_ne_bytes().to_vec())
-    }
-
-    fn payload(&self, data: &Attributes<'_>) -> Value {
-        const NETWORK_HEADER: u32 = 1;
-        let [base, offset, length] = data.pick([2, 3, 4]).map(|value| value.and_then(number));
-        let (Some(base), Some(offset), Some(length)) = (base, offset, length) else { return Value::Unread };
-        let bits = u8::try_from(length.saturating_mul(8)).unwrap_or(u8::MAX);
-        let (source, destination, longest) = match self.packets.family() {
-            Family::Ipv4 => (12, 16, 4),
-            Family::Ipv6 => (8, 24, 16),
-        };
-        match offset {
-            _ if base != NETWORK_HEADER => Value::Any,
-            at if at == source && length <= longest => Value::Address(self.packets.source, bits),
-            at if at == destination && length <= longest => Value::Address(self.packets.destination, bits),
-            at if at + length <= source => Value::Any,
-            _ => Value::Unread,
-        }
-    }
-
-    fn bitwise(&mut self, data: &Attributes<'_>) {
-        let value = |kind: u16| data.within(kind).get(1).unwrap_or_default();
-        let is_plain = data.get(6).and_then(number).unwrap_or_default() == 0;
-        let source = self.get(data.get(1));
-        let masked = if is_plain { source.masked(value(4), value(5)) } else { Value::Unread };
-        self.set(data.get(2), masked);
-    }
-
-    fn compare(&self, data: &Attributes<'_>) -> Option<Of> {
-        let is = match number(data.get(2)?)? {
-            0 => Is::Equal,
-            1 => Is::Other,
-            _ => Is::Beside,
-        };
-        Some(self.get(data.get(1)).compared(is, data.within(3).get(1)?))
-    }
-
-    fn compare_beside(&self, register: Option<&[u8]>) -> Of {
-        self.get(register).compared(Is::Beside, &[])
-    }
-
-    /// In a set of ports are some ports. Of addresses it is not understood which of their net are in a set.
-    fn lookup(&mut self, data: &Attributes<'_>) {
-        let value = self.get(data.get(2));
-        let is_map = data.get(3).is_some();
-        let inverted = data.get(5).and_then(number).unwrap_or_default() != 0;
-        match value {
-            Value::Any if !is_map => self.conditions.push(if inverted { Of::All } else { Of::Some }),
-            Value::Bits if !is_map => self.conditions.push(if inverted { Of::Unread } else { Of::Some }),
-            _ if is_map => self.does = Does::Unread,
-            Value::Known(bytes) => {
-                let (family, table, _) = self.chain;
-                let named = data.get(1).map(|name| (*family, table.clone(), text(name).to_vec()));
-                let set = named.and_then(|set| self.sets.get(&set));
-                // Elements that are longer are of several values, of which only the first is known here.
-                let has = set
-                    .filter(|set| set.iter().all(|element| element.len() == bytes.len()))
-                    .map(|set| set.contains(&bytes));
-                self.conditions.push(match has {
-                    Some(has) if has != inverted => Of::All,
-                    Some(_) => Of::None,
-                    None => Of::Unread,
-                });
-            }
-            _ => self.conditions.push(Of::Unread),
-        }
-    }
-
-    fn immediate(&mut self, data: &Attributes<'_>) {
-        const VERDICT: u16 = 2;
-        let verdict = data.within(2).within(VERDICT);
-        let Some(code) = verdict.get(1).and_then(number) else {
-            let value = data.within(2).get(1).map_or(Value::Unread, |bytes| Value::Known(bytes.to_vec()));
-            return self.set(data.get(1), value);
-        };
-        let to = verdict.get(2).map(|name| {
-            let (family, table, _) = self.chain;
-            (*family, table.clone(), text(name).to_vec())
-        });
-        self.does = match (code.cast_signed(), to) {
-            (0, _) => Does::Drop,
-            (1, _) => Does::Accept,
-            (-1, _) => Does::Nothing,
-            (-3, Some(to)) => Does::Jump(to),
-            (-4, Some(to)) => Does::Goto(to),
-            (-5, _) => Does::Return,
-            _ => Does::Unread,
-        };
+fn family_named(family: u8) -> &'static str {
+    match family {
+        NFPROTO_IPV4 => "ip",
+        NFPROTO_IPV6 => "ip6",
+        NFPROTO_BRIDGE => "bridge",
+        _ => "inet",
     }
 }
 

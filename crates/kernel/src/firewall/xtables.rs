@@ -7,6 +7,8 @@ use crate::bytes::{u8_at, u16_at, u32_at};
 /// `XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`, and the same of `IP_CT_ESTABLISHED`. nftables has the same bits.
 pub(super) const NEW: u32 = 1 << 3;
 pub(super) const ESTABLISHED: u32 = 1 << 1;
+/// `NF_CT_STATE_UNTRACKED_BIT`: what belongs to no connection.
+pub(super) const UNTRACKED: u32 = 1 << 6;
 
 /// Which packets a match is about.
 pub(super) fn matched(name: &[u8], revision: u32, info: &[u8], packets: &Packets) -> Of {
@@ -65,10 +67,10 @@ fn physdev(info: &[u8], packets: &Packets) -> Of {
         return Of::Unread;
     }
     if asked & (IN | OUT) != 0 {
-        return if packets.bridged { Of::Some } else { Of::None };
+        return if packets.bridge.is_some() { Of::Some } else { Of::None };
     }
     // What is left is that a packet is bridged, came by a port, or leaves by one.
-    let is_so = if packets.bridged { asked & !inverted } else { asked & inverted };
+    let is_so = if packets.bridge.is_some() { asked & !inverted } else { asked & inverted };
     if is_so == asked { Of::All } else { Of::None }
 }
 
@@ -128,7 +130,7 @@ mod tests {
             hook: Hook::Forward,
             into: None,
             out: None,
-            bridged,
+            bridge: bridged.then(|| "br0".parse().unwrap()),
             source: net,
             destination: net,
             begin: true,

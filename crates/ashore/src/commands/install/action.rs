@@ -1,6 +1,7 @@
 //! The steps of an installation, as plain data. A step is printed as the command that a user would type, and
 //! is undone if a later one fails.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -8,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::systemctl::{Units, systemctl};
-use super::sysusers;
+use super::{shared, sysusers};
+use crate::cli::Shell;
 use crate::client::Failure;
 use crate::files;
 use crate::out::{complain, line_if_read, say};
@@ -25,6 +27,19 @@ pub(super) enum Action {
         path: PathBuf,
         text: String,
     },
+    /// Writes the manual pages, as a program's own command does.
+    WritePages {
+        program: PathBuf,
+        to: PathBuf,
+        pages: BTreeMap<String, Vec<u8>>,
+    },
+    /// Writes a shell's completion, as a program's own command prints it.
+    WriteScript {
+        program: PathBuf,
+        shell: Shell,
+        path: PathBuf,
+        text: &'static str,
+    },
     Link {
         path: PathBuf,
         target: PathBuf,
@@ -35,6 +50,8 @@ pub(super) enum Action {
         target: PathBuf,
     },
     RemoveFile(PathBuf),
+    /// Removes the manual pages in a directory that are Ashore's.
+    RemovePages(PathBuf),
     RemoveTree(PathBuf),
     Systemctl(&'static [&'static str]),
     /// Makes the group, by its file.
@@ -48,6 +65,7 @@ enum Undo {
     RemoveDirectory(PathBuf),
     RemoveFile(PathBuf),
     RemoveGroup,
+    All(Vec<Undo>),
     Relink { path: PathBuf, target: PathBuf },
     Link { path: PathBuf, target: PathBuf },
     Restore { path: PathBuf, content: Vec<u8>, mode: u32 },
@@ -61,9 +79,16 @@ impl fmt::Display for Action {
                 write!(f, "install -m 755 {} {}", from.display(), to.display())
             }
             Action::Write { path, .. } => write!(f, "cat > {}", path.display()),
+            Action::WritePages { program, to, .. } => write!(f, "{} man {}", program.display(), to.display()),
+            Action::WriteScript { program, shell, path, .. } => {
+                write!(f, "{} completions {shell} > {}", program.display(), path.display())
+            }
             Action::Link { path, target } => write!(f, "ln -s {} {}", target.display(), path.display()),
             Action::Relink { path, target } => write!(f, "ln -sfn {} {}", target.display(), path.display()),
             Action::RemoveFile(path) => write!(f, "rm {}", path.display()),
+            Action::RemovePages(of) => {
+                write!(f, "rm {} {}", of.join("ashore.1").display(), of.join("ashore-*.1").display())
+            }
             Action::RemoveTree(path) => write!(f, "rm -r {}", path.display()),
             Action::Systemctl(words) => write!(f, "systemctl {}", words.join(" ")),
             Action::MakeGroup => write!(f, "{}", sysusers::MAKE.join(" ")),
@@ -129,11 +154,18 @@ impl Action {
                 fs::read(from).and_then(|content| replace(to, &content, 0o755))
             }
             Action::Write { path, text } => replace(path, text.as_bytes(), 0o644),
+            Action::WritePages { to, pages, .. } => {
+                all_of(pages.iter().map(|(name, page)| replace(&to.join(name), page, 0o644)))
+            }
+            Action::WriteScript { path, text, .. } => replace(path, text.as_bytes(), 0o644),
             Action::Link { path, target } => {
                 std::os::unix::fs::symlink(target, path).map(|()| Undo::RemoveFile(path.clone()))
             }
             Action::Relink { path, target } => relink(path, target),
             Action::RemoveFile(path) => remove(path),
+            Action::RemovePages(of) => {
+                shared::own_pages(of).and_then(|pages| all_of(pages.iter().map(|page| remove(page))))
+            }
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
             Action::MakeGroup => sysusers::run(sysusers::MAKE).map(|()| Undo::RemoveGroup),
@@ -165,12 +197,28 @@ impl Undo {
             // A directory stays if something else has been put there meanwhile.
             Undo::RemoveDirectory(path) => fs::remove_dir(path),
             Undo::RemoveFile(path) => fs::remove_file(path),
+            Undo::All(undos) => undos.into_iter().rev().try_for_each(Undo::perform),
             Undo::RemoveGroup => sysusers::run(sysusers::REMOVE),
             Undo::Relink { path, target } => relink(&path, &target).map(|_| ()),
             Undo::Link { path, target } => std::os::unix::fs::symlink(target, path),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
         }
     }
+}
+
+/// Makes changes one after the other. The first error undoes those before it.
+fn all_of(changes: impl Iterator<Item = io::Result<Undo>>) -> io::Result<Undo> {
+    let mut done = Vec::new();
+    for change in changes {
+        match change {
+            Ok(undo) => done.push(undo),
+            Err(error) => {
+                Undo::All(done).perform()?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(Undo::All(done))
 }
 
 /// Removes a file or a link, and returns what undoes that. What is neither, such as a socket, is not brought back.

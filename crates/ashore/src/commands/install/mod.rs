@@ -17,6 +17,7 @@ mod group;
 mod init;
 mod packaged;
 mod plug;
+mod shared;
 mod systemctl;
 mod sysusers;
 mod uninstall;
@@ -135,6 +136,7 @@ fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>)
     let is_new = !actions.is_empty();
     let plug = plug::install_actions(host)?;
     actions.extend(plug.iter().flatten().cloned());
+    actions.extend(shared::install_actions(host)?);
     if host.init == Init::Systemd {
         let mut files = group::make_actions(host);
         files.extend(unit_actions(host, users)?);

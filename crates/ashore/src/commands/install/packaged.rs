@@ -85,6 +85,8 @@ fn replaced(host: &Host) -> Result<Vec<Action>, Failure> {
             return Err(super::changed_by_hand(name, &path));
         }
         if let Some(program) = unit::program(&text).filter(|program| !is_own(host, program)) {
+            // What `man` finds before the package's.
+            actions.extend(super::shared::remove_actions(host, program).0);
             let program = host.at(program);
             let plug = program.with_file_name(plug::NAME);
             let there = [program, plug].into_iter().filter(|path| path.is_file());

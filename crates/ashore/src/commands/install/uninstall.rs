@@ -20,7 +20,9 @@ use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;
-use super::{Host, NAME, group, is_same_file, packaged, plug, refused, ruling_daemon, systemctl, unit};
+use super::{
+    Host, NAME, group, is_same_file, packaged, plug, refused, ruling_daemon, shared, systemctl, unit,
+};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::files;
@@ -258,6 +260,11 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     let (plug, plug_left) = plug::remove_actions(host)?;
     actions.extend(plug);
     left.extend(plug_left);
+    if !host.is_packaged {
+        let (shared, shared_left) = shared::remove_actions(host, &host.program);
+        actions.extend(shared);
+        left.extend(shared_left);
+    }
     let program = host.at(&host.program);
     if program.exists() && !host.is_packaged {
         let own = std::env::current_exe().context("this program's own file")?;

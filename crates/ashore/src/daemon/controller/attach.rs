@@ -84,9 +84,9 @@ impl Controller {
                 let mut attached =
                     self.has_attached(&mut inner, &observed, &netns, (spec, endpoint), seeker.lease);
                 drop(inner);
-                attached
-                    .warnings
-                    .extend(self.cut_by_firewall(unlocked, &self.firewall(), [network]).warnings());
+                attached.warnings.extend(
+                    self.cut_by_firewall(unlocked, &self.firewall(), [network], &observed.host).warnings(),
+                );
                 return Ok(Reply::Attached(attached));
             }
             // The endpoint never was on the LAN, so its name remembers nothing.

@@ -60,6 +60,8 @@ impl Controller {
             let reader = self.copies.reader(unlocked)?;
             (self.copies.state(), reader.observe(&[])?.host)
         };
+        let parent = complaint.parent.as_ref().map(|parent| host.resolved(parent));
+        let complaint = &Complaint { parent, ..complaint.clone() };
         let scope = Scope::of(&state, complaint)?;
         let networks: Vec<Network> =
             state.networks.values().filter(|network| scope.has(network)).cloned().collect();
@@ -84,6 +86,7 @@ impl Controller {
         findings.extend(host_checks::managed_elsewhere(unlocked, &host));
         findings.extend(host_checks::plugin_socket(unlocked, &networks, self.doctor.plugin.get()));
         findings.extend(self.unheard_routers(&networks));
+        findings.extend(ports_in_vain(&of_scope));
         // Of a host without a network, what a network would find is said.
         if networks.is_empty() {
             findings.extend(checks::host(&host, platform(), complaint.parent.as_ref()));
@@ -252,7 +255,7 @@ impl Controller {
         host: &View,
     ) -> Vec<Finding> {
         const CHECK: &str = "firewall";
-        let bridged = self.cut_by_firewall(unlocked, firewall, networks);
+        let bridged = self.cut_by_firewall(unlocked, firewall, networks, host);
         let of_host = Self::host_cut_by_firewall(unlocked, firewall, networks, host);
         let is_clear = |looked: &Looked| looked.troubles.is_empty() && looked.unknown.is_empty();
         let mut found = Vec::new();
@@ -321,6 +324,15 @@ impl Controller {
 /// Whether there is a network of Docker's. Without one it does not matter whether Docker answers.
 fn has_dockers(state: &State) -> bool {
     state.networks.values().any(|network| network.ownership().engine() == Some(EngineKind::Docker))
+}
+
+/// Ports that were to be published: nothing is wrong, and their users look for them elsewhere.
+fn ports_in_vain(state: &State) -> Vec<Finding> {
+    let told = state.endpoints.values().filter_map(|endpoint| {
+        let note = endpoint.note_of_ports(state.network_of(endpoint)?.label())?;
+        Some(Finding::fine("ports", About::endpoint(endpoint, state), note))
+    });
+    told.collect()
 }
 
 /// That the kernel differs from the state.

@@ -2,6 +2,7 @@
 //! a shim. It is reported, and left to the owner of the rules.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,11 +11,11 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;
-use ashore_core::net::link::{Tag, shim_name};
-use ashore_core::net::name::IfName;
+use ashore_core::net::link::{ALL_PORTS, Tag, port_name, shim_name};
+use ashore_core::net::name::{EndpointName, IfName};
 use ashore_core::net::observed::{Link, View};
 use ashore_core::net::remedy::Remedy;
-use ashore_kernel::{By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
+use ashore_kernel::{Apart, At, By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
 use ipnet::IpNet;
 
 use super::Controller;
@@ -60,26 +61,35 @@ impl Controller {
         _: &Unlocked,
         firewall: &HostFirewall<'_>,
         networks: impl IntoIterator<Item = &'a Network>,
+        host: &View,
     ) -> Looked {
         let mut looked = Looked::default();
         let on_bridges = networks.into_iter().filter(|network| network.kind == LinkKind::Bridge);
         for (network, net) in on_bridges.flat_map(|network| nets(network).map(move |net| (network, net))) {
+            let Some(bridge) = host.link(network.bridge()) else { continue };
             let family = Family::of(net.addr());
             let about = About { parent: Some(network.bridge().clone()), ..About::network(network) };
+            let rules = || firewall.read().as_ref().map_err(ToString::to_string);
+            let frames = rules().map(|rules| crossing(rules, network, net, bridge, host));
+            let frames = frames.map(|is| is.map(|cut| cut_frames(network, &cut, about.clone())));
             // What is so of one family says nothing of the other.
-            let why = match bridged_pass_hooks(self.copies.host(), family) {
-                Ok(false) => continue,
-                Err(error) => error.to_string(),
-                Ok(true) => match firewall.read().as_ref().map(|rules| bridged(rules, network, net)) {
-                    Ok(Fate::Pass) => continue,
-                    Ok(Fate::Dropped { by, but_some }) => {
-                        looked.troubles.push(cut(network, family, &by, but_some, about));
-                        continue;
-                    }
-                    Ok(Fate::Unclear) => UNCLEAR.to_owned(),
-                    Err(error) => error.to_string(),
-                },
+            let packets = match bridged_pass_hooks(self.copies.host(), family) {
+                Ok(false) => Ok(Bridged::Passes),
+                Ok(true) => rules().map(|rules| Bridged::of(rules.fate(&bridged(bridge, net)))),
+                Err(error) => Err(error.to_string()),
             };
+            let told = |(by, but_some)| cut(network, family, &by, but_some, about.clone());
+            let packets = packets.map(|is| is.map(told));
+            let mut why = None;
+            for one in [frames, packets] {
+                match one {
+                    Ok(Bridged::Passes) => {}
+                    Ok(Bridged::Cut(trouble)) => looked.troubles.push(trouble),
+                    Ok(Bridged::Unclear) => why = Some(UNCLEAR.to_owned()),
+                    Err(error) => why = Some(error),
+                }
+            }
+            let Some(why) = why else { continue };
             let kind = match family {
                 Family::Ipv4 => "IPv4",
                 Family::Ipv6 => "IPv6",
@@ -120,7 +130,7 @@ impl Controller {
                             unclear = Some(UNCLEAR.to_owned());
                         }
                         let cuts = ways.iter().find_map(|(is, way)| match is {
-                            Is::Cut(by, but_some) => Some(way.told(network, Family::of(own), by, *but_some)),
+                            Is::Cut(cut) => Some(way.told(network, Family::of(own), cut)),
                             Is::Open | Is::Unclear => None,
                         });
                         if let Some((message, remedy)) = cuts {
@@ -166,18 +176,157 @@ fn own_in(network: &Network, parent: &Link, host: &View) -> Vec<(IpNet, IpAddr)>
     network.subnets.iter().filter_map(|subnet| own(subnet.net)).collect()
 }
 
-fn bridged(firewall: &Firewall, network: &Network, net: IpNet) -> Fate {
-    // The kernel shows these hooks the bridge in place of its ports.
-    let bridge = Some(By { name: network.bridge().clone(), index: 0 });
-    firewall.fate(&Packets {
+/// Whether what crosses a bridge passes.
+enum Bridged<C> {
+    Passes,
+    Cut(C),
+    Unclear,
+}
+
+impl<C> Bridged<C> {
+    fn map<D>(self, cut: impl FnOnce(C) -> D) -> Bridged<D> {
+        match self {
+            Bridged::Passes => Bridged::Passes,
+            Bridged::Cut(by) => Bridged::Cut(cut(by)),
+            Bridged::Unclear => Bridged::Unclear,
+        }
+    }
+}
+
+impl Bridged<(Rules, bool)> {
+    fn of(fate: Fate) -> Self {
+        match fate {
+            Fate::Pass => Bridged::Passes,
+            Fate::Dropped { by, but_some } => Bridged::Cut((by, but_some)),
+            Fate::Unclear => Bridged::Unclear,
+        }
+    }
+}
+
+/// Packets as the hooks for routed ones are shown them, with the bridge in place of its ports.
+fn bridged(bridge: &Link, net: IpNet) -> Packets {
+    Packets {
         hook: Hook::Forward,
-        into: bridge.clone(),
-        out: bridge,
-        bridged: true,
+        into: by(bridge),
+        out: by(bridge),
+        bridge: Some(bridge.name.clone()),
         source: net,
         destination: net,
         begin: true,
-    })
+    }
+}
+
+fn by(link: &Link) -> Option<By> {
+    Some(By { name: link.name.clone(), index: link.index })
+}
+
+/// Frames that do not pass a bridge.
+struct CutFrames {
+    /// Whose they are.
+    whose: &'static str,
+    by: Rules,
+    but_some: bool,
+    /// What nftables compares to know them there, each by itself.
+    known_by: Vec<String>,
+}
+
+/// Whether frames between a network's containers, the LAN and this host pass the rules for frames.
+fn crossing(
+    rules: &Firewall,
+    network: &Network,
+    net: IpNet,
+    bridge: &Link,
+    host: &View,
+) -> Bridged<CutFrames> {
+    /// Rules seldom name ports, and a look at each is another walk through all rules.
+    const MOST_PORTS: usize = 16;
+    let frames = |hook, into: Option<&By>, out: Option<&By>| {
+        let (bridge, begin, into, out) = (Some(bridge.name.clone()), true, into.cloned(), out.cloned());
+        let (source, destination) = (net, net);
+        rules.fates_of_frames(&Packets { hook, into, out, bridge, source, destination, begin })
+    };
+    let is_own = |link: &&Link| {
+        link.master == Some(bridge.index)
+            && matches!(link.tag(), Some(Tag::Port(of, _)) if of == network.name)
+    };
+    let mut own: Vec<By> = host.links.iter().filter(is_own).take(MOST_PORTS).filter_map(by).collect();
+    if own.is_empty() {
+        // That of the first container.
+        let name: Result<EndpointName, _> = "first".parse();
+        own.extend(name.map(|name| By { name: port_name(&network.name, &name), index: 0 }));
+    }
+    let facing: Vec<By> = host.facing(bridge).into_iter().take(MOST_PORTS).filter_map(by).collect();
+    // A host that gets nothing from the LAN either is meant to.
+    let of_lan = |hook| {
+        let all = facing.iter().flat_map(|nic| match hook {
+            Hook::Output => frames(hook, None, Some(nic)),
+            _ => frames(hook, Some(nic), None),
+        });
+        all.into_iter().all(|(_, fate)| fate == Fate::Pass)
+    };
+    let (to_host, of_host) = (of_lan(Hook::Input), of_lan(Hook::Output));
+    let (mut all, ports) = (Vec::new(), format!("'{ALL_PORTS}'"));
+    let both = || vec![format!("iifname {ports}"), format!("oifname {ports}")];
+    let mut meets = |whose, hook, into: (Option<&By>, &str), out: (Option<&By>, &str)| {
+        all.extend(frames(hook, into.0, out.0).into_iter().map(|(at, fate)| {
+            let known_by = match (at, hook) {
+                (At::Before, _) | (At::Within, Hook::Input) => vec![format!("iifname {}", into.1)],
+                (At::After, _) | (At::Within, Hook::Output) => vec![format!("oifname {}", out.1)],
+                (At::Within, Hook::Forward) => both(),
+            };
+            (whose, fate, known_by)
+        }));
+    };
+    for port in &own {
+        let port = (Some(port), ports.as_str());
+        for nic in &facing {
+            let word = nic.name.word();
+            let nic = (Some(nic), &*word);
+            meets(BETWEEN_LAN, Hook::Forward, nic, port);
+            meets(BETWEEN_LAN, Hook::Forward, port, nic);
+        }
+        if to_host {
+            meets(TO_HOST, Hook::Input, port, (None, ""));
+        }
+        if of_host {
+            meets(OF_HOST, Hook::Output, (None, ""), port);
+        }
+    }
+    let is_unclear = all.iter().any(|(_, fate, _)| *fate == Fate::Unclear);
+    let cut = all.into_iter().find_map(|(whose, fate, known_by)| match fate {
+        Fate::Dropped { by, but_some } => Some(Bridged::Cut(CutFrames { whose, by, but_some, known_by })),
+        Fate::Pass | Fate::Unclear => None,
+    });
+    cut.unwrap_or(if is_unclear { Bridged::Unclear } else { Bridged::Passes })
+}
+
+const BETWEEN_LAN: &str = "its containers and the LAN send each other";
+const TO_HOST: &str = "its containers send to this host";
+const OF_HOST: &str = "this host sends to its containers";
+
+/// That the rules for frames drop what crosses a bridge.
+fn cut_frames(network: &Network, cut: &CutFrames, about: About) -> Trouble {
+    let but_some = if cut.but_some { BUT_SOME } else { "" };
+    let message = format!(
+        "network `{}` is on the bridge `{}`, and this host's firewall drops what {}{but_some}: {} drops it as it crosses the \
+         bridge",
+        network.label(),
+        network.bridge(),
+        cut.whose,
+        named(&cut.by, "FORWARD"),
+    );
+    let remedy = match &cut.by {
+        Rules::Nftables { family, table, chain } => {
+            let accepts = cut
+                .known_by
+                .iter()
+                .map(|known| format!("nft insert rule {family} {table} {chain} {known} accept"))
+                .collect::<Vec<_>>();
+            Some(Remedy::run(accepts.join(" && ")))
+        }
+        Rules::Legacy => None,
+    };
+    Trouble::new(Code::FirewallDrops, about, message, remedy)
 }
 
 /// What is said of rules that accept some of what they drop otherwise.
@@ -276,26 +425,36 @@ const CUTS: [Way; 3] = [
 /// Whether packets pass a way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Is {
-    /// These rules drop them, perhaps but for some.
-    Cut(Rules, bool),
+    /// Rules drop them.
+    Cut(Cut),
     /// Nothing drops them, or drops the LAN's too: a host that lets nobody in means that.
     Open,
     /// A rule that is not understood may decide.
     Unclear,
 }
 
+/// Rules that drop what goes by the shim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cut {
+    by: Rules,
+    /// Whether they accept some of it.
+    but_some: bool,
+    /// Where they are about the parent and not the shim, if of what goes by the parent some alone is accepted.
+    copied: Option<BTreeSet<Apart>>,
+}
+
 impl Way {
     /// Whether rules drop what goes this way by the shim, and not all of the same by the parent.
     fn is_cut(&self, firewall: &Firewall, (parent, shim): (&Link, &Link), net: IpNet, own: IpAddr) -> Is {
         let packets = |link: &Link| {
-            let by = Some(By { name: link.name.clone(), index: link.index });
+            let by = by(link);
             let own = IpNet::from(own);
-            let (hook, begin, bridged) = (self.hook, self.begin, false);
+            let (hook, begin, bridge) = (self.hook, self.begin, None);
             match hook {
                 Hook::Output => {
-                    Packets { hook, into: None, out: by, bridged, source: own, destination: net, begin }
+                    Packets { hook, into: None, out: by, bridge, source: own, destination: net, begin }
                 }
-                _ => Packets { hook, into: by, out: None, bridged, source: net, destination: own, begin },
+                _ => Packets { hook, into: by, out: None, bridge, source: net, destination: own, begin },
             }
         };
         let (by_shim, by_parent) = (packets(shim), packets(parent));
@@ -306,26 +465,78 @@ impl Way {
             | (Fate::Dropped { but_some: true, .. }, Fate::Dropped { .. }) => Is::Open,
             _ if firewall.treats_alike(&by_shim, &by_parent) => Is::Open,
             (Fate::Dropped { .. }, Fate::Unclear) | (Fate::Unclear, _) => Is::Unclear,
-            (Fate::Dropped { by, but_some }, _) => Is::Cut(by, but_some),
+            (Fate::Dropped { by, but_some }, of_parent) => {
+                let apart = || firewall.tells_apart(&by_parent, &by_shim);
+                let copied = (of_parent != Fate::Pass).then(apart);
+                Is::Cut(Cut { by, but_some, copied })
+            }
         }
     }
 
-    fn told(&self, network: &Network, family: Family, by: &Rules, but_some: bool) -> (String, Remedy) {
+    fn told(&self, network: &Network, family: Family, cut: &Cut) -> (String, Remedy) {
         let (parent, shim) = (&network.parent, shim_name(&network.parent));
         let (hook, option, key, to_or_from) = match self.hook {
             Hook::Output => ("OUTPUT", "-o", "oifname", "sends to"),
             _ => ("INPUT", "-i", "iifname", "gets from"),
         };
-        let but_some = if but_some { BUT_SOME } else { "" };
+        let but_some = if cut.but_some { BUT_SOME } else { "" };
         let message = format!(
             "this host's firewall treats what this host {to_or_from} containers of network `{}` by `{shim}` otherwise than the \
              LAN by `{parent}`: {} drops it{but_some}, so {}",
             network.label(),
-            named(by, hook),
+            named(&cut.by, hook),
             self.means
         );
-        (message, accepted(by, family, &shim, parent, hook, option, key))
+        let copied = || copied(cut, family, &shim, parent, hook, option);
+        let remedy = copied().unwrap_or_else(|| accepted(&cut.by, family, &shim, parent, hook, option, key));
+        (message, remedy)
     }
+}
+
+const COPIED: &str = "the same rules for the shim as for the parent: ";
+
+/// To let the firewall treat the shim as the parent, of which it accepts some alone: its rules about the parent are put
+/// before themselves once more, about the shim. `None` where that cannot be typed.
+fn copied(
+    cut: &Cut,
+    family: Family,
+    shim: &IfName,
+    parent: &IfName,
+    hook: &str,
+    option: &str,
+) -> Option<Remedy> {
+    let copied = cut.copied.as_ref()?;
+    let is_plain = |name: &IfName| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        name.as_str().bytes().all(is_plain)
+    };
+    if !is_plain(parent)
+        || !is_plain(shim)
+        || matches!(&cut.by, Rules::Nftables { table, .. } if table == FIREWALLD)
+    {
+        return None;
+    }
+    if let Some(program) = iptables_of(&cut.by, family) {
+        let chain = copied.iter().find_map(|apart| match apart {
+            Apart::Chain(_, table, chain) if table == "filter" => Some(chain.as_str()),
+            _ => None,
+        });
+        let chain = chain.unwrap_or(hook);
+        // Each goes to the head of the chain, so the last comes first.
+        return Some(Remedy::from(COPIED).and_run(format!(
+            "{program} -S {chain} | grep -e '{option} {parent} ' | tac | sed 's/{option} {parent} /{option} {shim} /;s/^-A/{program} -I/' | sh"
+        )));
+    }
+    let commands = copied.iter().map(|apart| match apart {
+        Apart::Chain(family, table, chain) => format!(
+            "nft -a list chain {family} {table} {chain} | \
+             sed -n '/\"{parent}\"/{{s//\"{shim}\"/g;s/^[[:space:]]*\\(.*\\) # handle \\(.*\\)/insert rule {family} {table} {chain} \
+             handle \\2 \\1/p}}' | nft -f -"
+        ),
+        Apart::Set(family, table, set) => format!("nft add element {family} {table} {set} {{ {shim} }}"),
+    });
+    let commands: Vec<String> = commands.collect();
+    (!commands.is_empty()).then(|| Remedy::from(COPIED).and_run(commands.join(" && ")))
 }
 
 /// To let the firewall accept what comes or goes by the shim.

@@ -136,7 +136,7 @@ impl Controller {
         let is_new = observed.host.link(&moved.parent).is_none();
         let (observed, more) = self.settled(inner, &before, &moved, &observed.host)?;
         warnings.extend(more);
-        warnings.extend(self.seen_from_outside(unlocked, &moved));
+        warnings.extend(self.seen_from_outside(unlocked, &moved, &observed.host));
         if is_new {
             match self.look_where_it_goes(unlocked, &before, &moved, &observed.host) {
                 Ok(more) => warnings.extend(more),
@@ -168,8 +168,8 @@ impl Controller {
     }
 
     /// Returns what other programs on the host do to a network that was moved.
-    pub(super) fn seen_from_outside(&self, unlocked: &Unlocked, moved: &Network) -> Vec<String> {
-        let cut = self.cut_by_firewall(unlocked, &self.firewall(), [moved]);
+    pub(super) fn seen_from_outside(&self, unlocked: &Unlocked, moved: &Network, host: &View) -> Vec<String> {
+        let cut = self.cut_by_firewall(unlocked, &self.firewall(), [moved], host);
         cut.warnings().chain(self.own_server(unlocked, moved)).collect()
     }
 

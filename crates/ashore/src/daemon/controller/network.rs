@@ -77,7 +77,8 @@ impl Controller {
         // endpoint comes.
         let made = network.vlan.is_some().then(|| inner.carry_out(&observed, &[]));
         drop(inner);
-        warnings.extend(self.cut_by_firewall(unlocked, &self.firewall(), [&network]).warnings());
+        warnings
+            .extend(self.cut_by_firewall(unlocked, &self.firewall(), [&network], &observed.host).warnings());
         warnings.extend(self.own_server(unlocked, &network));
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -143,7 +144,7 @@ impl Controller {
         if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             // Frames of macvlan endpoints are not bridged, and neither are the host's own.
-            let cut = self.cut_by_firewall(unlocked, &self.firewall(), [&network]);
+            let cut = self.cut_by_firewall(unlocked, &self.firewall(), [&network], host);
             if !(cut.troubles.is_empty() && cut.unknown.is_empty()) {
                 completed.kind = Some(LinkKind::default());
             }

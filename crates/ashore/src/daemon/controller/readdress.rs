@@ -76,7 +76,7 @@ impl Controller {
         }
         warnings.extend(self.bring_back(unlocked, &turn));
         drop(turn);
-        warnings.extend(self.seen_from_outside(unlocked, &moved));
+        warnings.extend(self.seen_from_outside(unlocked, &moved, host));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }

@@ -7,6 +7,7 @@ use ashore_core::api::about::About;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
 use ashore_core::api::trouble::{Code, Trouble};
+use ashore_core::checks;
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::owner::Owners;
@@ -116,7 +117,7 @@ impl Controller {
         });
         let pools = self.pool_troubles(inner);
         let all = || inner.state().networks.values();
-        let cut = self.cut_by_firewall(unlocked, firewall, all()).troubles.into_iter();
+        let cut = self.cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles.into_iter();
         let cut = cut.chain(Self::host_cut_by_firewall(unlocked, firewall, all(), &observed.host).troubles);
         let troubles = self
             .on_trial(unlocked)
@@ -129,6 +130,7 @@ impl Controller {
             .chain(inner.too_many_names())
             .chain(unleased)
             .chain(self.not_themselves(inner))
+            .chain(checks::names(inner.state(), inner.engines.inventories()))
             .chain(self.lists.troubles())
             .chain(self.unanswered_troubles(inner, &observed.host))
             .chain(self.engine_trouble(inner.state()))
@@ -256,7 +258,10 @@ impl Controller {
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(inner.state(), endpoint),
-            warnings: Vec::new(),
+            warnings: network
+                .and_then(|network| endpoint.note_of_ports(network.label()))
+                .into_iter()
+                .collect(),
         }
     }
 }

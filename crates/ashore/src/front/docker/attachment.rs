@@ -4,6 +4,7 @@
 
 use ashore_core::net::name::IfName;
 use ashore_core::net::option::{CLIENT_ID, LABEL, NetworkOption, OWN_HOSTNAME};
+use ashore_core::net::published::{Other, Published};
 use ashore_wire::Mac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +22,9 @@ const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 pub const KNOWN: [&str; 2] = [IFNAME, SYSCTLS];
 /// Options that count before the engine tells of them. Labels stand for them.
 const LATE: [&NetworkOption; 2] = [&OWN_HOSTNAME, &CLIENT_ID];
-/// Other labels with this prefix concern only the engine: exposed ports, a port map, and future ones.
+/// The ports that are to be published.
+const PORTS: &str = "com.docker.network.portmap";
+/// Other labels with this prefix concern only the engine: exposed ports and future ones.
 const RESERVED: &str = "com.docker.network.";
 
 /// The first engine version that sets an interface's sysctls.
@@ -34,6 +37,7 @@ const TAKES_NAMES: Version = Version(29, 8);
 pub(super) struct Attachment {
     pub(super) mac: Option<Mac>,
     pub(super) ifname: Option<IfName>,
+    pub(super) ports: Vec<Published>,
     /// Whether there are sysctls, which the engine reads and sets.
     has_sysctls: bool,
 }
@@ -60,6 +64,7 @@ impl Attachment {
         Ok(Attachment {
             mac: options.get(MAC).map(mac).transpose()?,
             ifname: ifname.transpose()?,
+            ports: options.get(PORTS).map(published).unwrap_or_default(),
             has_sysctls: text(SYSCTLS).is_some(),
         })
     }
@@ -85,6 +90,24 @@ impl Attachment {
             _ => Ok(()),
         }
     }
+}
+
+/// The ports of a port map (moby, `libnetwork/types.PortBinding`). What is no port is left out: nothing depends on it.
+fn published(map: &Value) -> Vec<Published> {
+    const UDP: u64 = 17;
+    const SCTP: u64 = 132;
+    let port = |binding: &Value, key: &str| {
+        binding.get(key)?.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+    };
+    let one = |binding: &Value| {
+        let other = match binding.get("Proto").and_then(Value::as_u64) {
+            Some(UDP) => Some(Other::Udp),
+            Some(SCTP) => Some(Other::Sctp),
+            _ => None,
+        };
+        Some(Published { host: port(binding, "HostPort"), own: port(binding, "Port")?, other })
+    };
+    Published::first(map.as_array().into_iter().flatten().filter_map(one))
 }
 
 fn mac(value: &Value) -> Result<Mac, String> {
@@ -118,6 +141,23 @@ mod tests {
         let options = [("hostname".to_owned(), Value::from("web"))].into_iter().collect();
         let said = Attachment::of(&options).unwrap_err();
         assert!(said.ends_with("--label ashore.hostname=web"), "{said}");
+    }
+
+    #[test]
+    fn ports_to_be_published_are_read_and_what_is_none_is_left_out() {
+        let map = serde_json::json!([
+            { "Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080 },
+            { "Proto": 17, "Port": 53, "HostPort": 0 },
+            { "Proto": 6, "Port": 70000 }, { "Port": 0 }, 7, null,
+        ]);
+        let options = |map: Value| [(PORTS.to_owned(), map)].into_iter().collect();
+        let shown = |map| -> Vec<String> {
+            Attachment::of(&options(map)).unwrap().ports.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown(map), ["8080:80", "53/udp"]);
+        for odd in [Value::Null, "".into(), serde_json::json!({})] {
+            assert_eq!(shown(odd), [""; 0]);
+        }
     }
 
     #[test]

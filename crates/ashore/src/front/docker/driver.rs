@@ -100,6 +100,7 @@ fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<EngineCal
         mac: given("the MAC", &interface.mac_address)?.or(attachment.mac),
         ifname: attachment.ifname.clone(),
         owner: None,
+        ports: attachment.ports.clone(),
     }))
 }
 

@@ -8,6 +8,7 @@ use ashore_core::api::reply::EndpointReport;
 use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::IfName;
+use ashore_core::net::published::{Other, Published};
 use ashore_core::net::told::{HostNameError, client_id};
 use ashore_wire::Mac;
 use serde::Deserialize;
@@ -31,6 +32,20 @@ pub(super) struct Attachment {
     pub(super) container_name: String,
     pub(super) network: Described,
     network_options: PerNetwork,
+    #[serde(default)]
+    port_mappings: Option<Vec<PortMapping>>,
+}
+
+/// A port that `-p` was to publish, or a range of them.
+#[derive(Debug, Deserialize)]
+struct PortMapping {
+    container_port: u16,
+    #[serde(default)]
+    host_port: u16,
+    #[serde(default)]
+    protocol: String,
+    #[serde(default)]
+    range: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +112,25 @@ impl Attachment {
             unaddressed,
             wishes: self.wishes()?,
         })
+    }
+
+    /// That ports are not published, if any are to be. Podman does not say whether another network of the container does
+    /// it.
+    pub(super) fn note_of_ports(&self, endpoint: &EndpointReport) -> Option<String> {
+        let all = self.port_mappings.iter().flatten().flat_map(|mapping| {
+            let other = mapping.protocol.split(',').find_map(|protocol| match protocol {
+                "udp" => Some(Other::Udp),
+                "sctp" => Some(Other::Sctp),
+                _ => None,
+            });
+            (0..mapping.range.max(1)).filter_map(move |next| {
+                let own = mapping.container_port.checked_add(next)?;
+                let host = mapping.host_port.checked_add(next).filter(|_| mapping.host_port != 0);
+                Some(Published { host, own, other })
+            })
+        });
+        let at = endpoint.addresses.iter().map(ipnet::IpNet::addr);
+        Published::note(&Published::first(all), &format!("`{}`", endpoint.name), &endpoint.network, at)
     }
 
     /// What DHCP servers are to be told of this container. The network's host name is read with the network.

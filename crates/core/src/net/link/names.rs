@@ -7,6 +7,8 @@ use crate::net::name::{EndpointName, IfName, NetworkName, link_name};
 const ENGINES: &str = "ash";
 /// The prefix of the far ends of veths.
 const PORTS: &str = "asp";
+/// The names of all far ends of veths, as nftables writes them.
+pub const ALL_PORTS: &str = "asp*";
 
 impl Tag {
     /// The name on the host that belongs to the tag. A container can write a tag on its link, but it cannot

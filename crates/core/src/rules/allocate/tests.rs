@@ -502,7 +502,7 @@ fn what_lies_outside_the_range_is_a_names_own_only_if_its_user_asked_for_it() {
     all.had("db", 193, Source::Range, false, false);
     let there = Endpoint {
         addresses: vec!["192.168.88.77/24".parse().unwrap()],
-        by_user: crate::model::endpoint::ByUser { mac: false, addresses: vec![ip(77)] },
+        by_user: crate::model::endpoint::ByUser { addresses: vec![ip(77)], ..Default::default() },
         source: Source::Fixed,
         stage: Stage::Attached,
         ..endpoint("tv")

@@ -424,7 +424,7 @@ impl Inner {
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
             chosen,
-            by_user: ByUser { mac: false, addresses: by_user.into_iter().collect() },
+            by_user: ByUser { addresses: by_user.into_iter().collect(), ..ByUser::default() },
             lease: None,
             lease6: None,
             wishes: LeaseWishes::default(),

@@ -94,7 +94,11 @@ impl Controller {
             network: network.name.clone(),
             addresses: requested.addresses.clone(),
             mac,
-            by_user: ByUser { mac: requested.mac.is_some(), ..reserved.by_user },
+            by_user: ByUser {
+                mac: requested.mac.is_some(),
+                ports: requested.ports.clone(),
+                ..reserved.by_user
+            },
             ownership: network.ownership(),
             placement: Placement::Engine { id: Some(requested.id.clone()), ifname, sandbox: None, inside },
             // The link is made under the name that the endpoint has now, unless another link is tagged with
@@ -103,6 +107,10 @@ impl Controller {
             seen: None,
             ..reserved
         };
+        // Docker shows its user no warning of a driver's.
+        if let Some(note) = prepared.note_of_ports(network.label()) {
+            tracing::warn!("{note}");
+        }
         changes.push(Change::PutEndpoint(inner.beside(&network, prepared)));
         if reserved_before {
             inner.record(changes)?;
