@@ -86,7 +86,9 @@ fn beside(document: &str, path: &str) -> String {
 /// All documents that people read here.
 fn documents() -> Vec<String> {
     let mut found: Vec<String> =
-        ["README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned).into();
+        ["README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(str::to_owned)
+            .into();
     let mut open = vec![root().join("docs")];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {

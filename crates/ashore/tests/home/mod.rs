@@ -18,6 +18,7 @@ pub mod parents;
 pub mod podman;
 pub mod router;
 pub mod scripted;
+pub mod shown;
 pub mod site;
 pub mod strace;
 pub mod together;
