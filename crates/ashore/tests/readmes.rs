@@ -19,7 +19,7 @@ const SUMMARY: &str = "docs/SUMMARY.md";
 /// The chapters that are for reading.
 const CHAPTERS: [&str; 7] = ["docker", "from-macvlan", "addresses", "ipv6", "vlans", "podman", "trouble"];
 /// The most lines of these together: what can be read in one sitting.
-const MOST_LINES: usize = 800;
+const MOST_LINES: usize = 600;
 /// The most words in a sentence of README.md, and of the chapters.
 const MOST_WORDS: usize = 25;
 
