@@ -83,7 +83,7 @@ fn documents(root: &Path, parts: &[Part], stage: &Path) -> anyhow::Result<()> {
     for name in files::documents(root)? {
         let from = root.join(&name);
         let text = fs::read(&from).with_context(|| from.display().to_string())?;
-        if name.ends_with(".md") {
+        if from.extension().is_some_and(|extension| extension == "md") {
             put(&documents.join(name + ".gz"), &gzip(&text)?, 0o644)?;
         } else {
             put(&documents.join(name), &text, 0o644)?;

@@ -49,7 +49,10 @@ pub(super) fn documents(root: &Path) -> anyhow::Result<Vec<String>> {
             let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
                 open.push(path);
-            } else if path.ends_with(".md") || path.ends_with(".svg") {
+            } else if Path::new(&path)
+                .extension()
+                .is_some_and(|extension| extension == "md" || extension == "svg")
+            {
                 found.push(path);
             }
         }
