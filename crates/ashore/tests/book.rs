@@ -189,6 +189,29 @@ fn readme() {
     as_reader("book, README.md", |reader| reader.follows("README.md"));
 }
 
+/// What these chapters show is not compared. VLANs need another kernel than the usual one.
+#[test]
+fn networks_of_other_chapters_can_be_made() {
+    as_reader("book, other chapters", |reader| {
+        let nas = &reader.site.home.nas;
+        for name in ["docs/addresses.md", "docs/ipv6.md"] {
+            let document = read(name);
+            let create = |line: &str| line.strip_prefix("$ docker network create ").map(str::to_owned);
+            let all: Vec<String> = document.lines().filter_map(create).collect();
+            assert!(!all.is_empty(), "the commands of {name} were not understood");
+            for options in all {
+                let network = options.rsplit(' ').next().unwrap_or_default();
+                for command in
+                    [format!("docker network create {options}"), format!("docker network rm {network}")]
+                {
+                    let ran = reader.shows(nas, &command);
+                    assert_eq!(ran.code, Some(0), "{name}: {command}: {}", ran.stdout);
+                }
+            }
+        }
+    });
+}
+
 /// What is not typed above, because it builds, or installs into the system: who else runs it.
 const ELSEWHERE: [(&str, &str); 3] = [
     (
