@@ -53,7 +53,7 @@ fn record(program: &Path) -> anyhow::Result<Vec<(f64, String)>> {
         .env_remove("NO_COLOR");
     let mut child = script.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("script")?;
     let mut from = child.stdout.take().context("stdout is piped")?;
-    let (begun, mut bytes, mut open) = (Instant::now(), [0; 65536], Vec::new());
+    let (begun, mut bytes, mut open) = (Instant::now(), [0; 8192], Vec::new());
     let mut events = Vec::new();
     loop {
         let read = from.read(&mut bytes)?;
