@@ -9,6 +9,7 @@ use clap::Parser;
 
 mod arch;
 mod bench;
+mod docs;
 mod fuzz;
 mod in_vm;
 mod lint;
@@ -18,6 +19,7 @@ mod packages;
 mod plug;
 mod plugin;
 mod predecessor;
+mod record;
 mod test;
 mod vm;
 
@@ -40,6 +42,10 @@ enum Task {
     Plug(plug::PlugArgs),
     /// Build what a release consists of: static programs, a Debian package, an archive, checksums
     Package(package::PackageArgs),
+    /// Build the book of `docs/` as web pages, and check their links
+    Docs,
+    /// Record `ashore lab` as the picture that the documents show
+    Record,
     /// Check formatting, lints, licences and sources
     Lint,
 }
@@ -65,6 +71,8 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
         Task::Plug(arguments) => plug::run(root, arguments)?,
         Task::Package(arguments) => package::run(root, arguments)?,
         Task::Vm(arguments) => return in_vm::run(root, arguments),
+        Task::Docs => _ = docs::run(root)?,
+        Task::Record => record::run(root)?,
         Task::Lint => lint::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

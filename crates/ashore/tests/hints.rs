@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ashore_core::api::refusal::Code;
 use ashore_lab::{Machine, Ran};
+use home::shown::reads;
 use home::{Home, type_on};
 use serde_json::Value;
 
@@ -223,20 +224,6 @@ fn refused(command: &str, ran: &Ran) -> Result<Option<Refused>, String> {
     // A refusal that nothing helps against has none.
     let remedy = ran.stderr.split_once("  try: ").map(|(_, remedy)| remedy.trim().to_owned());
     Ok(Some(Refused { code, remedy: remedy.unwrap_or_default() }))
-}
-
-/// Whether a text reads so, where `…` stands for anything.
-fn reads(text: &str, pattern: &str) -> bool {
-    let mut parts = pattern.split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut open = false;
-    for part in parts {
-        open = part.is_empty();
-        let Some((_, after)) = rest.split_once(part) else { return false };
-        rest = after;
-    }
-    open || rest.is_empty()
 }
 
 /// Whether a command is what a remedy says: printed as it is, with words for the placeholders in capitals; or one of

@@ -1,4 +1,4 @@
-//! The manual stays complete: everything that the program says it can do is in docs/manual.md.
+//! The manual stays complete: everything that the program says it can do is on the pages of docs/reference.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,7 +9,15 @@ use ashore_core::net::option;
 use ashore_program::front::docker;
 use serde_json::json;
 
-const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
+const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference");
+
+/// All pages of the manual.
+fn manual() -> String {
+    let mut paths: Vec<_> = std::fs::read_dir(PAGES).unwrap().map(|page| page.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() > 5, "{paths:?}");
+    paths.iter().map(|path| std::fs::read_to_string(path).unwrap() + "\n").collect()
+}
 
 /// The output of `ashore … --help`.
 fn help(words: &[String]) -> String {
@@ -67,7 +75,7 @@ fn has_word(text: &str, word: &str) -> bool {
 
 #[test]
 fn every_command_and_every_option_is_in_the_manual() {
-    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let manual = manual();
     let commands = commands();
     assert!(commands.len() > 12, "the lists of commands were not understood: {commands:?}");
     let mut missing = Vec::new();
@@ -81,42 +89,42 @@ fn every_command_and_every_option_is_in_the_manual() {
         let absent = options.into_iter().filter(|option| !has_word(&manual, option));
         missing.extend(absent.map(|option| format!("{command} {option}")));
     }
-    assert!(missing.is_empty(), "docs/manual.md says nothing of: {missing:#?}");
+    assert!(missing.is_empty(), "docs/reference says nothing of: {missing:#?}");
 }
 
 #[test]
 fn every_option_of_dockers_is_in_the_manual() {
-    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let manual = manual();
     for name in option::of_driver() {
-        assert!(manual.contains(&format!("`-o {name}=")), "docs/manual.md says nothing of -o {name}");
+        assert!(manual.contains(&format!("`-o {name}=")), "docs/reference says nothing of -o {name}");
     }
     for name in option::of_ipam() {
-        assert!(manual.contains(&format!("`--ipam-opt {name}=")), "docs/manual.md says nothing of {name}");
+        assert!(manual.contains(&format!("`--ipam-opt {name}=")), "docs/reference says nothing of {name}");
     }
     for option in docker::ATTACHMENT_OPTIONS {
         assert!(
             manual.contains(&format!("`driver-opt={option}=")),
-            "docs/manual.md says nothing of {option}"
+            "docs/reference says nothing of {option}"
         );
     }
 }
 
 #[test]
 fn every_exit_code_is_in_the_manual() {
-    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let manual = manual();
     let text = help(&[]);
     let codes: Vec<&str> =
         section(&text, "Exit codes").filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
     let chapter = manual.split("\n## ").find(|chapter| chapter.starts_with("Exit codes")).unwrap();
     for code in codes {
-        assert!(chapter.contains(&format!("\n| {code} | ")), "exit code {code} is not in docs/manual.md");
+        assert!(chapter.contains(&format!("\n| {code} | ")), "exit code {code} is not in docs/reference");
     }
 }
 
 /// The codes of a chapter's table, each with the second column. The third one says something.
 fn coded(chapter: &str) -> Vec<(String, String)> {
-    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let manual = manual();
     let chapter = manual.split("\n## ").find(|text| text.starts_with(chapter)).unwrap();
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let rows = chapter.lines().filter(|line| line.starts_with("| `")).map(cells);
@@ -129,7 +137,7 @@ fn coded(chapter: &str) -> Vec<(String, String)> {
 
 /// What a table of codes says of each, without links.
 fn said(chapter: &str) -> Vec<[String; 3]> {
-    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let manual = manual();
     let chapter = manual.split("\n## ").find(|text| text.starts_with(chapter)).unwrap();
     let rows = chapter.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::contents::{COMPLETIONS, DOCUMENTS, PAGES};
-use super::files::{open_directories, pack, put, said};
+use super::files::{documents, open_directories, pack, put, said};
 use super::{Compression, VERSION};
 
 /// Makes the archive of the package's files, and returns its path.
@@ -28,8 +28,8 @@ pub(super) fn make(root: &Path, stage: &Path, date: u64, to: &Path) -> anyhow::R
         let path = entry?.path();
         copy(&path, &format!("man/{}", path.file_name().unwrap_or_default().to_string_lossy()), 0o644)?;
     }
-    for document in ["README.md", "CHANGELOG.md", "SECURITY.md", "docs/manual.md", "docs/install.md"] {
-        copy(&root.join(document), document, 0o644)?;
+    for document in documents(root)? {
+        copy(&root.join(&document), &document, 0o644)?;
     }
     for document in ["copyright", "ashore.cdx.json"] {
         copy(&stage.join(DOCUMENTS).join(document), document, 0o644)?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::crates::{self, Part};
-use super::files::{gzip, link, open_directories, put, said};
+use super::files::{self, gzip, link, open_directories, put, said};
 
 /// Where a package's units are.
 pub(super) const UNITS: &str = "usr/lib/systemd/system";
@@ -77,13 +77,14 @@ fn installed(program: &Path, stage: &Path) -> anyhow::Result<()> {
 
 fn documents(root: &Path, parts: &[Part], stage: &Path) -> anyhow::Result<()> {
     let documents = stage.join(DOCUMENTS);
-    for file in
-        ["README.md", "SECURITY.md", "CHANGELOG.md", "docs/manual.md", "docs/promises.md", "docs/install.md"]
-    {
-        let from = root.join(file);
+    for name in files::documents(root)? {
+        let from = root.join(&name);
         let text = fs::read(&from).with_context(|| from.display().to_string())?;
-        let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        put(&documents.join(name + ".gz"), &gzip(&text)?, 0o644)?;
+        if from.extension().is_some_and(|extension| extension == "md") {
+            put(&documents.join(name + ".gz"), &gzip(&text)?, 0o644)?;
+        } else {
+            put(&documents.join(name), &text, 0o644)?;
+        }
     }
     put(&documents.join("copyright"), crates::copyright(root, parts)?.as_bytes(), 0o644)?;
     put(&documents.join("ashore.cdx.json"), crates::bill_of_materials(parts)?.as_bytes(), 0o644)

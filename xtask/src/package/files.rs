@@ -40,6 +40,29 @@ pub(super) fn open_directories(tree: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The documents that a package has, by their paths in the repository: what README leads to, in the same places.
+pub(super) fn documents(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut found: Vec<String> =
+        ["README.md", "README.zh-CN.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned).into();
+    let mut open = vec!["docs".to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(root.join(&directory)).with_context(|| directory.clone())? {
+            let entry = entry?;
+            let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                open.push(path);
+            } else if Path::new(&path)
+                .extension()
+                .is_some_and(|extension| extension == "md" || extension == "svg")
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Compresses bytes as Debian wants its pages, without a name and a date.
 pub(super) fn gzip(content: &[u8]) -> anyhow::Result<Vec<u8>> {
     through("gzip", &["-9", "-n"], content)

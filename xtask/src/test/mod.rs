@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::bail;
 use clap::Args;
 
-use crate::{lint, package, packages, plugin, predecessor};
+use crate::{docs, lint, package, packages, plugin, predecessor};
 
 mod marked;
 mod program;
@@ -85,6 +85,9 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     });
     if !arguments.no_lint {
         lint::run(root)?;
+    }
+    if arguments.all {
+        docs::run(root)?;
     }
     // This must come first, because it leaves the program linked differently from the tests' own build.
     let unasked = || Err("it was not requested".to_owned());

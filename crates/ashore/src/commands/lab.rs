@@ -238,6 +238,8 @@ impl Lab {
             let shell = shell.unwrap_or_else(|| "/bin/sh".into());
             let mut command = machine.command(shell).context("a shell")?;
             command.env("ASHORE_SOCKET", owner.daemon.socket()).env("PS1", format!("{}$ ", machine.name()));
+            // bash's own start file sets PS1 anew, and this then sets it back.
+            command.env("PROMPT_COMMAND", format!("PS1='{}$ '", machine.name()));
             command.env("PATH", path_with_this_program()?);
             if std::io::stdin().is_terminal() {
                 command.arg("-i");

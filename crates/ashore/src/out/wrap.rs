@@ -29,15 +29,17 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// The lines of a text, none wider than `width` unless it is one word or one command. `first` stands before the
-/// first line, and the others are indented as far.
+/// first line, and the others are indented as far. What fits stays as it is, with its columns.
 pub(crate) fn wrapped(first: &str, text: &str, width: Option<usize>) -> Vec<String> {
     let indent = " ".repeat(columns(first));
     let mut lines = Vec::new();
     for line in text.split('\n') {
         let begin = if lines.is_empty() { first } else { &indent };
         match width {
-            None => lines.push(format!("{begin}{line}").trim_end().to_owned()),
-            Some(width) => fill(begin, &indent, line, width, &mut lines),
+            Some(width) if columns(begin) + columns(line) > width => {
+                fill(begin, &indent, line, width, &mut lines)
+            }
+            _ => lines.push(format!("{begin}{line}").trim_end().to_owned()),
         }
     }
     lines
@@ -193,6 +195,12 @@ mod tests {
         assert_eq!(wrapped("! ", text, Some(40))[1], "  address of `web`, which is defended");
         assert_eq!(wrapped("! ", text, None), [format!("! {text}")]);
         assert_eq!(wrapped("", "", Some(40)), [""]);
+    }
+
+    #[test]
+    fn what_fits_keeps_its_columns() {
+        assert_eq!(wrapped("✓ ", "laptop  web   12 µs", Some(80)), ["✓ laptop  web   12 µs"]);
+        assert_eq!(wrapped("✓ ", "laptop  web   12 µs", Some(12)), ["✓ laptop web", "  12 µs"]);
     }
 
     #[test]

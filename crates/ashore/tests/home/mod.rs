@@ -21,6 +21,7 @@ pub mod podman;
 pub mod router;
 pub mod rules;
 pub mod scripted;
+pub mod shown;
 pub mod site;
 pub mod strace;
 pub mod together;

@@ -104,7 +104,8 @@ pub(super) fn of(
     tried.extend(diagnosed(client, network));
     // It is taken off whatever was found. What was found is told whatever comes of that.
     let off = ask(client, &Request::Detach { network: network.clone(), name: name.clone() });
-    let forgotten = ask(client, &Request::Forget { network: Some(network.to_string()), name });
+    // On all networks: of one of Docker's, this program knows the id alone, and the daemon by now the name.
+    let forgotten = ask(client, &Request::Forget { network: None, name });
     if let Err(failure) = off.and(forgotten) {
         complain!("ashore: {}", message!("trial-left", failure = failure.to_string()));
     }
