@@ -239,7 +239,7 @@ fn docker_installs_it_from_a_registry_and_asks_for_what_the_manual_lists() {
         let asked = site.docker(&format!("plugin install {IN_REGISTRY}"));
         let asked: Vec<&str> =
             asked.stdout.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
-        let manual = include_str!("../../../docs/manual.md");
+        let manual = include_str!("../../../docs/reference/docker.md");
         assert!(!asked.is_empty());
         for privilege in asked {
             assert!(manual.contains(privilege), "{privilege}");

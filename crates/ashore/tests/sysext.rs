@@ -26,7 +26,6 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     assert!(copy.status().unwrap().success());
 
     booted.ok("systemctl enable --now systemd-sysext.service");
-    booted.ok("systemctl daemon-reload");
     booted.ok("ashore install");
     booted.ok("systemctl is-active ashore.service ashore.socket ashore-plug.socket ashore-read.socket");
     make_lan(&booted, "docker");
@@ -41,6 +40,17 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     });
     reaches(&booted.laptop, ip(WEB));
     reaches(&booted.machine, ip(WEB));
+
+    assert!(booted.ok("ashore install").ends_with("nothing to do"));
+    // Another version of it.
+    let program = extensions.join("ashore/usr/bin/ashore");
+    std::fs::copy(&program, program.with_extension("later")).unwrap();
+    std::fs::rename(program.with_extension("later"), &program).unwrap();
+    let first = booted.pid();
+    booted.ok("systemd-sysext refresh");
+    booted.ok("ashore install");
+    assert_ne!(booted.pid(), first);
+    reaches(&booted.laptop, ip(WEB));
 
     let refused = booted.run("ashore uninstall");
     assert!(refused.stderr.contains("web on lan are attached"), "{}", refused.stderr);

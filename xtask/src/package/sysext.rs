@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use super::VERSION;
 use super::contents::UNITS;
 use super::files::{open_directories, put, said};
@@ -13,19 +15,16 @@ use crate::execute;
 pub(super) const NAME: &str = "ashore";
 
 /// What systemd reads before it lays the image over `/usr`: it suits any system of this machine type. Static programs
-/// and units alone are in it.
-const RELEASE: &str = "ID=_any\nARCHITECTURE=x86-64\nEXTENSION_RELOAD_MANAGER=1\n";
-
-/// An extension comes when systemd has read its units already, and `systemctl enable` cannot be run in it. So the target
-/// of an ordinary start asks for the units.
-const STARTED: &str = "[Unit]\nUpholds=ashore.socket ashore-read.socket ashore-plug.socket ashore.service\n";
+/// and what belongs to them are in it. The units are not: `ashore install` writes them, because systemd reads its units
+/// before the image is there.
+const RELEASE: &str = "ID=_any\nARCHITECTURE=x86-64\n";
 
 /// Lays out the extension of a package's files.
 pub(super) fn stage(stage: &Path, tree: &Path) -> anyhow::Result<()> {
     execute(std::process::Command::new("cp").arg("--archive").arg(stage).arg(tree))?;
     let release = tree.join("usr/lib/extension-release.d").join(format!("extension-release.{NAME}"));
     put(&release, RELEASE.as_bytes(), 0o644)?;
-    put(&tree.join(UNITS).join("multi-user.target.d/10-ashore.conf"), STARTED.as_bytes(), 0o644)?;
+    fs::remove_dir_all(tree.join(UNITS).parent().context("units are in a directory")?)?;
     open_directories(tree)?;
     Ok(())
 }

@@ -40,10 +40,32 @@ struct Host {
     init: Init,
     /// The state of the units, if systemd runs.
     units: Option<Units>,
-    /// Whether a package has put the programs and units there.
-    is_packaged: bool,
+    programs_are: Programs,
     /// Whether it is a system that does not run, such as an image that is being made.
     is_offline: bool,
+}
+
+/// Who puts the programs on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Programs {
+    /// `ashore install`.
+    Own,
+    /// A package, which has put the units there too.
+    OfPackage,
+    /// A system extension, which has no units.
+    OfExtension,
+}
+
+impl Programs {
+    fn below(root: &Path) -> Self {
+        if packaged::is_extension(root) {
+            Programs::OfExtension
+        } else if packaged::is(root) {
+            Programs::OfPackage
+        } else {
+            Programs::Own
+        }
+    }
 }
 
 impl Host {
@@ -62,7 +84,8 @@ impl Host {
                 "name the directory that holds the other system",
             )
         })?;
-        let is_packaged = packaged::is(&root);
+        let programs_are = Programs::below(&root);
+        let is_packaged = programs_are == Programs::OfPackage;
         let mut is_offline = root != Path::new("/");
         let mut init = Init::of(&root, !is_offline);
         if is_packaged && init != Init::Systemd && Init::of(&root, false) == Init::Systemd {
@@ -70,8 +93,17 @@ impl Host {
             (init, is_offline) = (Init::Systemd, true);
         }
         let units = (!is_offline && init == Init::Systemd).then(Units::now);
-        let bin_dir = if is_packaged { Path::new(packaged::BIN_DIR) } else { bin_dir };
-        Ok(Host { root, program: bin_dir.join(NAME), init, units, is_packaged, is_offline })
+        let bin_dir = if programs_are == Programs::Own { bin_dir } else { Path::new(packaged::BIN_DIR) };
+        Ok(Host { root, program: bin_dir.join(NAME), init, units, programs_are, is_offline })
+    }
+
+    fn is_packaged(&self) -> bool {
+        self.programs_are == Programs::OfPackage
+    }
+
+    /// Whether this command puts the programs there, and what belongs to them.
+    fn has_own_programs(&self) -> bool {
+        self.programs_are == Programs::Own
     }
 
     /// Whether it is the running system.
@@ -86,7 +118,7 @@ impl Host {
     }
 
     fn unit(&self, name: &str) -> PathBuf {
-        self.at(if self.is_packaged { packaged::DIRECTORY } else { unit::DIRECTORY }).join(name)
+        self.at(if self.is_packaged() { packaged::DIRECTORY } else { unit::DIRECTORY }).join(name)
     }
 
     /// The link that enables a unit.
@@ -112,7 +144,7 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     if host.init == Init::Systemd {
         refuse_other_daemon(&host)?;
     }
-    let (actions, without) = if host.is_packaged {
+    let (actions, without) = if host.is_packaged() {
         (packaged::install_actions(&host, args.users)?, None)
     } else {
         own_actions(&host, args.users)?
@@ -131,12 +163,19 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
 
 /// The actions on a host without a package, and why `ashore-plug` is not to be had, if it is not.
 fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>), Failure> {
-    let mut actions = program_actions(host)?;
+    let mut actions = Vec::new();
+    if host.has_own_programs() {
+        actions = program_actions(host)?;
+    } else {
+        packaged::refuse_other_program(host)?;
+    }
     // The daemon does not run it, so it is no reason to restart the daemon.
-    let is_new = !actions.is_empty();
+    let is_new = !actions.is_empty() || !host.has_own_programs() && packaged::runs_another(host);
     let plug = plug::install_actions(host)?;
     actions.extend(plug.iter().flatten().cloned());
-    actions.extend(shared::install_actions(host)?);
+    if host.has_own_programs() {
+        actions.extend(shared::install_actions(host)?);
+    }
     if host.init == Init::Systemd {
         let mut files = group::make_actions(host);
         files.extend(unit_actions(host, users)?);

@@ -11,7 +11,7 @@ use anyhow::Context;
 use ashore_core::api::refusal::Code;
 
 use super::action::Action;
-use super::{Host, group, plug, refused, service_actions, systemctl, unit};
+use super::{Host, Programs, group, plug, refused, service_actions, systemctl, unit};
 use crate::client::Failure;
 
 /// The directory of a package's units.
@@ -24,13 +24,14 @@ pub(super) fn is(root: &Path) -> bool {
     root.join(DIRECTORY.trim_start_matches('/')).join(unit::SERVICE).is_file()
 }
 
-/// Whether that package is a system extension, which has no scripts: its user runs `ashore install` and `ashore uninstall`.
+/// Whether a system extension has the programs, with the manual pages and completions. It lies over a `/usr` that is
+/// read-only, and comes after systemd has read its units. So `ashore install` writes units, as it does without a package.
 pub(super) fn is_extension(root: &Path) -> bool {
     root.join("usr/lib/extension-release.d/extension-release.ashore").is_file()
 }
 
 /// What is left to do after `ashore uninstall` on a host with the extension.
-pub(super) const LEFT_BY_EXTENSION: &str = "the system extension; to remove it, delete its image (/var/lib/extensions/ashore*), and run: systemd-sysext refresh";
+pub(super) const LEFT_OF_EXTENSION: &str = "the system extension; to remove it, delete /var/lib/extensions/ashore.raw, and run: systemd-sysext refresh";
 
 /// The actions of `ashore install`.
 pub(super) fn install_actions(host: &Host, users: bool) -> Result<Vec<Action>, Failure> {
@@ -47,11 +48,18 @@ pub(super) fn install_actions(host: &Host, users: bool) -> Result<Vec<Action>, F
 }
 
 /// Fails if this is another program than the package's: it would install itself beside it.
-fn refuse_other_program(host: &Host) -> Result<(), Failure> {
+pub(super) fn refuse_other_program(host: &Host) -> Result<(), Failure> {
     let own = std::env::current_exe().context("this program's own file")?;
     let packaged = host.at(&host.program);
     if own == packaged || !host.is_this() && super::is_same_file(&own, &packaged)? {
         return Ok(());
+    }
+    if host.programs_are == Programs::OfExtension {
+        return Err(refused(
+            Code::Packaged,
+            "a system extension has installed Ashore on this host".into(),
+            "run the one of the extension: /usr/bin/ashore install; or remove the extension",
+        ));
     }
     Err(by_package())
 }
@@ -132,7 +140,7 @@ fn is_older_name(there: &Path, unit: &Path) -> bool {
 }
 
 /// Whether the service runs another file than the package's, such as an earlier version of it.
-fn runs_another(host: &Host) -> bool {
+pub(super) fn runs_another(host: &Host) -> bool {
     let file = |path: PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     systemctl::main_pid()
         .is_some_and(|pid| file(format!("/proc/{pid}/exe").into()) != file(host.at(&host.program)))

@@ -91,7 +91,8 @@ pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>
     if !is_same_file(&from, &to)? {
         actions.push(Action::CopyProgram { from, to });
     }
-    for directory in directories(host) {
+    let is_made = |directory: &PathBuf| host.has_own_programs() || !is_of_package(host, directory);
+    for directory in directories(host).filter(is_made) {
         let (path, target) = (directory.join(LINK), program.clone());
         if path == host.at(&host.program) {
             return Err(refused(
@@ -161,8 +162,8 @@ fn in_the_way(path: &Path) -> Failure {
 pub(super) fn remove_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     let program = program(host);
-    let not_of_package = |directory: &PathBuf| !host.is_packaged || !is_of_package(host, directory);
-    for directory in directories(host).filter(not_of_package) {
+    let is_made = |directory: &PathBuf| host.has_own_programs() || !is_of_package(host, directory);
+    for directory in directories(host).filter(is_made) {
         let path = directory.join(LINK);
         match There::at(&path, &program) {
             There::Nothing => {}
@@ -173,7 +174,7 @@ pub(super) fn remove_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), 
         }
     }
     let installed = host.at(&program);
-    if installed.exists() && !host.is_packaged {
+    if installed.exists() && host.has_own_programs() {
         match beside_this()? {
             Ok(beside) if is_same_file(&beside, &installed)? => actions.push(Action::RemoveFile(installed)),
             _ => left.push(format!("{}, which is not this ashore's", installed.display())),

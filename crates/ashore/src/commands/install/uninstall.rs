@@ -21,7 +21,8 @@ use ashore_store::Store;
 use super::action::{self, Action};
 use super::init::Init;
 use super::{
-    Host, NAME, group, is_same_file, packaged, plug, refused, ruling_daemon, shared, systemctl, unit,
+    Host, NAME, Programs, group, is_same_file, packaged, plug, refused, ruling_daemon, shared, systemctl,
+    unit,
 };
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
@@ -45,8 +46,7 @@ struct InUse {
 pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     let bin_dir = args.bin_dir.clone().unwrap_or_else(|| bin_dir_of_unit(&args.root));
     let host = Host::new(&args.root, &bin_dir)?;
-    let of_extension = packaged::is_extension(&host.root);
-    if host.is_packaged && !args.packaged && !of_extension {
+    if host.is_packaged() && !args.packaged {
         return Err(packaged::by_package());
     }
     if !args.dry_run {
@@ -64,7 +64,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
         if host.is_this() { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
     let (remove, mut left) = remove_actions(&host, args.purge)?;
     left.extend(of_engines);
-    left.extend(of_extension.then(|| packaged::LEFT_BY_EXTENSION.into()));
+    left.extend((host.programs_are == Programs::OfExtension).then(|| packaged::LEFT_OF_EXTENSION.into()));
     if args.dry_run {
         action::show(&stop);
         for step in &steps {
@@ -260,13 +260,13 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     let (plug, plug_left) = plug::remove_actions(host)?;
     actions.extend(plug);
     left.extend(plug_left);
-    if !host.is_packaged {
+    if host.has_own_programs() {
         let (shared, shared_left) = shared::remove_actions(host, &host.program);
         actions.extend(shared);
         left.extend(shared_left);
     }
     let program = host.at(&host.program);
-    if program.exists() && !host.is_packaged {
+    if program.exists() && host.has_own_programs() {
         let own = std::env::current_exe().context("this program's own file")?;
         if is_same_file(&own, &program)? {
             actions.push(Action::RemoveFile(program));
