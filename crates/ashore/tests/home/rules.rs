@@ -3,7 +3,7 @@
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 
 use super::told::Told;
-use super::{Home, ip};
+use super::Home;
 
 /// Runs a command on a machine by its shell, as its user types it.
 #[track_caller]
