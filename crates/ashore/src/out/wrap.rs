@@ -37,7 +37,7 @@ pub(crate) fn wrapped(first: &str, text: &str, width: Option<usize>) -> Vec<Stri
         let begin = if lines.is_empty() { first } else { &indent };
         match width {
             Some(width) if columns(begin) + columns(line) > width => {
-                fill(begin, &indent, line, width, &mut lines)
+                fill(begin, &indent, line, width, &mut lines);
             }
             _ => lines.push(format!("{begin}{line}").trim_end().to_owned()),
         }
