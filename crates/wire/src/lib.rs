@@ -1,5 +1,6 @@
 //! Packet formats and protocol state machines for a host on a LAN: MAC addresses, ARP, neighbour discovery,
-//! address conflict detection, what IPv6 routers advertise, and clients for DHCPv4 and DHCPv6.
+//! address conflict detection, what IPv6 routers advertise, clients for DHCPv4 and DHCPv6, and a responder of multicast
+//! DNS.
 //!
 //! This crate does no I/O, reads no clock and starts no thread. Frames come in as slices, time is an
 //! argument, and whatever should go out on the wire is returned as a value. This makes every state transition
@@ -17,6 +18,7 @@ pub mod filter;
 mod heard;
 mod ipv6;
 mod mac;
+pub mod mdns;
 mod mld;
 pub mod ndp;
 mod random;

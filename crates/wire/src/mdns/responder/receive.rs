@@ -1,0 +1,168 @@
+//! What is heard: questions, and what other hosts say of names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::Boottime;
+
+use super::super::PORT;
+use super::super::asked::{Asker, Known};
+use super::super::claim::{Claim, Phase};
+use super::super::message::{Message, Said};
+use super::super::name::Name;
+use super::super::record::Record;
+use super::{AFTER_CONFLICTS, CONFLICTS_WITHIN, Conflict, DEFER, Datagram, MOST_CONFLICTS, Responder};
+
+/// How long the rest of known answers is waited for (RFC 6762, 7.2).
+const REST: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(500)];
+
+/// Whether an address is of this link (RFC 6762, 11).
+fn is_on_link(ip: IpAddr, prefixes: &[IpNet]) -> bool {
+    let ip = ip.to_canonical();
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    link_local || prefixes.iter().any(|prefix| prefix.contains(&ip))
+}
+
+impl Responder {
+    /// Processes what was received at port 5353. What is not a message, or not of this link, changes nothing.
+    pub fn receive(&mut self, datagram: &Datagram<'_>, now: Boottime) {
+        let on_link = is_on_link(datagram.from.ip(), datagram.prefixes);
+        if !self.channels.contains(datagram.channel) || !datagram.to_group && !on_link {
+            return;
+        }
+        let Some(message) = Message::read(datagram.payload) else { return };
+        while self.remembered.front().is_some_and(|(_, until)| *until <= now) {
+            self.remembered.pop_front();
+        }
+        if !message.response {
+            self.asked(&message, datagram, on_link, now);
+        } else if datagram.from.port() == PORT {
+            // A response from another port is none (RFC 6762, 6).
+            self.told(&message, datagram, now);
+        }
+    }
+
+    fn asked(&mut self, message: &Message, datagram: &Datagram<'_>, on_link: bool, now: Boottime) {
+        let (channel, from) = (datagram.channel, datagram.from);
+        if from.port() != PORT {
+            if on_link {
+                self.answer_legacy(message, channel, from);
+            }
+            return;
+        }
+        self.meet(message, from.ip(), now);
+        let asker = Asker { channel, from, on_link };
+        let wait = message.truncated.then(|| self.random.between(REST[0], REST[1]));
+        if message.questions.is_empty() {
+            return self.collected.go_on(asker, &message.answers, wait, now);
+        }
+        let mut known = Known::default();
+        known.add(&message.answers);
+        let mut questions = message.questions.clone();
+        for question in &mut questions {
+            // What is asked of this host alone is answered to who asks alone (RFC 6762, 5.5).
+            question.unicast |= !datagram.to_group;
+        }
+        if let Some(wait) = wait {
+            if let Some(asked) = self.collected.begin((asker, questions, known), wait, now) {
+                self.answer(&asked.asker, &asked.questions, &asked.known, true, false, now);
+            }
+        } else {
+            self.answer(&asker, &questions, &known, false, !message.authorities.is_empty(), now);
+        }
+    }
+
+    /// Meets another host that probes for a name at the same time (RFC 6762, 8.2).
+    fn meet(&mut self, message: &Message, from: IpAddr, now: Boottime) {
+        let mut met: BTreeMap<String, BTreeMap<&Name, Vec<&Record>>> = BTreeMap::new();
+        for Said { record, .. } in &message.authorities {
+            if let Some(key) = self.owners.get(&record.name) {
+                met.entry(key.clone()).or_default().entry(&record.name).or_default().push(record);
+            }
+        }
+        for (key, mut names) in met {
+            let Some(claim) = self.claims.get(&key) else { continue };
+            let Phase::Probing { held: false, .. } = claim.phase else { continue };
+            // Part of one's own records is what a reflector makes of one's own probe.
+            names.retain(|_, theirs| !theirs.iter().all(|record| self.is_own(claim, record)));
+            if names.is_empty() || claim.is_own(from, message.records()) {
+                continue;
+            }
+            // Where the host's name is in question, it alone decides. Two hosts of which each loses one of their names
+            // would both wait.
+            let host = claim.host();
+            let decides = |name: &Name| *name == host || !names.contains_key(&host);
+            let mut contested = names.iter().filter(|(name, _)| decides(name));
+            if contested.any(|(name, theirs)| claim.loses_to(name, theirs)) {
+                let pause = self.pause(now).unwrap_or_default().max(DEFER);
+                self.note(&key, from, now);
+                self.begin(&key, pause, true, now);
+            }
+        }
+    }
+
+    fn is_own(&self, claim: &Claim, record: &Record) -> bool {
+        claim.agrees(record) || self.remembered.iter().any(|(there, _)| there == record)
+    }
+
+    /// Hears what another host says of names.
+    fn told(&mut self, message: &Message, datagram: &Datagram<'_>, now: Boottime) {
+        let from = datagram.from.ip();
+        let mut contested = BTreeSet::new();
+        for said in message.records() {
+            if datagram.to_group {
+                self.zone.hear(&said.record, said.ttl, datagram.channel, now);
+            }
+            // A goodbye leaves the name to others.
+            let Some(key) = self.owners.get(&said.record.name).filter(|_| said.ttl > 0) else { continue };
+            let Some(claim) = self.claims.get(key).filter(|claim| claim.has_asked()) else {
+                continue;
+            };
+            if claim.is_contested_by(&said.record) && !self.is_own(claim, &said.record) {
+                contested.insert(key.clone());
+            }
+        }
+        for key in contested {
+            if self.claims.get(&key).is_some_and(|claim| !claim.is_own(from, message.records())) {
+                self.conflict(&key, from, now);
+            }
+        }
+    }
+
+    /// Another host has a name (RFC 6762, 9). Which of both keeps it, is found by probing; a name that is being probed
+    /// for is lost.
+    fn conflict(&mut self, key: &str, by: IpAddr, now: Boottime) {
+        let pause = self.pause(now);
+        let announced = self.claims.get(key).is_some_and(Claim::is_announced);
+        if announced {
+            self.withdraw(key, now);
+            self.note(key, by, now);
+        } else {
+            self.rename(key, Some(by), now);
+        }
+        self.begin(key, pause.unwrap_or_default(), pause.is_some(), now);
+    }
+
+    fn note(&mut self, key: &str, by: IpAddr, now: Boottime) {
+        if let Some(claim) = self.claims.get_mut(key) {
+            claim.conflict = Some(Conflict { label: claim.label.clone(), by: Some(by), at: now });
+        }
+    }
+
+    /// Counts a conflict. Returns how long the next attempt must wait if there were too many (RFC 6762, 8.1).
+    fn pause(&mut self, now: Boottime) -> Option<Duration> {
+        self.conflicts.push_back(now);
+        while self.conflicts.len() > MOST_CONFLICTS
+            || self.conflicts.front().is_some_and(|first| now - *first > CONFLICTS_WITHIN)
+        {
+            self.conflicts.pop_front();
+        }
+        (self.conflicts.len() == MOST_CONFLICTS).then_some(AFTER_CONFLICTS)
+    }
+}
