@@ -40,7 +40,7 @@ impl Known {
 
 /// Who asks, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asker {
+pub(super) struct Peer {
     pub channel: Channel,
     pub from: SocketAddr,
     /// Whether it may get a unicast answer.
@@ -50,11 +50,24 @@ pub(super) struct Asker {
 /// A query that waits for the rest of its known answers (RFC 6762, 7.2).
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
-    pub asker: Asker,
+    pub peer: Peer,
     pub questions: Vec<Question>,
     pub known: Known,
     since: Boottime,
     until: Boottime,
+}
+
+impl Asked {
+    /// A query that was begun now, and waits so long.
+    pub(super) fn new(
+        peer: Peer,
+        questions: Vec<Question>,
+        known: Known,
+        wait: Duration,
+        now: Boottime,
+    ) -> Self {
+        Asked { peer, questions, known, since: now, until: now + wait }
+    }
 }
 
 /// All queries that wait.
@@ -63,14 +76,7 @@ pub(super) struct Collected(Vec<Asked>);
 
 impl Collected {
     /// Takes the first message of a query. Gives it back if too many wait.
-    pub(super) fn begin(
-        &mut self,
-        asked: (Asker, Vec<Question>, Known),
-        wait: Duration,
-        now: Boottime,
-    ) -> Option<Asked> {
-        let (asker, questions, known) = asked;
-        let asked = Asked { asker, questions, known, since: now, until: now + wait };
+    pub(super) fn begin(&mut self, asked: Asked) -> Option<Asked> {
         if self.0.len() >= MOST {
             return Some(asked);
         }
@@ -79,8 +85,8 @@ impl Collected {
     }
 
     /// Takes a further message, whose answers belong to queries from there. If it is not the last, it is waited anew.
-    pub(super) fn go_on(&mut self, asker: Asker, answers: &[Said], more: Option<Duration>, now: Boottime) {
-        for asked in self.0.iter_mut().filter(|asked| asked.asker == asker) {
+    pub(super) fn go_on(&mut self, peer: Peer, answers: &[Said], more: Option<Duration>, now: Boottime) {
+        for asked in self.0.iter_mut().filter(|asked| asked.peer == peer) {
             asked.known.add(answers);
             if let Some(wait) = more {
                 asked.until = (now + wait).min(asked.since + LONGEST).max(asked.until);

@@ -122,22 +122,24 @@ impl Reader<'_> {
     }
 
     /// Reads so many items, and keeps those that are understood. The message has at least five bytes for each.
-    fn several<T>(&mut self, count: u16, item: fn(&mut Self) -> Option<Option<T>>) -> Option<Vec<T>> {
+    fn several<T>(&mut self, count: u16, read: fn(&mut Self, &mut Vec<T>) -> Option<()>) -> Option<Vec<T>> {
         let mut items = Vec::new();
         for _ in 0..count {
-            items.extend(item(self)?);
+            read(self, &mut items)?;
         }
         Some(items)
     }
 
-    /// The outer `None` is a broken message, the inner one a question that is left out.
-    fn question(&mut self) -> Option<Option<Question>> {
+    /// Reads a question, which is kept if it is understood. `None` if the message is broken.
+    fn question(&mut self, kept: &mut Vec<Question>) -> Option<()> {
         let (name, kind, class) = (self.name()?, self.short()?, self.short()?);
         let ours = matches!(class & !TOP, INTERNET | ANY_CLASS);
-        Some(ours.then_some(Question { name, kind, unicast: class & TOP != 0 }))
+        kept.extend(ours.then_some(Question { name, kind, unicast: class & TOP != 0 }));
+        Some(())
     }
 
-    fn record(&mut self) -> Option<Option<Said>> {
+    /// Reads a record, in the same way.
+    fn record(&mut self, kept: &mut Vec<Said>) -> Option<()> {
         let (name, kind, class) = (self.name()?, self.short()?, self.short()?);
         let ttl = u32::from(self.short()?) << 16 | u32::from(self.short()?);
         let length = usize::from(self.short()?);
@@ -146,11 +148,10 @@ impl Reader<'_> {
         if self.at > self.bytes.len() {
             return None;
         }
-        if class & !TOP != INTERNET {
-            return Some(None);
-        }
-        let data = Data::read(kind, self.bytes, start, self.at);
-        Some(data.map(|data| Said { record: Record { name, data }, ttl, flush: class & TOP != 0 }))
+        let ours = class & !TOP == INTERNET;
+        let data = ours.then(|| Data::read(kind, self.bytes, start, self.at)).flatten();
+        kept.extend(data.map(|data| Said { record: Record { name, data }, ttl, flush: class & TOP != 0 }));
+        Some(())
     }
 }
 
@@ -234,7 +235,9 @@ impl Writer {
         match &record.data {
             Data::Ptr(target) => self.name(target, true),
             Data::Srv { priority, weight, port, target } => {
-                [priority, weight, port].into_iter().for_each(|number| self.short(*number));
+                for number in [priority, weight, port] {
+                    self.short(*number);
+                }
                 self.name(target, self.multicast);
             }
             Data::Nsec(types) => {

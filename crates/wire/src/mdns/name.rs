@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(Name::read(longest.bytes(), 0), Some((longest.clone(), 255)));
         let longer = [&[1, b'b'][..], longest.bytes()].concat();
         assert_eq!(Name::read(&longer, 0), None);
-        assert_eq!(Name::read(&[&longest.bytes()[..], &[1, b'b', 0xc0, 0]].concat(), 255), None);
+        assert_eq!(Name::read(&[longest.bytes(), &[1, b'b', 0xc0, 0]].concat(), 255), None);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_chain_of_pointers_is_followed_so_far() {
         let chain: Vec<u8> =
-            [vec![0, 0], (0..200u16).flat_map(|at| (0xc000 | 2 * at).to_be_bytes()).collect()].concat();
+            [vec![0, 0], (0..200u16).flat_map(|at| (0xc000 | (2 * at)).to_be_bytes()).collect()].concat();
         assert!(Name::read(&chain, 2 * MOST_POINTERS).is_some());
         assert!(Name::read(&chain, 2 * MOST_POINTERS + 2).is_none());
     }

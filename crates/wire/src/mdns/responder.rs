@@ -202,11 +202,11 @@ impl Responder {
         let parting: Vec<Record> = old.iter().filter(|record| !claim.agrees(record)).cloned().collect();
         let begins = claim.phase == Phase::Waiting || !probed;
         self.claims.insert(key.to_owned(), claim);
-        if !published {
-            self.remember(&parting, now);
-        } else {
+        if published {
             let gone = self.release(old, now);
             self.part(gone.into_iter().filter(|record| parting.contains(record)).collect());
+        } else {
+            self.remember(&parting, now);
         }
         if begins {
             self.begin(key, Duration::ZERO, false, now);

@@ -12,9 +12,9 @@ use super::name::Name;
 use super::record::{Data, Record, kind};
 
 /// The shortest time between two multicasts of a record (RFC 6762, 6).
-pub const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// The same where a name is defended against a probe.
-pub const EVERY_DEFENCE: Duration = Duration::from_millis(250);
+pub(super) const EVERY_DEFENCE: Duration = Duration::from_millis(250);
 
 /// What is known of a record that is published.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Boottime;
 
-use super::super::asked::{Asker, Known};
+use super::super::asked::Asked;
 use super::super::channel::Channel;
 use super::super::message::{Message, Question, Section, Writer};
 use super::super::record::Record;
@@ -43,15 +43,8 @@ fn once(questions: &[Question]) -> impl Iterator<Item = &Question> {
 impl Responder {
     /// Answers questions. An answer of which others may have parts waits a random moment, unless it has `waited`. A
     /// `defence` against a probe may be repeated sooner.
-    pub(super) fn answer(
-        &mut self,
-        asker: &Asker,
-        questions: &[Question],
-        known: &Known,
-        waited: bool,
-        defence: bool,
-        now: Boottime,
-    ) {
+    pub(super) fn answer(&mut self, asked: &Asked, waited: bool, defence: bool, now: Boottime) {
+        let Asked { peer, questions, known, .. } = asked;
         let (mut multicast, mut unicast, mut shared) = (Vec::new(), Vec::new(), false);
         for question in once(questions) {
             for (record, served) in self.zone.answers(&question.name, question.kind) {
@@ -61,8 +54,8 @@ impl Responder {
                 shared |= !served.unique;
                 // Who has not heard a record for long hears it with the one who asks (RFC 6762, 5.4).
                 let quarter = Duration::from_secs(u64::from(served.ttl / 4));
-                let fresh = || self.zone.was_sent_within(record, asker.channel, quarter, now);
-                if question.unicast && asker.on_link && fresh() {
+                let fresh = || self.zone.was_sent_within(record, peer.channel, quarter, now);
+                if question.unicast && peer.on_link && fresh() {
                     unicast.push(record.clone());
                 } else {
                     multicast.push(record.clone());
@@ -74,12 +67,12 @@ impl Responder {
             if delays { self.random.between(SHARED_DELAY[0], SHARED_DELAY[1]) } else { Duration::ZERO };
         let every = if defence { EVERY_DEFENCE } else { EVERY };
         for record in multicast {
-            self.zone.want(&record, asker.channel, now + delay, every);
+            self.zone.want(&record, peer.channel, now + delay, every);
         }
         unicast.sort();
         unicast.dedup();
         if !unicast.is_empty() && self.replies.len() < MOST_REPLIES {
-            let (channel, to) = (asker.channel, asker.from);
+            let (channel, to) = (peer.channel, peer.from);
             self.replies.push(Reply { due: now + delay, channel, to, records: unicast });
         }
     }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::Boottime;
 
 use super::super::PORT;
-use super::super::asked::{Asker, Known};
+use super::super::asked::{Asked, Known, Peer};
 use super::super::claim::{Claim, Phase};
 use super::super::message::{Message, Said};
 use super::super::name::Name;
@@ -57,10 +57,10 @@ impl Responder {
             return;
         }
         self.meet(message, from.ip(), now);
-        let asker = Asker { channel, from, on_link };
+        let peer = Peer { channel, from, on_link };
         let wait = message.truncated.then(|| self.random.between(REST[0], REST[1]));
         if message.questions.is_empty() {
-            return self.collected.go_on(asker, &message.answers, wait, now);
+            return self.collected.go_on(peer, &message.answers, wait, now);
         }
         let mut known = Known::default();
         known.add(&message.answers);
@@ -69,12 +69,10 @@ impl Responder {
             // What is asked of this host alone is answered to who asks alone (RFC 6762, 5.5).
             question.unicast |= !datagram.to_group;
         }
-        if let Some(wait) = wait {
-            if let Some(asked) = self.collected.begin((asker, questions, known), wait, now) {
-                self.answer(&asked.asker, &asked.questions, &asked.known, true, false, now);
-            }
-        } else {
-            self.answer(&asker, &questions, &known, false, !message.authorities.is_empty(), now);
+        let asked = Asked::new(peer, questions, known, wait.unwrap_or_default(), now);
+        let ready = if wait.is_some() { self.collected.begin(asked) } else { Some(asked) };
+        if let Some(asked) = ready {
+            self.answer(&asked, wait.is_some(), !message.authorities.is_empty(), now);
         }
     }
 

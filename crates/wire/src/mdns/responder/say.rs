@@ -37,7 +37,7 @@ impl Responder {
     /// Does all that is due.
     pub(super) fn advance(&mut self, now: Boottime) {
         for asked in self.collected.due(now) {
-            self.answer(&asked.asker, &asked.questions, &asked.known, true, false, now);
+            self.answer(&asked, true, false, now);
         }
         self.probe(now);
         self.announce(now);

@@ -83,14 +83,16 @@ impl Query {
 /// A response with these records.
 fn response(records: &[(Record, u32)]) -> Vec<u8> {
     let mut writer = Writer::response(LONGEST);
-    records.iter().for_each(|(record, ttl)| writer.record(Section::Answers, record, *ttl, true));
+    for (record, ttl) in records {
+        writer.record(Section::Answers, record, *ttl, true);
+    }
     writer.finish(false)
 }
 
-/// A packet that was sent: how long after the bench began, where, to whom, and what it says.
+/// A packet that was sent: when, where, to whom, and what it says.
 #[derive(Debug, Clone)]
 struct Sent {
-    at: Duration,
+    at: Boottime,
     packet: Packet,
     message: Message,
 }
@@ -157,7 +159,7 @@ impl Bench {
                 Action::Send(packet) => {
                     let message = Message::read(&packet.payload).expect("what is sent reads");
                     assert!(packet.payload.len() <= 1440);
-                    sent.push(Sent { at: self.now - SOME_TIME, packet, message });
+                    sent.push(Sent { at: self.now, packet, message });
                 }
                 Action::Renamed { from, to, .. } => self.renamed.push((from.to_string(), to.to_string())),
                 Action::Wait(until) => {

@@ -35,7 +35,7 @@ fn changes_in_a_row_are_announced_once_a_second() {
         sent.extend(bench.run(ms(100)));
     }
     sent.extend(bench.run(seconds(10)));
-    let of_first: Vec<Duration> = sent
+    let of_first: Vec<Boottime> = sent
         .iter()
         .filter(|sent| sent.answers().contains(&"!web.local A 192.168.88.7 120".to_owned()))
         .map(|sent| sent.at)

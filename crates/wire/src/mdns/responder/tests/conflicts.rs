@@ -44,7 +44,7 @@ fn the_lexicographically_later_of_two_simultaneous_probes_wins() {
         let sent = bench.run(seconds(10));
         assert_eq!(bench.state(), is("web", State::Announced), "nobody has the name after all");
         let first = sent[0].at;
-        assert_eq!(lost, first > seconds(1), "{first:?}");
+        assert_eq!(lost, first - SOME_TIME > seconds(1), "{first:?}");
         assert_eq!(sent.iter().filter(|sent| !sent.message.response).count(), if lost { 3 } else { 2 });
     }
 }
@@ -199,7 +199,7 @@ fn after_fifteen_conflicts_each_attempt_waits_five_seconds() {
     }
     bench.poll();
     assert_eq!(bench.renamed.len(), 30);
-    assert!(attempts[14] < seconds(4), "{attempts:?}");
+    assert!(attempts[14] - SOME_TIME < seconds(4), "{attempts:?}");
     for (before, after) in attempts[14..].iter().zip(&attempts[15..]).take(1) {
         assert!(*after - *before >= seconds(5), "{attempts:?}");
     }
@@ -243,5 +243,5 @@ fn the_hosts_own_name_is_never_published() {
         sent[last].message.answers.iter().all(|said| said.ttl > 0),
         "a goodbye would be said of the host"
     );
-    assert!(sent[last].at <= seconds(10));
+    assert!(sent[last].at - SOME_TIME <= seconds(10));
 }

@@ -100,7 +100,7 @@ impl Lan {
                     match self.hosts[host].poll(self.now) {
                         Action::Send(packet) => self.send(host, &packet),
                         Action::Renamed { to, .. } => {
-                            self.renamed.push((self.now - SOME_TIME, host, to.to_string()))
+                            self.renamed.push((self.now - SOME_TIME, host, to.to_string()));
                         }
                         Action::Wait(until) => {
                             next = [next, until].into_iter().flatten().min();
