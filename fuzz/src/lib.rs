@@ -6,6 +6,7 @@
 //! peers send, are in `corpus/`. The tests replay them.
 
 mod engines;
+mod mdns;
 mod steps;
 
 use std::net::Ipv4Addr;
@@ -36,6 +37,7 @@ use ashore_wire::ndp::RouterAdvertisement;
 use ashore_wire::{Boottime, Mac, dhcp6, heard, slaac};
 
 pub use engines::{cni, netavark};
+pub use mdns::mdns;
 pub use steps::steps;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);

@@ -50,6 +50,11 @@ fn answers_of_dhcpv6_servers() {
 }
 
 #[test]
+fn messages_of_multicast_dns() {
+    replay("mdns", ashore_fuzz::mdns);
+}
+
+#[test]
 fn what_comes_of_what_servers_and_routers_say() {
     replay("steps", ashore_fuzz::steps);
 }

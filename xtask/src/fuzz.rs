@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::{cargo, execute};
 
-const TARGETS: [&str; 9] =
-    ["neighbours", "dhcp4", "dhcp6", "control", "plugin", "netavark", "cni", "kernel", "steps"];
+const TARGETS: [&str; 10] =
+    ["neighbours", "dhcp4", "dhcp6", "mdns", "control", "plugin", "netavark", "cni", "kernel", "steps"];
 
 /// The flags that cargo-fuzz 0.13 passes to the compiler, without the options of the address sanitizer:
 /// coverage of every edge, with the operands of comparisons.
