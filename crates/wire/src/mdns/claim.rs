@@ -170,9 +170,11 @@ impl Claim {
         std::iter::once(self.host()).chain(services.map(|(instance, _)| instance)).collect()
     }
 
-    /// What a probe asks of a name, and the records that it wishes to have (RFC 6762, 8.1 and 8.2).
+    /// What a probe asks of a name, and the records that it wishes to have (RFC 6762, 8.1 and 8.2). It asks for an answer to
+    /// all, although 8.1 advises otherwise: a unicast answer reaches one of the programs of this host that share the port,
+    /// which may be another one (15.1; seen with zeroconf beside).
     pub(super) fn probe(&self, name: &Name) -> (Question, Vec<&Owned>) {
-        let question = Question { name: name.clone(), kind: kind::ANY, unicast: true };
+        let question = Question { name: name.clone(), kind: kind::ANY, unicast: false };
         (question, self.tentative(name).collect())
     }
 

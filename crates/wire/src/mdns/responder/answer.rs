@@ -52,10 +52,11 @@ impl Responder {
                     continue;
                 }
                 shared |= !served.unique;
-                // Who has not heard a record for long hears it with the one who asks (RFC 6762, 5.4).
+                // Who has not heard a record for long hears it with the one who asks (RFC 6762, 5.4). A defence must reach
+                // who probes, whose host may have several programs at the port (15.1).
                 let quarter = Duration::from_secs(u64::from(served.ttl / 4));
                 let fresh = || self.zone.was_sent_within(record, peer.channel, quarter, now);
-                if question.unicast && peer.on_link && fresh() {
+                if question.unicast && !defence && peer.on_link && fresh() {
                     unicast.push(record.clone());
                 } else {
                     multicast.push(record.clone());

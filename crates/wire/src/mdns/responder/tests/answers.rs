@@ -186,6 +186,10 @@ fn whoever_wants_an_answer_alone_gets_it_alone_if_the_others_have_heard_it_latel
     bench.run(seconds(30));
     assert_eq!(bench.ask(&query, seconds(1))[0].packet.to, None);
     assert_eq!(bench.ask(&query, seconds(1))[0].packet.to, Some(PEER.parse().unwrap()));
+    // A defence goes to all: at the port of who probes may be several programs.
+    let wished = vec![address("web.local", "192.168.88.20")];
+    let sent = bench.ask(&Query { unicast: true, wished, ..Query::of("web.local", kind::ANY) }, seconds(1));
+    assert_eq!(sent[0].packet.to, None);
     // A shared record waits.
     let now = bench.now;
     let query = Query { unicast: true, ..Query::of("_http._tcp.local", kind::PTR) };

@@ -15,7 +15,7 @@ fn three_probes_a_quarter_of_a_second_apart_then_two_announcements_then_silence(
         let after: Vec<Duration> = sent.iter().map(|sent| sent.at - first).collect();
         assert_eq!(after, [ms(0), ms(250), ms(500), ms(750), ms(1750)]);
         for probe in &sent[..3] {
-            let question = Question { name: name("web.local"), kind: kind::ANY, unicast: true };
+            let question = Question { name: name("web.local"), kind: kind::ANY, unicast: false };
             assert!(!probe.message.response && probe.message.questions == [question]);
             let wished: Vec<String> = probe.message.authorities.iter().map(shown).collect();
             assert_eq!(wished, ["web.local A 192.168.88.7 120", "web.local AAAA fd88::7 120"]);
