@@ -60,7 +60,11 @@ fn the_hosts_records_alone_decide_where_they_are_in_question() {
     bench.hear(&probe.bytes());
     assert_eq!(bench.state().1, State::Conflict);
     let mut bench = probing(wanted("web", "192.168.88.7", "_http._tcp:80"));
-    probe.wished = vec![srv(8080)];
+    // A record that is the same does not make the others the same.
+    probe.wished = vec![Record { data: Data::Txt(vec![0]), ..srv(0) }];
+    bench.hear(&probe.bytes());
+    assert_eq!(bench.state().1, State::Probing);
+    probe.wished.push(srv(8080));
     bench.hear(&probe.bytes());
     assert_eq!(bench.state().1, State::Conflict);
 }
