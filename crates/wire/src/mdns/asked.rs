@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Boottime;
 
-use super::channel::Channel;
+use super::channel::{Channel, Channels};
 use super::message::{Question, Said};
 use super::record::Record;
 
@@ -92,6 +92,11 @@ impl Collected {
                 asked.until = (now + wait).min(asked.since + LONGEST).max(asked.until);
             }
         }
+    }
+
+    /// Forgets what was asked on channels that are no more.
+    pub(super) fn keep(&mut self, channels: Channels) {
+        self.0.retain(|asked| channels.contains(asked.peer.channel));
     }
 
     /// The queries whose time has come.

@@ -251,11 +251,14 @@ impl Responder {
         }
     }
 
-    /// Says on which channels it speaks from now on. On new ones all that is published is announced.
+    /// Says on which channels it speaks from now on. On new ones all that is published is announced. Without any, nothing
+    /// goes on.
     pub fn set_channels(&mut self, channels: Channels, now: Boottime) {
         let more = channels.iter().any(|channel| !self.channels.contains(channel));
         self.channels = channels;
         self.zone.keep(channels);
+        self.collected.keep(channels);
+        self.replies.retain(|reply| channels.contains(reply.channel));
         for claim in self.claims.values_mut().filter(|_| more) {
             if let Phase::Announced { next, .. } = claim.phase {
                 claim.phase = Phase::Announced { left: ANNOUNCEMENTS, next: next.max(now) };
@@ -289,7 +292,7 @@ impl Responder {
 
     /// Returns what to do at time `now`.
     pub fn poll(&mut self, now: Boottime) -> Action {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.channels.is_empty() {
             self.advance(now);
         }
         self.out.pop_front().unwrap_or_else(|| Action::Wait(self.next()))
@@ -297,6 +300,9 @@ impl Responder {
 
     /// When something is to be done next.
     fn next(&self) -> Option<Boottime> {
+        if self.channels.is_empty() {
+            return None;
+        }
         let of_claim = |claim: &Claim| match claim.phase {
             Phase::Probing { next, .. } | Phase::Announced { left: 1.., next } => Some(next),
             Phase::Waiting | Phase::Announced { .. } => None,

@@ -171,7 +171,7 @@ impl Responder {
         let services = services_of_the_link();
         gone.retain(|record| record.kind() != kind::NSEC && record.name != services);
         let mut rest = gone.iter().peekable();
-        while rest.peek().is_some() {
+        while rest.peek().is_some() && !self.channels.is_empty() {
             let mut writer = Writer::response(MOST_BYTES);
             let mut fits =
                 |record: &Record| writer.all(|writer| writer.record(Section::Answers, record, 0, false));

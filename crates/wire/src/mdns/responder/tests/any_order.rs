@@ -96,6 +96,7 @@ fn happen(bench: &mut Bench, event: Event) {
         }
         Event::LinkUp => bench.responder.link_up(bench.now),
         Event::Channels(number) => {
+            bench.poll();
             let channels = (0..usize::from(number)).filter_map(Channel::new).collect();
             bench.responder.set_channels(channels, bench.now);
         }
@@ -148,6 +149,8 @@ proptest! {
             let (sent, _) = bench.poll();
             prop_assert!(sent.len() < 40, "{} packets", sent.len());
             for sent in &sent {
+                let there = sent.packet.channels & bench.responder.channels;
+                prop_assert!(!there.is_empty() && there == sent.packet.channels, "{:?}", sent);
                 for said in sent.message.records() {
                     // Whatever is said to be there is so of a name that is announced, or is about to be.
                     // A unicast answer may be older than the change.

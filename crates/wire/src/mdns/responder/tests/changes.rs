@@ -119,6 +119,19 @@ fn a_query_is_answered_where_it_was_heard_and_the_second_is_counted_there() {
 }
 
 #[test]
+fn without_a_channel_nothing_goes_on() {
+    let mut bench = Bench::new();
+    let all = bench.responder.channels;
+    bench.publish("web", web());
+    bench.responder.set_channels(Channels::NONE, bench.now);
+    assert!(bench.run(seconds(60)).is_empty());
+    assert_eq!((bench.state(), bench.poll().1), (is("web", State::Probing), None));
+    bench.responder.set_channels(all, bench.now);
+    assert_eq!(bench.run(seconds(10)).len(), 5);
+    assert_eq!(bench.state(), is("web", State::Announced));
+}
+
+#[test]
 fn a_link_that_comes_back_may_be_another_one() {
     let mut bench = Bench::established(web());
     bench.responder.link_up(bench.now);
