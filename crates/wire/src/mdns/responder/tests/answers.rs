@@ -87,6 +87,11 @@ fn a_record_is_multicast_once_a_second_and_to_defend_it_four_times() {
     let of_address: Vec<Boottime> = times(&sent);
     assert!(of_address.windows(2).all(|pair| pair[1] - pair[0] >= seconds(1)), "{of_address:?}");
     assert_eq!(of_address.len(), 6, "{of_address:?}");
+    // Nor is it sent along with another one.
+    bench.run(seconds(10));
+    bench.ask(&Query::of("web.local", kind::A), ms(300));
+    let sent = bench.ask(&Query::of("web._http._tcp.local", kind::SRV), ms(1));
+    assert_eq!((sent[0].answers().len(), sent[0].additionals().len()), (1, 0));
     bench.run(seconds(10));
     let probe =
         Query { wished: vec![address("web.local", "192.168.88.20")], ..Query::of("web.local", kind::ANY) };
