@@ -143,6 +143,8 @@ cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
 cat > ROOT/etc/systemd/system/ashore-plug.socket
 cat > ROOT/etc/systemd/system/ashore-users.socket
+cat > ROOT/etc/systemd/system/ashore-backup.service
+cat > ROOT/etc/systemd/system/ashore-backup.timer
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
@@ -153,6 +155,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
 ";
     assert_eq!(tree.run("install"), (installed.to_owned(), 0));
     let files = [
+        "etc/systemd/system/ashore-backup.service",
+        "etc/systemd/system/ashore-backup.timer",
         "etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/ashore-read.socket",
         "etc/systemd/system/ashore-users.socket",
@@ -168,8 +172,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     ];
     assert_eq!(tree.files(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[3])), (0o755, 0o644));
-    assert!(tree.read(files[3]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[5])), (0o755, 0o644));
+    assert!(tree.read(files[5]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -182,6 +186,8 @@ rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-backup.service
+rm ROOT/etc/systemd/system/ashore-backup.timer
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
@@ -262,6 +268,8 @@ rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-backup.service
+rm ROOT/etc/systemd/system/ashore-backup.timer
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug
@@ -314,6 +322,7 @@ mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
 ln -sfn /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
+cat > ROOT/etc/systemd/system/ashore-backup.service
 cat > ROOT/etc/systemd/system/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
