@@ -27,6 +27,7 @@ mod lab;
 mod parse;
 mod setup;
 mod show;
+mod state;
 
 pub(crate) use bridge::{BridgeAdoptArgs, BridgeCommand, BridgeConfirmArgs};
 pub(crate) use happenings::{EventsArgs, MapArgs};
@@ -36,6 +37,7 @@ pub(crate) use parse::{parse_aux, parse_yes_no};
 use parse::{parse_endpoint, parse_group, parse_unix_url, parse_user, policy_parser, system_parser};
 pub(crate) use setup::{DoctorArgs, Maker, SetupArgs};
 pub(crate) use show::{CompletionsArgs, ExplainArgs, InspectArgs, ManArgs, ReportArgs, Shell, StatusArgs};
+pub(crate) use state::{BackupArgs, RestoreArgs, StateCommand};
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -110,7 +112,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write a manual page for each command
     Man(ManArgs),
-    /// Export and import all state
+    /// Export, import, back up and restore all state; say whose it is after a move or a copy
     #[command(subcommand)]
     State(StateCommand),
     /// Install the program and its systemd units, and print each step
@@ -522,15 +524,6 @@ pub(crate) enum Wanted {
 pub(crate) enum PlanBridgeCommand {
     /// Show what `ashore bridge adopt` would change
     Adopt(BridgeAdoptArgs),
-}
-
-/// `ashore state`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum StateCommand {
-    /// Print all state as one JSON document
-    Export(ClientArgs),
-    /// Replace all state with a document from standard input; refused while endpoints exist
-    Import(ClientArgs),
 }
 
 /// `ashore daemon`. An option that is given twice takes the last value. So options can be appended to a fixed

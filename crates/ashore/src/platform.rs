@@ -17,7 +17,7 @@ pub(crate) fn forwards() -> bool {
 }
 
 /// A short file of the kernel, or nothing if it cannot be read.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     const LONGEST: u64 = 256;
     let mut text = Vec::new();
     // What could be read counts.

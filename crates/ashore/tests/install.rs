@@ -151,6 +151,8 @@ cat > ROOT/etc/systemd/system/ashore.socket
 cat > ROOT/etc/systemd/system/ashore-read.socket
 cat > ROOT/etc/systemd/system/ashore-plug.socket
 cat > ROOT/etc/systemd/system/ashore-users.socket
+cat > ROOT/etc/systemd/system/ashore-backup.service
+cat > ROOT/etc/systemd/system/ashore-backup.timer
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
@@ -161,6 +163,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
 ";
     assert_eq!(tree.run("install"), (with_shared(installed), 0));
     let files = [
+        "etc/systemd/system/ashore-backup.service",
+        "etc/systemd/system/ashore-backup.timer",
         "etc/systemd/system/ashore-plug.socket",
         "etc/systemd/system/ashore-read.socket",
         "etc/systemd/system/ashore-users.socket",
@@ -180,8 +184,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     let is_page = |file: &String| file.starts_with("usr/local/share/man/man1/");
     assert_eq!(tree.files().into_iter().filter(|file| !is_page(file)).collect::<Vec<_>>(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[3])), (0o755, 0o644));
-    assert!(tree.read(files[3]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[5])), (0o755, 0o644));
+    assert!(tree.read(files[5]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -194,6 +198,8 @@ rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-backup.service
+rm ROOT/etc/systemd/system/ashore-backup.timer
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
@@ -276,6 +282,8 @@ rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-backup.service
+rm ROOT/etc/systemd/system/ashore-backup.timer
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/usr/local/lib/netavark/ashore
 rm ROOT/usr/local/bin/ashore-plug
@@ -330,6 +338,7 @@ install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 install -m 755 PROGRAM-plug ROOT/usr/local/bin/ashore-plug
 ln -sfn /usr/local/bin/ashore-plug ROOT/usr/local/lib/netavark/ashore
 SHARED
+cat > ROOT/etc/systemd/system/ashore-backup.service
 cat > ROOT/etc/systemd/system/ashore.service
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";

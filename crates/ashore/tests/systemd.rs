@@ -30,6 +30,8 @@ cat > /etc/systemd/system/ashore.socket
 cat > /etc/systemd/system/ashore-read.socket
 cat > /etc/systemd/system/ashore-plug.socket
 cat > /etc/systemd/system/ashore-users.socket
+cat > /etc/systemd/system/ashore-backup.service
+cat > /etc/systemd/system/ashore-backup.timer
 cat > /etc/systemd/system/ashore.service
 systemctl daemon-reload
 systemctl enable --now ashore.socket ashore-plug.socket ashore.service
@@ -50,7 +52,7 @@ systemctl enable --now ashore.socket ashore-plug.socket ashore.service
 
         is_read_by_the_group_alone(booted);
         let verified = booted
-            .run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket ashore-plug.socket ashore-users.socket");
+            .run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket ashore-plug.socket ashore-users.socket ashore-backup.timer ashore-backup.service");
         assert_eq!((verified.stderr.as_str(), verified.code), ("", Some(0)));
         // Docker's own unit names a program that this NAS does not have.
         let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
@@ -226,6 +228,31 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
         booted.ok(&format!("ashore attach other --pid {pid} --name plain"));
         reaches(&booted.laptop, ip("192.168.88.224"));
 
+        backs_up_every_day(booted);
+
+        // Without its program, what runs goes on.
+        let pings = [ip("192.168.88.192"), ip("192.168.88.224")]
+            .map(|address| [booted.laptop.pings(address), booted.machine.pings(address)]);
+        let said = booted.ok("ashore uninstall --keep");
+        for words in [
+            "# goes on: web on lan and plain on other: on the LAN",
+            "this host reaches them",
+            "# ends: Docker starts no container on lan",
+        ] {
+            assert!(said.contains(words), "{said}");
+        }
+        assert!(!booted.at("/usr/local/bin/ashore").exists() && !said.contains("ip link del"), "{said}");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        for stream in pings.into_iter().flatten() {
+            let counted = stream.end();
+            assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+        }
+        booted.install();
+        let status = booted.ok("ashore status");
+        assert!(status.contains("192.168.88.192") && status.contains("192.168.88.224"), "{status}");
+        booted.ok("docker restart -t 0 web");
+        reaches(&booted.laptop, ip("192.168.88.192"));
+
         let refused = booted.run("ashore uninstall");
         assert_eq!(refused.code, Some(5));
         assert!(refused.stderr.contains("web on lan, plain on other are attached"), "{}", refused.stderr);
@@ -249,6 +276,39 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
         assert_ne!(booted.run("systemctl cat ashore.service ashore.socket").code, Some(0));
         assert_eq!(booted.ok("/root/ashore uninstall --purge"), "rm -r /var/lib/ashore");
     });
+}
+
+/// The timer runs with the service, and what it starts writes a backup, also where a drop-in says.
+fn backs_up_every_day(booted: &home::booted::Booted) {
+    booted.ok("systemctl is-active ashore-backup.timer");
+    let backups = |directory: &str| {
+        let there = std::fs::read_dir(booted.at(directory));
+        there
+            .map_or_else(|_| Vec::new(), |there| there.map(|entry| entry.unwrap().path()).collect::<Vec<_>>())
+    };
+    booted.ok("systemctl start ashore-backup.service");
+    let [backup] = &backups("/var/lib/ashore/backups")[..] else {
+        panic!("{}", booted.nas.journal("ashore*"))
+    };
+    assert_eq!(std::fs::metadata(backup).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert!(std::fs::read_to_string(backup).unwrap().contains("identity/lan/web"));
+    let drop_in = booted.at("/etc/systemd/system/ashore-backup.service.d");
+    std::fs::create_dir_all(&drop_in).unwrap();
+    let elsewhere = "[Service]\nExecStart=\nExecStart=/usr/local/bin/ashore state backup --to /srv/backups\n";
+    std::fs::write(drop_in.join("to.conf"), elsewhere).unwrap();
+    booted.ok("mkdir -p /srv");
+    booted.ok("systemctl daemon-reload");
+    booted.ok("systemctl start ashore-backup.service");
+    assert_eq!(backups("/srv/backups").len(), 1);
+    std::fs::remove_dir_all(drop_in).unwrap();
+    booted.ok("systemctl daemon-reload");
+    // Whoever has stopped the daemon does not want it started by a backup.
+    booted.ok("systemctl stop ashore.service");
+    assert_ne!(booted.run("systemctl is-active ashore-backup.timer").code, Some(0));
+    assert_ne!(booted.run("systemctl start ashore-backup.service").code, Some(0));
+    assert_ne!(booted.run("systemctl is-active ashore.service").code, Some(0));
+    booted.ok("systemctl start ashore.service");
+    booted.ok("systemctl is-active ashore-backup.timer");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod ipv6;
 pub mod learned;
 pub mod lease;
+pub mod machine;
 pub mod moment;
 pub mod network;
 pub mod own_routes;

@@ -14,6 +14,7 @@ pub mod learn;
 pub mod leases;
 pub mod lend;
 pub mod lists;
+pub mod machine;
 pub mod moved;
 pub mod pools;
 pub mod readdress;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ashore_core::api::document::Document;
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Source};
 use ashore_core::model::identity::{Identity, Scope};
+use ashore_core::model::machine::Fingerprint;
 use ashore_core::model::network::Network;
 use ashore_core::model::ownership::Ownership;
 use ashore_core::model::pool::{Pool, PoolKey};
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 /// The schema that this version writes. It increases by one with every change that an older reader would
 /// misinterpret.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// The migrations. Entry `n`, counted from 0, converts schema `n + 1` to the next. A migration is frozen once
 /// it is released. It works only on the document, never on today's types.
@@ -29,8 +30,9 @@ pub const SCHEMA: u32 = 5;
 /// keep for ever. In schema 3, a pool's key also says that its addresses are leased. Schema 4 adds networks
 /// in VLANs of bridges. A daemon that does not know these would put their endpoints on another LAN. Schema 5
 /// adds containers of users other than root, whose names an earlier daemon cannot read, and containers of Podman and CNI
-/// runtimes, which it would keep for ever.
-const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}, |_| {}];
+/// runtimes, which it would keep for ever. Schema 6 adds the machine that has the state, and endpoints that are to come
+/// back. An earlier daemon does not know these rows, and would say that the file is damaged.
+const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}, |_| {}, |_| {}];
 
 type Rows = BTreeMap<String, Value>;
 
@@ -55,6 +57,7 @@ fn leased_in_key(rows: &mut Rows) {
 
 const SCHEMA_KEY: &str = "schema";
 pub(crate) const SEED_KEY: &str = "seed";
+const MACHINE_KEY: &str = "machine";
 
 /// What is wrong with a document.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +114,7 @@ pub(crate) fn row(change: &Change) -> Row {
         Change::DelPool(key) => del(pool_key(key)),
         Change::PutReturning(endpoint) => put(returning_key(&endpoint.key()), json(endpoint)),
         Change::DelReturning(key) => del(returning_key(key)),
+        Change::PutMachine(machine) => put(MACHINE_KEY.to_owned(), json(machine)),
     }
 }
 
@@ -138,8 +142,6 @@ fn endpoint_key(endpoint: &Endpoint) -> String {
     format!("endpoint/{}/{}", endpoint.network, endpoint.name.in_path())
 }
 
-/// Such rows are there for moments only, so they have no schema of their own: a daemon that does not know them refuses
-/// them, and the next start of a later one clears them.
 fn returning_key((network, name): &EndpointKey) -> String {
     format!("returning/{network}/{}", name.in_path())
 }
@@ -164,6 +166,7 @@ pub(crate) fn of_state(state: &State) -> Document {
         .chain(state.endpoints.values().cloned().map(Change::PutEndpoint))
         .chain(state.pools.values().cloned().map(Change::PutPool))
         .chain(state.returning.values().cloned().map(Change::PutReturning))
+        .chain(state.machine.map(Change::PutMachine))
         .chain(state.identities.iter().map(|((scope, name), identity)| {
             Change::PutIdentity(scope.clone(), name.clone(), identity.clone())
         }));
@@ -217,6 +220,11 @@ pub(crate) fn migrated_by(
     Ok(document)
 }
 
+/// Reads a document, which may have an older schema.
+pub fn state_of(document: Document) -> Result<State, DocumentError> {
+    to_state(&migrated(document)?)
+}
+
 /// Converts a document to the state that it describes.
 pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
     let seed = document.rows.get(SEED_KEY).ok_or(DocumentError::NoSeed)?;
@@ -227,6 +235,7 @@ pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
             Some("endpoint") => Change::PutEndpoint(read::<Endpoint>(key, value)?),
             Some("pool") => Change::PutPool(read::<Pool>(key, value)?),
             Some("returning") => Change::PutReturning(read::<Endpoint>(key, value)?),
+            None if key == MACHINE_KEY => Change::PutMachine(read::<Fingerprint>(key, value)?),
             Some("identity") => {
                 let OwnedIdentityRow { scope, name, identity } = read(key, value)?;
                 Change::PutIdentity(scope, name, identity)

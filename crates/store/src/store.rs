@@ -22,6 +22,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::backlog::Backlog;
 use crate::document::{self, DocumentError, Row, SCHEMA};
+use crate::kept;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,10 @@ mod tests;
 /// The only table. A key is a kind, a separator and the key proper. Rows of a kind are sorted by that key.
 const ROWS: TableDefinition<'_, &str, &str> = TableDefinition::new("rows");
 
-const FILE: &str = "state.redb";
+pub(crate) const FILE: &str = "state.redb";
+
+/// Where a daemon keeps its state, unless it is told otherwise.
+pub const DIRECTORY: &str = "/var/lib/ashore";
 
 /// Why the state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,18 @@ pub enum StoreError {
     /// What a killed daemon left in the backlog cannot be read.
     #[error("the state's backlog cannot be read: {0}")]
     Backlog(#[source] io::Error),
+    /// The state of before an upgrade cannot be kept.
+    #[error(
+        "the state of schema {schema} cannot be kept in {path} before it is brought up to date: {source}"
+    )]
+    Keep {
+        /// Its schema.
+        schema: u32,
+        /// The directory.
+        path: PathBuf,
+        /// The system error.
+        source: io::Error,
+    },
     /// Another process has the file open.
     #[error("the state in {0} is in use by another daemon")]
     InUse(PathBuf),
@@ -74,19 +90,38 @@ impl StoreError {
         match self {
             StoreError::InUse(_) => Some("stop that one first".into()),
             // The message itself names the remedy, or there is none.
-            StoreError::Directory { .. }
-            | StoreError::Backlog(_)
-            | StoreError::Document { source: DocumentError::FromTheFuture { .. }, .. } => None,
+            StoreError::Directory { .. } | StoreError::Backlog(_) => None,
+            StoreError::Keep { .. } => Some(
+                "free space on that disk, and start the daemon again; nothing was changed, and the version of before still \
+                 reads the state"
+                    .into(),
+            ),
+            StoreError::Document { path, source: DocumentError::FromTheFuture { .. } } => {
+                let directory = path.parent()?;
+                let kept = kept::latest(directory)?;
+                let command = restore_command(directory, &word(&kept));
+                Some(format!("or go back to the state of before the upgrade, without what was made since: {command}"))
+            }
             StoreError::Database { path, .. } | StoreError::Document { path, .. } => {
-                let file = Word(path.as_os_str().as_bytes()).to_string();
+                let command = restore_command(path.parent()?, "FILE");
+                let file = word(path);
                 Some(format!(
-                    "check the disk; if the file is damaged: mv {file} {file}.damaged, start the daemon again, and restore an \
-                     earlier `ashore state export` with `ashore state import`; without that, names get other \
-                     addresses and MACs"
+                    "check the disk; if the file is damaged, restore an earlier `ashore state export` or `ashore state backup`: \
+                     {command}; without one, mv {file} {file}.damaged, and names get other addresses and MACs"
                 ))
             }
         }
     }
+}
+
+/// The command that restores a state.
+fn restore_command(directory: &Path, document: &str) -> String {
+    let elsewhere = (directory != Path::new(DIRECTORY)).then(|| format!(" --state {}", word(directory)));
+    format!("ashore state restore {document}{}", elsewhere.unwrap_or_default())
+}
+
+fn word(path: &Path) -> String {
+    Word(path.as_os_str().as_bytes()).to_string()
 }
 
 /// The open file and its contents.
@@ -103,6 +138,8 @@ pub struct Store {
     /// Has the same rows, so that they outlive the process. `None` if there is no such file, or none that can be
     /// written.
     backlog: Option<Backlog>,
+    /// The file in which the state of before an upgrade is kept, if this was the first opening since.
+    kept: Option<PathBuf>,
 }
 
 impl Store {
@@ -117,7 +154,7 @@ impl Store {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
         let path = directory.join(FILE);
         if !path.exists() {
-            create(directory, &path, seed)?;
+            create(directory, &document::of_state(&State::new(seed)))?;
         }
         let database = open(&path)?;
         let mut document = read(&database).map_err(|source| database_error(&path, source))?;
@@ -127,14 +164,27 @@ impl Store {
         };
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
+        let older = outdated.then(|| document.clone());
         let document = document::migrated(document).map_err(document_fault)?;
         let state = Arc::new(document::to_state(&document).map_err(document_fault)?);
-        let mut store = Store { database: Some(database), path, state, deferred: Vec::new(), backlog: None };
+        // The way back is there before it is needed.
+        let keep = |older: Document| {
+            let (schema, path) = (older.schema, directory.to_owned());
+            kept::keep(directory, &older).map_err(|source| StoreError::Keep { schema, path, source })
+        };
+        let kept = older.map(keep).transpose()?;
+        let mut store =
+            Store { database: Some(database), path, state, deferred: Vec::new(), backlog: None, kept };
         if outdated || replayed {
             store.rewrite(&document)?;
         }
         store.backlog = backlog.and_then(|mut backlog| backlog.begin(&document).is_ok().then_some(backlog));
         Ok(store)
+    }
+
+    /// The file in which the state of before an upgrade is kept, if it was upgraded when it was opened.
+    pub fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
     }
 
     /// The state in memory.
@@ -156,6 +206,7 @@ impl Store {
             state: self.snapshot(),
             deferred: Vec::new(),
             backlog: None,
+            kept: None,
         }
     }
 
@@ -272,15 +323,15 @@ impl Store {
         document::of_state(&self.state)
     }
 
-    /// Replaces the whole state by a document, which may have an older schema.
-    pub fn import(&mut self, document: Document) -> Result<(), StoreError> {
-        let fault = |source| StoreError::Document { path: self.path.clone(), source };
-        let document = document::migrated(document).map_err(fault)?;
-        let state = document::to_state(&document).map_err(fault)?;
+    /// Replaces the whole state.
+    pub fn replace(&mut self, state: State) -> Result<(), StoreError> {
         // The backlog is of the state that goes.
         self.flush()?;
+        let document = document::of_state(&state);
         self.rewrite(&document)?;
         self.state = Arc::new(state);
+        // It belongs to the state that has this seed.
+        self.note(|backlog| backlog.begin(&document));
         Ok(())
     }
 
@@ -332,7 +383,15 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 
 /// Creates the file under another name and renames it when it is complete, so that a crash in between leaves
 /// no partial file.
-fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
+fn create(directory: &Path, document: &Document) -> Result<(), StoreError> {
+    let at = |source| StoreError::Directory { path: directory.to_owned(), source };
+    let unfinished = write_unfinished(directory, document)?;
+    fs::rename(unfinished, directory.join(FILE)).map_err(at)?;
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)
+}
+
+/// Writes a document to a file of another name, durably.
+pub(crate) fn write_unfinished(directory: &Path, document: &Document) -> Result<PathBuf, StoreError> {
     let unfinished = directory.join(format!("{FILE}.new"));
     let fault = |source| database_error(&unfinished, source);
     let at = |source| StoreError::Directory { path: directory.to_owned(), source };
@@ -340,16 +399,12 @@ fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
-    {
-        // No other user may be able to open the file at any moment, whatever the umask.
-        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&unfinished);
-        file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(at)?;
-        let database = Database::create(&unfinished).map_err(|error| fault(error.into()))?;
-        let document = document::of_state(&State::new(seed));
-        write(&database, |table| write_document(table, &document)).map_err(fault)?;
-    }
-    fs::rename(&unfinished, path).map_err(at)?;
-    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)
+    // No other user may be able to open the file at any moment, whatever the umask.
+    let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&unfinished);
+    file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(at)?;
+    let database = Database::create(&unfinished).map_err(|error| fault(error.into()))?;
+    write(&database, |table| write_document(table, document)).map_err(fault)?;
+    Ok(unfinished)
 }
 
 fn replace(table: &mut Rows<'_>, document: &Document) -> Result<(), redb::Error> {

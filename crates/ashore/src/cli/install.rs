@@ -41,6 +41,9 @@ pub(crate) struct UninstallArgs {
     /// Uninstall even if endpoints are attached or Docker has networks of this driver
     #[arg(long)]
     pub(crate) force: bool,
+    /// Leave what runs as it is: containers stay on the LAN, and the host reaches them, until they stop or it restarts
+    #[arg(long, conflicts_with_all = ["force", "purge"])]
+    pub(crate) keep: bool,
     /// For the scripts of a package, whose files the package manager removes
     #[arg(long, hide = true)]
     pub(crate) packaged: bool,

@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod attach;
+mod backup;
 pub(crate) mod bridge;
 pub(crate) mod completions;
 pub(crate) mod doctor;

@@ -16,6 +16,7 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::machine::Machine;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::{Netns, Place};
@@ -31,6 +32,7 @@ use ashore_wire::Mac;
 use super::follower::Follower;
 use super::hosts::{Claims, Local};
 use super::lan::Lan;
+use super::machine::this_machine;
 use super::refusal;
 use crate::engines::turns::Lists;
 use crate::supervise;
@@ -61,6 +63,7 @@ mod left_links;
 mod lend;
 mod lookalikes;
 mod lost_namespaces;
+mod machine;
 mod map;
 mod missing_links;
 mod moved_links;
@@ -123,6 +126,7 @@ pub(crate) struct Controller {
     users: AtomicBool,
     doctor: Doctor,
     returns: Returns,
+    machine: Machine,
 }
 
 /// The held lock. It borrows the thread's proof that the lock is not held.
@@ -244,6 +248,7 @@ impl Controller {
             users,
             doctor,
             returns: Returns::default(),
+            machine: this_machine(),
         }
     }
 
@@ -324,6 +329,8 @@ impl Controller {
             Request::Map { network } => self.map(unlocked, network.as_ref()),
             Request::ExportState => Ok(Reply::State(self.copies.store().export())),
             Request::ImportState(document) => self.import(unlocked, document),
+            Request::Rekey => self.rekey(unlocked),
+            Request::AcceptMachine => self.accept_machine(unlocked),
         }
     }
 

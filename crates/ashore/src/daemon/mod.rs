@@ -48,6 +48,7 @@ mod guard;
 mod host_checks;
 mod hosts;
 mod lan;
+mod machine;
 mod plug;
 mod refusal;
 mod resolv;
@@ -104,13 +105,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         other => Failure::Internal(anyhow::Error::new(other).context("the kernel's network state")),
     })?;
     check_privilege(&kernel)?;
-    let _lock = NamespaceLock::take().map_err(|error| match error {
-        LockError::Held(_) => {
-            Failure::Refused(Refusal::of(Code::OtherDaemon, error.to_string(), "stop that one first"))
-        }
-        LockError::Permission => Failure::Privilege(error.to_string()),
-        LockError::System(_) => Failure::Internal(error.into()),
-    })?;
+    let _lock = take_lock()?;
     let store = open_store(args)?;
     let unlocked = &mut Unlocked::of_this_thread();
     let host = kernel.host().clone();
@@ -127,6 +122,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let (torn_down, ends) = std::sync::mpsc::channel();
     let wakers = Wakers { deferred, leaving: torn_down, search };
     let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
+    controller.note_machine(unlocked);
     controller.resume_trial(unlocked);
     let (tell, leases) = std::sync::mpsc::channel();
     controller.hear_of_leases(tell);
@@ -187,7 +183,30 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
 fn open_store(args: &DaemonArgs) -> Result<Store, Failure> {
     let backlog =
         files::backlog(&args.run).with_context(|| format!("the backlog in {}", args.run.display()))?;
-    Store::open_with(&args.state, seed()?, backlog).map_err(|error| match error {
+    let store = Store::open_with(&args.state, seed()?, backlog).map_err(unreadable)?;
+    if let Some(kept) = store.kept() {
+        tracing::info!(
+            "the state was brought up to date for this version; that of before is kept in {}",
+            kept.display()
+        );
+    }
+    Ok(store)
+}
+
+/// Takes the lock on this network namespace, which a daemon holds as long as it runs.
+pub(crate) fn take_lock() -> Result<NamespaceLock, Failure> {
+    NamespaceLock::take().map_err(|error| match error {
+        LockError::Held(_) => {
+            Failure::Refused(Refusal::of(Code::OtherDaemon, error.to_string(), "stop that one first"))
+        }
+        LockError::Permission => Failure::Privilege(error.to_string()),
+        LockError::System(_) => Failure::Internal(error.into()),
+    })
+}
+
+/// The failure of a state that cannot be opened.
+pub(crate) fn unreadable(error: StoreError) -> Failure {
+    match error {
         StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             Failure::Privilege(error.to_string())
         }
@@ -198,7 +217,7 @@ fn open_store(args: &DaemonArgs) -> Result<Store, Failure> {
             error.to_string(),
             error.hint().map(Remedy::from),
         )),
-    })
+    }
 }
 
 /// Reconciles when something has changed, and every period in case a notification was lost.
@@ -298,6 +317,7 @@ fn check_privilege(kernel: &Kernel) -> Result<(), Failure> {
     Err(Failure::Privilege(missing.into()))
 }
 
+/// A seed that no other host has.
 fn seed() -> anyhow::Result<Seed> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")

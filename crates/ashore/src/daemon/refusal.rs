@@ -19,7 +19,7 @@ use ashore_core::rules::adopt::AdoptError;
 use ashore_core::rules::attach::AttachError;
 use ashore_core::rules::create::NetworkError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
-use ashore_store::StoreError;
+use ashore_store::{DocumentError, StoreError};
 use ashore_wire::dhcp4::Ignored;
 use ipnet::IpNet;
 
@@ -238,11 +238,8 @@ pub(super) fn state(error: &StoreError) -> Refusal {
     refusal(Code::NotWritten, error, Some(hint))
 }
 
-pub(super) fn import(error: &StoreError) -> Refusal {
-    match error {
-        StoreError::Document { source, .. } => refusal(Code::DocumentInvalid, source, None),
-        other => state(other),
-    }
+pub(super) fn import(error: &DocumentError) -> Refusal {
+    refusal(Code::DocumentInvalid, error, None)
 }
 
 /// Returns an address of a pool with the prefix length of its subnet. Refuses an address outside the subnet.

@@ -15,6 +15,8 @@ fn a_package_keeps_its_files_and_takes_over_what_an_earlier_installation_enabled
         "ashore-read.socket",
         "ashore-plug.socket",
         "ashore-users.socket",
+        "ashore-backup.service",
+        "ashore-backup.timer",
         "ashore.service",
     ];
     for name in names {
@@ -48,6 +50,8 @@ rm ROOT/etc/systemd/system/ashore.socket
 rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/ashore-plug.socket
 rm ROOT/etc/systemd/system/ashore-users.socket
+rm ROOT/etc/systemd/system/ashore-backup.service
+rm ROOT/etc/systemd/system/ashore-backup.timer
 UNSHARED
 rm ROOT/usr/local/bin/ashore
 rm ROOT/usr/local/bin/ashore-plug

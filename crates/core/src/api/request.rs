@@ -149,6 +149,10 @@ pub enum Request {
     ExportState,
     /// Replaces the entire state. Refused while there are endpoints.
     ImportState(Document),
+    /// Draws a new seed, because this machine is a copy of another. Refused while there are endpoints.
+    Rekey,
+    /// Says that this machine has the state from now on.
+    AcceptMachine,
 }
 
 impl Request {
@@ -177,6 +181,7 @@ impl Request {
             | Request::LastDiagnosis
             | Request::Events { .. }
             | Request::Map { .. }
+            | Request::AcceptMachine
             | Request::ExportState => true,
             Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
@@ -187,6 +192,7 @@ impl Request {
             | Request::EngineCall(_)
             | Request::TakeInventory(_)
             | Request::MoveNic(_)
+            | Request::Rekey
             | Request::ImportState(_) => false,
         }
     }
@@ -232,6 +238,8 @@ impl Request {
             | Request::TakeInventory(_)
             | Request::MoveNic(_)
             | Request::KeepMove
+            | Request::Rekey
+            | Request::AcceptMachine
             | Request::ImportState(_) => false,
         }
     }

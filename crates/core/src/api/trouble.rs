@@ -181,6 +181,8 @@ codes! {
     NotWritten = Broken;
     /// More names are remembered than should be, and none of them may be forgotten.
     TooManyNames = Warning;
+    /// The state is of another machine than this one.
+    OtherMachine = Warning;
     /// Requests are being carried out, and the kernel is not compared with the state.
     Busy = Warning;
 }

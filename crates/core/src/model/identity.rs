@@ -212,7 +212,7 @@ impl Seed {
         u128::from_le_bytes(self.hash(&[b"offset", scope.0.as_bytes(), name.as_str().as_bytes()]))
     }
 
-    fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
+    pub(crate) fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         for part in parts {
             // Each part is hashed with its length, so that ("ab", "c") and ("a", "bc") differ.

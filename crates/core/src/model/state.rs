@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::endpoint::{Endpoint, Mark};
 use crate::model::identity::{self, Identity, Scope, Seed};
 use crate::model::indexed::Indexed;
+use crate::model::machine::Fingerprint;
 use crate::model::network::Network;
 use crate::model::pool::{Pool, PoolKey};
 use crate::net::link::Netns;
@@ -33,6 +34,8 @@ pub struct State {
     /// Endpoints that were taken off to be attached again, as they were. Nobody else would attach them, so they are
     /// here until they are back.
     pub returning: BTreeMap<EndpointKey, Endpoint>,
+    /// The machine that has the state. `None` if an earlier version wrote it.
+    pub machine: Option<Fingerprint>,
 }
 
 /// One change to the state.
@@ -58,6 +61,8 @@ pub enum Change {
     PutReturning(Endpoint),
     /// It is back, or is not to come back.
     DelReturning(EndpointKey),
+    /// This machine has the state from now on.
+    PutMachine(Fingerprint),
 }
 
 impl State {
@@ -70,6 +75,7 @@ impl State {
             identities: Indexed::new(),
             pools: BTreeMap::new(),
             returning: BTreeMap::new(),
+            machine: None,
         }
     }
 
@@ -106,6 +112,7 @@ impl State {
             Change::DelReturning(key) => {
                 self.returning.remove(&key);
             }
+            Change::PutMachine(machine) => self.machine = Some(machine),
         }
     }
 

@@ -271,7 +271,7 @@ impl Identity {
     }
 
     /// Whether the name would get the same MAC and addresses without this identity.
-    fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
+    pub(crate) fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         let own_mac = self.mac.is_some_and(|mac| mac != seed.mac(scope, name, 0));
         let chosen = self.client_id.is_some() || !self.made.is_empty();

@@ -123,7 +123,7 @@ proptest! {
                 }
                 Event::Import => {
                     let document = store.export();
-                    store.import(document).unwrap();
+                    store.replace(crate::state_of(document).unwrap()).unwrap();
                     durable = memory.clone();
                 }
                 Event::Kill => {

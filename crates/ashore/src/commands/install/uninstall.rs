@@ -13,6 +13,7 @@ use ashore_core::model::network::Network;
 use ashore_core::model::ownership::{EngineKind, Ownership};
 use ashore_core::model::state::State;
 use ashore_core::net::step::Step;
+use ashore_core::net::text::list;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
 use ashore_kernel::{Kernel, NamespaceLock, OnError};
@@ -52,17 +53,20 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     if !args.dry_run {
         host.check_privilege()?;
     }
-    let mut of_engines = None;
+    let (mut of_engines, mut goes_on) = (None, Vec::new());
     if host.is_this() {
         refuse_foreign_daemon(&host)?;
-        if !args.force {
+        if args.force || args.keep {
+            // Where nobody knows what is in use, nothing can be said of it.
+            goes_on = in_use(&host, &args.socket).map(|used| used.goes_on(args.keep)).unwrap_or_default();
+        } else {
             of_engines = refuse_in_use(&host, &args.socket)?;
         }
     }
     let stop = stop_actions(&host);
-    let steps =
-        if host.is_this() { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
-    let (remove, mut left) = remove_actions(&host, args.purge)?;
+    let is_swept = host.is_this() && !args.keep;
+    let steps = if is_swept { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
+    let (remove, mut left) = remove_actions(&host, args)?;
     left.extend(of_engines);
     left.extend((host.programs_are == Programs::OfExtension).then(|| packaged::LEFT_OF_EXTENSION.into()));
     if args.dry_run {
@@ -71,17 +75,19 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
             say!("{step}");
         }
         action::show(&remove);
+        goes_on.iter().for_each(|line| say!("# {line}"));
         say!("# nothing was changed");
         return Ok(());
     }
     let mut failures = action::as_far_as_possible(&stop);
-    if host.is_this() {
+    if is_swept {
         failures.extend(sweep().err());
     }
     failures.extend(action::as_far_as_possible(&remove));
     for what in &left {
         line_if_read(&format!("# left: {what}"));
     }
+    goes_on.iter().for_each(|line| line_if_read(&format!("# {line}")));
     if stop.is_empty() && steps.is_empty() && remove.is_empty() {
         line_if_read(&"# nothing is installed here");
     }
@@ -128,7 +134,7 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<Option<String>, Failure> 
         return Err(refused(
             Code::EndpointsAttached,
             format!("{} are attached", endpoints.join(", ")),
-            &format!("detach them first{by_engines}, or --force"),
+            &format!("detach them first{by_engines}, or --keep to let them run, or --force"),
         ));
     }
     let labels = |kind: EngineKind| -> Vec<String> {
@@ -173,6 +179,30 @@ fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
 }
 
 impl InUse {
+    /// What of it goes on working without a daemon, and what does not.
+    fn goes_on(&self, keeps: bool) -> Vec<String> {
+        let mut said = Vec::new();
+        if !self.endpoints.is_empty() {
+            let names = list(self.endpoints.iter().map(|(shown, _)| shown));
+            let host = if keeps { "this host reaches them" } else { "this host no longer reaches them" };
+            said.push(format!(
+                "goes on: {names}: on the LAN with their addresses until they stop or this host restarts, and {host}"
+            ));
+            said.push("ends: leases are not renewed, and nobody defends their addresses".to_owned());
+        }
+        for kind in EngineKind::ALL {
+            let networks: Vec<&String> =
+                self.networks.iter().filter(|(_, of)| *of == kind).map(|(label, _)| label).collect();
+            if !networks.is_empty() {
+                let names = list(networks.iter());
+                said.push(format!(
+                    "ends: {kind} starts no container on {names} until Ashore is installed again, and stops one with an error"
+                ));
+            }
+        }
+        said
+    }
+
     fn of_status(status: &Status) -> Self {
         let attached = status.endpoints.iter().filter(|endpoint| endpoint.stage != Stage::Reserved);
         let networks = status.networks.iter().map(|report| &report.network);
@@ -233,7 +263,7 @@ fn sweep() -> Result<(), Failure> {
 }
 
 /// The actions that remove files, and the descriptions of what is left because Ashore must not remove it.
-fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
+fn remove_actions(host: &Host, args: &UninstallArgs) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     for (name, target) in unit::WANTED_BY {
         let wanted = target.map(|target| host.wanted(name, target));
@@ -276,13 +306,17 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     }
     if host.is_this() {
         actions.extend(Path::new(PLUGIN).exists().then(|| Action::RemoveFile(PLUGIN.into())));
+        let stamp = Path::new(unit::BACKUP_STAMP);
+        actions.extend(stamp.exists().then(|| Action::RemoveFile(stamp.into())));
         let users = Path::new(unit::USERS_DIRECTORY);
         actions.extend(users.exists().then(|| Action::RemoveTree(users.into())));
-        actions.extend(Path::new(RUN).exists().then(|| Action::RemoveTree(RUN.into())));
+        // Containers have name servers from there.
+        let run = Path::new(RUN).exists() && !args.keep;
+        actions.extend(run.then(|| Action::RemoveTree(RUN.into())));
     }
     let state = host.at(STATE);
     if state.exists() {
-        if purge {
+        if args.purge {
             actions.push(Action::RemoveTree(state));
         } else {
             left.push(format!("{}, the state; --purge removes it", state.display()));

@@ -17,28 +17,39 @@ pub(super) const PLUG_SOCKET: &str = "ashore-plug.socket";
 pub(super) const USERS_SOCKET: &str = "ashore-users.socket";
 /// The directory of that socket, which systemd makes, as the daemon does.
 pub(super) const USERS_DIRECTORY: &str = "/var/lib/ashore-plug";
+/// The name of the unit of the daily backup, and of its timer, which the service starts.
+const BACKUP: &str = "ashore-backup.service";
+const BACKUP_TIMER: &str = "ashore-backup.timer";
+/// Where systemd notes when the timer was due last.
+pub(super) const BACKUP_STAMP: &str = "/var/lib/systemd/timers/stamp-ashore-backup.timer";
 /// The name of the service unit.
 pub(super) const SERVICE: &str = "ashore.service";
 /// The directory of the administrator's units.
 pub(super) const DIRECTORY: &str = "/etc/systemd/system";
 
 /// The units, each with the target that starts it, as in its `[Install]` section.
-pub(super) const WANTED_BY: [(&str, Option<&str>); 5] = [
+pub(super) const WANTED_BY: [(&str, Option<&str>); 7] = [
     (SOCKET, Some("sockets.target")),
     (READ_SOCKET, None),
     (PLUG_SOCKET, Some("sockets.target")),
     (USERS_SOCKET, Some("sockets.target")),
+    (BACKUP, None),
+    (BACKUP_TIMER, None),
     (SERVICE, Some("multi-user.target")),
 ];
 
 /// The name and text of each unit, for a daemon at a path.
-pub(super) fn units(program: &Path) -> [(&'static str, String); 5] {
-    let service = include_str!("ashore.service").replace("@PROGRAM@", &program.display().to_string());
+pub(super) fn units(program: &Path) -> [(&'static str, String); 7] {
+    let of_program = |text: &str| text.replace("@PROGRAM@", &program.display().to_string());
+    let service = of_program(include_str!("ashore.service"));
+    let backup = of_program(include_str!("ashore-backup.service"));
     [
         (SOCKET, marked(SOCKET, include_str!("ashore.socket"))),
         (READ_SOCKET, marked(READ_SOCKET, include_str!("ashore-read.socket"))),
         (PLUG_SOCKET, marked(PLUG_SOCKET, include_str!("ashore-plug.socket"))),
         (USERS_SOCKET, marked(USERS_SOCKET, include_str!("ashore-users.socket"))),
+        (BACKUP, marked(BACKUP, &backup)),
+        (BACKUP_TIMER, marked(BACKUP_TIMER, include_str!("ashore-backup.timer"))),
         (SERVICE, marked(SERVICE, &service)),
     ]
 }

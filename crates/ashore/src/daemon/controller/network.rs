@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use ashore_core::api::about::About;
-use ashore_core::api::document::Document;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::trouble::Code as TroubleCode;
@@ -265,26 +264,6 @@ impl Controller {
         }
         let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })
-    }
-
-    pub(super) fn import(&self, unlocked: &mut Unlocked, document: Document) -> Result<Reply, Refusal> {
-        let mut inner = self.lock(unlocked);
-        if let Some(Endpoint { network, name, .. }) = inner.state().endpoints.values().next() {
-            return Err(Refusal::of(
-                Code::EndpointsAttached,
-                format!(
-                    "there are endpoints, such as `{name}` on `{network}`, and an import would forget them"
-                ),
-                Remedy::from("detach them first: ").and_run(format!("ashore detach {network} {name}")),
-            ));
-        }
-        inner.store.import(document).map_err(|error| refusal::import(&error))?;
-        let lists: Vec<_> = inner.engines.inventories().cloned().collect();
-        for list in &lists {
-            inner.note_bearers(list, true);
-        }
-        let (_, errors) = inner.sweep(&[])?;
-        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
     }
 }
 

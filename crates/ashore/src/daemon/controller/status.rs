@@ -76,13 +76,7 @@ impl Controller {
             inner.state().endpoints.values().map(|endpoint| self.report(inner, endpoint)).collect();
 
         let blocked = plan.blocked.iter().map(|blocked| inner.blocked(blocked));
-        let waiting = wanted.waiting.iter().filter_map(|Waiting { network, parent, remedy }| {
-            let network = inner.state().networks.get(network)?;
-            let message =
-                format!("network `{}` waits for its parent `{parent}` to come back", network.label());
-            let about = About { parent: Some(parent.clone()), ..About::network(network) };
-            Some(Trouble::new(Code::ParentMissing, about, message, Some(remedy.clone())))
-        });
+        let waiting = inner.waiting(&wanted);
         let claimed = self.claimed(inner, &observed, &endpoints);
         let all = inner.state().endpoints.values();
         let unleased = all.filter(|one| one.source == Source::Lease && one.lease.is_none()).map(|one| {
@@ -128,6 +122,7 @@ impl Controller {
             .chain(inner.removed_troubles())
             .chain(inner.stranger_troubles())
             .chain(inner.too_many_names())
+            .chain(self.machine_trouble(inner))
             .chain(unleased)
             .chain(self.not_themselves(inner))
             .chain(checks::names(inner.state(), inner.engines.inventories()))
@@ -272,6 +267,18 @@ const MOST_SHOWN: usize = 4;
 impl Inner {
     fn about(&self, endpoint: &Endpoint) -> About {
         About::endpoint(endpoint, self.state())
+    }
+
+    /// Reports networks whose parents are not there.
+    pub(super) fn waiting(&self, wanted: &Desired) -> Vec<Trouble> {
+        let told = wanted.waiting.iter().filter_map(|Waiting { network, parent, remedy }| {
+            let network = self.state().networks.get(network)?;
+            let message =
+                format!("network `{}` waits for its parent `{parent}` to come back", network.label());
+            let about = About { parent: Some(parent.clone()), ..About::network(network) };
+            Some(Trouble::new(Code::ParentMissing, about, message, Some(remedy.clone())))
+        });
+        told.collect()
     }
 
     /// Reports that more names are remembered than should be, and that none of them goes by itself.

@@ -1,0 +1,50 @@
+//! What tells this machine from others. A copied disk has the same system on other hardware; a new system has another id
+//! on the same.
+
+use std::path::Path;
+
+use ashore_core::model::machine::Machine;
+
+use crate::platform::read;
+
+/// The id of the installed system (machine-id(5)).
+const SYSTEM: &str = "/etc/machine-id";
+/// The id of the board or of the virtual machine, as its firmware tells it: where there is DMI, on POWER's virtual
+/// machines, and on boards with a device tree, such as a Raspberry Pi.
+const HARDWARE: [&str; 3] = [
+    "/sys/class/dmi/id/product_uuid",
+    "/sys/firmware/devicetree/base/vm,uuid",
+    "/sys/firmware/devicetree/base/serial-number",
+];
+
+/// This machine.
+pub(super) fn this_machine() -> Machine {
+    // A system that was not started yet has "uninitialized" there, and one without systemd may have nothing.
+    let system = id(SYSTEM).filter(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit()));
+    Machine { system, hardware: HARDWARE.into_iter().find_map(id) }
+}
+
+fn id(path: &str) -> Option<String> {
+    Path::new(path).exists().then(|| told(&read(path)))?
+}
+
+/// An id, in one spelling. Firmware that has none says only zeros or only ones.
+fn told(text: &str) -> Option<String> {
+    let id = text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_ascii_lowercase();
+    let is_only = |digit: char| id.chars().all(|c| c == digit || c == '-');
+    (!is_only('0') && !is_only('f')).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_what_firmware_says_unless_it_says_that_it_has_none() {
+        assert_eq!(told("4C4C4544-0042\n").as_deref(), Some("4c4c4544-0042"));
+        assert_eq!(told("10000000abcdef01\0").as_deref(), Some("10000000abcdef01"));
+        for none in ["", "\n", "00000000-0000-0000", "FFFFFFFF-FFFF", "0000000000000000\0"] {
+            assert_eq!(told(none), None, "{none}");
+        }
+    }
+}
