@@ -28,7 +28,7 @@ fn table(engines: &Engines, nas: &Machine, name: &str, rules: &str) {
 }
 
 /// Rules for frames, who does not reach whom by them, and the words with which that is told.
-const FRAMES: [(&str, Cut, &[&str]); 10] = [
+const FRAMES: [(&str, Cut, &[&str]); 11] = [
     (
         "chain through { type filter hook forward priority 0; policy drop; }",
         Cut::FromLan,
