@@ -12,9 +12,11 @@ use anyhow::{Context, bail};
 use crate::shown;
 
 /// Tools that run directly on this machine, by their Debian package names.
-const TOOLS: [&str; 19] = [
+const TOOLS: [&str; 20] = [
     "containernetworking-plugins",
     "iproute2",
+    // For what readers of the documents type.
+    "iputils-ping",
     "nftables",
     "strace",
     "systemd",

@@ -42,6 +42,8 @@ fn it_is_installed_upgraded_and_removed_and_no_ping_is_lost() {
         assert!(listed.lines().any(|line| line == path), "{path}: {listed}");
     }
 
+    // It takes over from an earlier installation.
+    booted.install();
     rpm_ok(booted, "-i --nodeps /root/this.rpm");
     is_the_packages(booted);
     rpm_ok(booted, "--verify --nodeps ashore");
@@ -69,4 +71,12 @@ fn it_is_installed_upgraded_and_removed_and_no_ping_is_lost() {
     rpm_ok(booted, "-e ashore");
     assert_eq!(names(booted), ["/var/lib/ashore"]);
     assert_eq!(booted.made_links(), [] as [&str; 0]);
+
+    // What its administrator has disabled stays so.
+    rpm_ok(booted, "-i --nodeps /root/this.rpm");
+    is_the_packages(booted);
+    booted.ok("systemctl disable --now ashore.socket ashore-plug.socket ashore.service");
+    rpm_ok(booted, "-U --nodeps /root/later.rpm");
+    assert_ne!(booted.run("systemctl is-enabled ashore.service").code, Some(0));
+    assert_ne!(booted.run("systemctl is-active ashore.service").code, Some(0));
 }

@@ -42,7 +42,8 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     reaches(&booted.machine, ip(WEB));
 
     assert!(booted.ok("ashore install").ends_with("nothing to do"));
-    // Another version of it.
+    // The same program as a new file, as another version would be.
+    let streams = [booted.laptop.pings(ip(WEB)), booted.machine.pings(ip(WEB))];
     let program = extensions.join("ashore/usr/bin/ashore");
     std::fs::copy(&program, program.with_extension("later")).unwrap();
     std::fs::rename(program.with_extension("later"), &program).unwrap();
@@ -50,7 +51,10 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     booted.ok("systemd-sysext refresh");
     booted.ok("ashore install");
     assert_ne!(booted.pid(), first);
-    reaches(&booted.laptop, ip(WEB));
+    for stream in streams {
+        let counted = stream.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+    }
 
     let refused = booted.run("ashore uninstall");
     assert!(refused.stderr.contains("web on lan are attached"), "{}", refused.stderr);

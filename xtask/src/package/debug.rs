@@ -12,7 +12,7 @@ use super::{Compression, VERSION, archive, contents, crates, deb, programs, rpm,
 use crate::execute;
 
 /// Makes packages for Debian (one, a later version of it, and one for another machine type), two for rpm, a system
-/// extension, a plugin for registries, and a signature by a key that was made for it. Returns their directory.
+/// extension, and a signature by a key that was made for it. Returns their directory.
 pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
     let directory = root.join("target/package-debug");
     make_debug(root, &directory).map_err(|error| format!("{error:#}"))?;
@@ -43,7 +43,7 @@ fn make_debug(root: &Path, directory: &Path) -> anyhow::Result<()> {
     for version in [VERSION, later.as_str()] {
         rpm::make(root, &packers, &stage, version, 0, Compression::None, directory)?;
     }
-    sysext::stage(&stage, &directory.join("sysext"))?;
+    sysext::lay_out(&stage, &directory.join("sysext"))?;
     sign(&packers, directory)?;
     fs::rename(stage.join("usr/bin/ashore-plug"), directory.join("ashore-plug"))?;
     fs::remove_dir_all(stage)?;
@@ -53,10 +53,10 @@ fn make_debug(root: &Path, directory: &Path) -> anyhow::Result<()> {
 /// Signs the checksum of a package with a key that is made for it.
 fn sign(packers: &Packers, directory: &Path) -> anyhow::Result<()> {
     let mut generate = packers.command("/usr/bin/minisign", directory, 0);
-    let [public, secret] = ["test.pub", "test"].map(|name| format!("{WORK}/{name}"));
+    let [public, secret] = ["test.key.pub", "test.key"].map(|name| format!("{WORK}/{name}"));
     said(generate.args(["-G", "-W", "-q", "-p", &public, "-s", &secret]))?;
     let packages = [format!("ashore_{VERSION}_amd64.deb")].map(|name| directory.join(name));
     let sums = archive::sums(&packages, directory)?;
-    signature::make(packers, &sums, &directory.join("test"), 0)?;
+    signature::make(packers, &sums, &directory.join("test.key"), 0)?;
     Ok(())
 }

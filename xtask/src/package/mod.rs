@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 mod archive;
@@ -124,6 +124,12 @@ fn date(root: &Path) -> anyhow::Result<u64> {
 
 /// Fails unless all files are the same, byte for byte.
 fn compare(first: &[PathBuf], second: &[PathBuf]) -> anyhow::Result<()> {
+    ensure!(
+        first.len() == second.len(),
+        "the second build made {} files, and the first {}",
+        second.len(),
+        first.len()
+    );
     for (first, second) in first.iter().zip(second) {
         if fs::read(first)? != fs::read(second)? {
             bail!("{} and {} differ", first.display(), second.display());

@@ -22,7 +22,9 @@ pub(super) fn make(packers: &Packers, file: &Path, key: &Path, date: u64) -> any
     sign.args(["-t", &format!("Ashore {VERSION}")]);
     said(&mut sign)?;
     drop(copy);
-    let public = key.with_extension("pub");
+    let mut public = key.as_os_str().to_owned();
+    public.push(".pub");
+    let public = PathBuf::from(public);
     let text = fs::read_to_string(&public).with_context(|| public.display().to_string())?;
     let public = text.lines().last().unwrap_or_default();
     check(packers, directory, &inside, public)?;

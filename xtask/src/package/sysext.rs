@@ -20,8 +20,8 @@ pub(super) const NAME: &str = "ashore";
 const RELEASE: &str = "ID=_any\nARCHITECTURE=x86-64\n";
 
 /// Lays out the extension of a package's files.
-pub(super) fn stage(stage: &Path, tree: &Path) -> anyhow::Result<()> {
-    execute(std::process::Command::new("cp").arg("--archive").arg(stage).arg(tree))?;
+pub(super) fn lay_out(files: &Path, tree: &Path) -> anyhow::Result<()> {
+    execute(std::process::Command::new("cp").arg("--archive").arg(files).arg(tree))?;
     let release = tree.join("usr/lib/extension-release.d").join(format!("extension-release.{NAME}"));
     put(&release, RELEASE.as_bytes(), 0o644)?;
     fs::remove_dir_all(tree.join(UNITS).parent().context("units are in a directory")?)?;
@@ -32,7 +32,7 @@ pub(super) fn stage(stage: &Path, tree: &Path) -> anyhow::Result<()> {
 /// Makes the image of the package's files, and returns its path.
 pub(super) fn make(packers: &Packers, files: &Path, date: u64, to: &Path) -> anyhow::Result<PathBuf> {
     let tree = to.join("sysext");
-    stage(files, &tree)?;
+    lay_out(files, &tree)?;
     let name = format!("{NAME}-{VERSION}-x86_64.raw");
     let mut squash = packers.command("/usr/bin/mksquashfs", to, date);
     squash.args([format!("{WORK}/sysext"), format!("{WORK}/{name}")]);

@@ -145,7 +145,7 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
         refuse_other_daemon(&host)?;
     }
     let (actions, without) = if host.is_packaged() {
-        (packaged::install_actions(&host, args.users)?, None)
+        (packaged::install_actions(&host, args.users)?, Vec::new())
     } else {
         own_actions(&host, args.users)?
     };
@@ -154,15 +154,15 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     } else {
         action::all_or_nothing(&actions, host.units)?;
     }
-    if let Some(why) = without {
-        say!("# without ashore-plug, which Podman and CNI runtimes call: {why}");
+    for what in without {
+        say!("# without {what}");
     }
     conclude(&host, &actions, args.dry_run);
     Ok(())
 }
 
-/// The actions on a host without a package, and why `ashore-plug` is not to be had, if it is not.
-fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>), Failure> {
+/// The actions on a host without a package, and what is left out with the reason.
+fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let mut actions = Vec::new();
     if host.has_own_programs() {
         actions = program_actions(host)?;
@@ -171,8 +171,8 @@ fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>)
     }
     // The daemon does not run it, so it is no reason to restart the daemon.
     let is_new = !actions.is_empty() || !host.has_own_programs() && packaged::runs_another(host);
-    let plug = plug::install_actions(host)?;
-    actions.extend(plug.iter().flatten().cloned());
+    let (plug, without) = plug::install_actions(host)?;
+    actions.extend(plug);
     if host.has_own_programs() {
         actions.extend(shared::install_actions(host)?);
     }
@@ -184,7 +184,7 @@ fn own_actions(host: &Host, users: bool) -> Result<(Vec<Action>, Option<String>)
             actions.extend(service_actions(units, users, &files, is_new || !files.is_empty()));
         }
     }
-    Ok((actions, plug.err()))
+    Ok((actions, without))
 }
 
 fn conclude(host: &Host, actions: &[Action], dry_run: bool) {

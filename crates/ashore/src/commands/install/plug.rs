@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ashore_core::api::refusal::Code;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::action::Action;
 use super::{Host, is_same_file, make_directory, refused};
@@ -79,15 +80,17 @@ fn beside_this() -> anyhow::Result<Result<PathBuf, String>> {
     Ok(Ok(beside))
 }
 
-/// The actions that copy the program and make the links to it, or why it is not to be had. Fails if something else
-/// is at the place of a link.
-pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>, Failure> {
+/// The actions that copy the program and make the links to it, and what is left out with the reason. Fails if something
+/// else is at the place of a link.
+pub(super) fn install_actions(host: &Host) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let from = match beside_this()? {
         Ok(from) => from,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => {
+            return Ok((Vec::new(), vec![format!("{NAME}, which Podman and CNI runtimes call: {why}")]));
+        }
     };
     let (program, to) = (program(host), host.at(program(host)));
-    let mut actions = Vec::new();
+    let (mut actions, mut without) = (Vec::new(), Vec::new());
     if !is_same_file(&from, &to)? {
         actions.push(Action::CopyProgram { from, to });
     }
@@ -103,6 +106,9 @@ pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>
         }
         match There::at(&path, &program) {
             There::Ours => {}
+            There::Nothing | There::Elsewhere if is_read_only(&directory) => {
+                without.push(format!("{}: it is on a read-only file system", path.display()));
+            }
             There::Nothing => {
                 actions.extend(make_directory(&directory));
                 actions.push(Action::Link { path, target });
@@ -111,7 +117,14 @@ pub(super) fn install_actions(host: &Host) -> Result<Result<Vec<Action>, String>
             There::Foreign => return Err(in_the_way(&path)),
         }
     }
-    Ok(Ok(actions))
+    Ok((actions, without))
+}
+
+/// Whether nothing can be made in a directory, or in the one in which it would be made.
+fn is_read_only(directory: &Path) -> bool {
+    let there = directory.ancestors().find(|path| path.exists());
+    let of = there.and_then(|path| statvfs(path).ok());
+    of.is_some_and(|of| of.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// The actions that make the links that are not a package's own, and that remove one of an earlier installation.
@@ -131,6 +144,7 @@ pub(super) fn packaged_actions(host: &Host) -> Result<Vec<Action>, Failure> {
         let target = program.clone();
         match there {
             There::Ours => {}
+            There::Nothing | There::Elsewhere if is_read_only(&directory) => {}
             There::Nothing => actions.push(Action::Link { path, target }),
             There::Elsewhere => actions.push(Action::Relink { path, target }),
             There::Foreign => return Err(in_the_way(&path)),
