@@ -26,6 +26,9 @@ use ashore_kernel::{
 use ashore_store::{Store, StoreError};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::DaemonArgs;
 use crate::client::{self, Failure};
@@ -333,14 +336,15 @@ fn random() -> u64 {
 }
 
 fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ASHORE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let said = std::env::var("ASHORE_LOG").ok().filter(|said| !said.trim().is_empty());
+    let said = said.and_then(|said| said.parse().ok());
+    // An `EnvFilter` would bring a whole engine of regular expressions.
+    let filter = said.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| Log(std::io::stderr()))
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 #[cfg(test)]
