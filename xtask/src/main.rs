@@ -40,7 +40,8 @@ enum Task {
     Plugin(plugin::PluginArgs),
     /// Build `ashore-plug`, which Podman and CNI runtimes execute, as a static program, and print its path
     Plug(plug::PlugArgs),
-    /// Build what a release consists of: static programs, a Debian package, an archive, checksums
+    /// Build what a release consists of: static programs, packages for Debian and rpm, an archive, a system extension,
+    /// Docker's managed plugin, a bill of materials, checksums and their signature
     Package(package::PackageArgs),
     /// Build the book of `docs/` as web pages, and check their links
     Docs,

@@ -1,6 +1,7 @@
 //! `cargo xtask package`: makes what a release needs below `target/package`, from Debian's archive and the crates alone:
-//! static programs, a Debian package, an archive for other systems, the bill of materials and the checksums. The same
-//! sources and the same toolchain give the same bytes.
+//! static programs, packages for Debian and rpm, an archive for other systems, a system extension, Docker's managed
+//! plugin, the bill of materials, the checksums and their signature. The same sources and the same toolchain give the
+//! same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ pub(super) enum Value {
     Known(Vec<u8>),
     /// An address of this net, of which so many bits are looked at.
     Address(IpNet, u8),
-    /// Another one in each packet, such as a port.
+    /// One that differs from packet to packet, such as a port.
     Any,
     /// One that most packets may share, such as a mark or a bit of it. Which one is not known, but for most it is more
     /// likely to be zero.

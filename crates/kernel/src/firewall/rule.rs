@@ -13,7 +13,7 @@ use super::xtables::{ESTABLISHED, NEW, UNTRACKED, matched, target};
 use super::{By, Packets};
 use crate::bytes::{Attributes, text};
 
-/// As what packets meet rules.
+/// The form in which packets meet rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carried {
     /// As packets, in the chains of the families of IP.

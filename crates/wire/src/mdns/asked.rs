@@ -17,7 +17,7 @@ const MOST: usize = 16;
 /// The most known answers of one.
 const MOST_KNOWN: usize = 2048;
 
-/// Answers that whoever asks has already, with their lifetimes.
+/// The answers that a querier has already, with their lifetimes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known(BTreeMap<Record, u32>);
 

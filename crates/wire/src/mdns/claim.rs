@@ -27,8 +27,8 @@ pub struct Wanted {
     pub label: Label,
     /// Its addresses, the first [`MOST_ADDRESSES`] of which are published. Without any, the name waits.
     pub addresses: Vec<IpAddr>,
-    /// Addresses that are the container's too and are not published, as link-local ones. What comes from there, and what
-    /// says that the name has them, is said by the container itself and no conflict.
+    /// More addresses of the container, such as link-local ones, which are not published. A message from one of them is
+    /// the container's own, and so is a record that gives the name one of them: neither is a conflict.
     pub also: Vec<IpAddr>,
     /// Its services, the first [`MOST_SERVICES`] of which are published.
     pub services: Vec<Service>,

@@ -70,8 +70,8 @@ impl Zone {
         self.records.range(first..).take_while(move |(record, _)| record.name == name)
     }
 
-    /// The records that answer a question: those of its type, or, where a name that is nobody else's has none, the record
-    /// that says so (RFC 6762, 6.1).
+    /// The records that answer a question: those of its type. A name that is ours alone and has none of that type is
+    /// answered with its NSEC record, which says so (RFC 6762, 6.1).
     pub(super) fn answers(&self, name: &Name, kind: u16) -> Vec<Found<'_>> {
         let fits = |record: &Record| match kind {
             kind::ANY => record.kind() != kind::NSEC,

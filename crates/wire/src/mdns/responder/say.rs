@@ -50,7 +50,7 @@ impl Responder {
         }
     }
 
-    /// Sends the probes that are due, and publishes the names for which the last one was answered by nobody.
+    /// Sends the probes that are due. A name whose last probe nobody has answered is published.
     fn probe(&mut self, now: Boottime) {
         let mut probed = Vec::new();
         for claim in self.claims.values_mut() {
