@@ -82,7 +82,7 @@ fn nothing_left(home: &Home, before: &Own) {
     assert_eq!(home.made_routes(), [] as [&str; 0]);
     let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
     let rows = state["rows"].as_object().unwrap().keys();
-    let left: Vec<&String> = rows.filter(|key| !key.starts_with("identity/") && *key != "seed").collect();
+    let left: Vec<&String> = rows.filter(|key| !home::lasts(key)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -23,6 +23,14 @@ install -m 755 /root/ashore-plug /usr/local/bin/ashore-plug
 mkdir -p /usr/local/lib/netavark
 ln -s /usr/local/bin/ashore-plug /usr/local/lib/netavark/ashore
 ln -s /usr/local/bin/ashore-plug /usr/lib/cni/ashore
+mkdir -p /usr/local/share/man/man1
+/root/ashore man /usr/local/share/man/man1
+mkdir -p /usr/local/share/bash-completion/completions
+/root/ashore completions bash > /usr/local/share/bash-completion/completions/ashore
+mkdir -p /usr/local/share/zsh/site-functions
+/root/ashore completions zsh > /usr/local/share/zsh/site-functions/_ashore
+mkdir -p /usr/local/share/fish/vendor_completions.d
+/root/ashore completions fish > /usr/local/share/fish/vendor_completions.d/ashore.fish
 mkdir -p /etc/sysusers.d
 cat > /etc/sysusers.d/ashore.conf
 systemd-sysusers /etc/sysusers.d/ashore.conf

@@ -273,6 +273,11 @@ impl Home {
     }
 }
 
+/// Whether a row of the state stays when no network is left: what is remembered of names, and whose state it is.
+pub fn lasts(row: &str) -> bool {
+    row.starts_with("identity/") || ["seed", "machine"].contains(&row)
+}
+
 pub fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))

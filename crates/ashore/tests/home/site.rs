@@ -164,7 +164,7 @@ impl Site {
         let is_empty = || {
             let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
             let rows = state["rows"].as_object().unwrap().keys();
-            left = rows.filter(|key| !key.starts_with("identity/") && *key != "seed").cloned().collect();
+            left = rows.filter(|key| !super::lasts(key)).cloned().collect();
             left.is_empty()
         };
         let is_nothing = comes_true(Duration::from_secs(10), is_empty);
