@@ -2,8 +2,8 @@
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 
-use super::told::Told;
 use super::Home;
+use super::told::Told;
 
 /// Runs a command on a machine by its shell, as its user types it.
 #[track_caller]
