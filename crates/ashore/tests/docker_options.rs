@@ -231,7 +231,7 @@ fn a_port_that_is_published_in_vain_is_told_of_and_nothing_is_wrong() {
         );
         let (at, _) = site.address_of("web");
         reaches(&site.home.laptop, ip(&at));
-        let note = format!("does nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
+        let note = format!("do nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
         eventually("status tells it", || site.home.ok("status").contains(&note));
         let told = Told::of(&site.home, "");
         told.is_well();
@@ -241,11 +241,11 @@ fn a_port_that_is_published_in_vain_is_told_of_and_nothing_is_wrong() {
             told.ran.stdout
         );
         let log = site.home.daemon().log();
-        assert!(log.contains("does nothing on network `lan`"), "{log}");
+        assert!(log.contains("do nothing on network `lan`"), "{log}");
         // A port that the image alone names is no port that its user wants published.
         site.ok("rm -f web");
         site.ok("run -d --init --name web --network lan --expose 80 box sleep 1000");
         eventually("it is there", || site.home.ok("status").contains("web"));
-        assert!(!site.home.ok("status").contains("does nothing"));
+        assert!(!site.home.ok("status").contains("nothing on network"));
     });
 }

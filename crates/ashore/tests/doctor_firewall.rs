@@ -28,7 +28,7 @@ fn table(engines: &Engines, nas: &Machine, name: &str, rules: &str) {
 }
 
 /// Rules for frames, who does not reach whom by them, and the words with which that is told.
-const FRAMES: [(&str, Cut, &[&str]); 11] = [
+const FRAMES: &[(&str, Cut, &[&str])] = &[
     (
         "chain through { type filter hook forward priority 0; policy drop; }",
         Cut::FromLan,
@@ -43,6 +43,12 @@ const FRAMES: [(&str, Cut, &[&str]); 11] = [
         "chain through { type filter hook forward priority 0; policy drop; ether type ip accept; arp operation { request, reply } accept; }",
         Cut::Nobody,
         &[],
+    ),
+    // One may ask, and nobody gets an answer.
+    (
+        "chain through { type filter hook forward priority 0; policy drop; ether type ip accept; arp operation request accept; }",
+        Cut::FromLan,
+        &["the chain `through`"],
     ),
     // Packets pass, and nobody knows where to send them.
     (
@@ -172,7 +178,7 @@ fn tables_that_are_asleep_and_links_by_their_numbers() {
 }
 
 /// Firewalls by which the LAN reaches one port of the host, and nothing else.
-const ONE_PORT: [&str; 8] = [
+const ONE_PORT: &[&str] = &[
     "nft -f - <<'E'\ntable inet own { chain input { type filter hook input priority 0; policy drop; ct state established accept; \
      iif lo accept; iifname \"eth0\" tcp dport 8080 counter accept comment \"the page\"; }; }\nE",
     "nft -f - <<'E'\ntable inet own { chain input { type filter hook input priority 0; policy drop; ct state established accept; \
@@ -190,6 +196,28 @@ const ONE_PORT: [&str; 8] = [
      iptables-nft -A HOME -i eth0 -p tcp --dport 8080 -j ACCEPT; iptables-nft -A INPUT -j HOME",
     "iptables-legacy -P INPUT DROP; iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; \
      iptables-legacy -A INPUT -i eth0 -p tcp --dport 8080 -j ACCEPT",
+    // Comments are words of anybody's, and what comes first stays first.
+    r#"iptables-nft -P INPUT DROP; iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+iptables-nft -A INPUT -p tcp --dport 8081 -m comment --comment 'not -i eth0 alone' -j DROP
+iptables-nft -A INPUT -i eth0 -p tcp --dport 8080:8081 -m comment --comment '$(touch RAN) `touch RAN` "q" it'"'"'s \
+-A INPUT -i eth0 -j ACCEPT' -j ACCEPT"#,
+    r#"iptables-legacy -P INPUT DROP; iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+iptables-legacy -A INPUT -p tcp --dport 8081 -j DROP
+iptables-legacy -A INPUT -i eth0 -p tcp --dport 8080:8081 -m comment --comment '$(touch RAN) `touch RAN` "q" it'"'"'s \
+-A INPUT -i eth0 -j ACCEPT' -j ACCEPT"#,
+    r#"nft -f - <<'E'
+table inet own { chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept;
+tcp dport 8081 drop; iifname "eth0" tcp dport 8080-8081 accept comment "$(touch RAN) `touch RAN` it's \
+iifname eth0 accept # handle 2"; }; }
+E"#,
+];
+
+/// Such firewalls, with a rule about all but the parent. No command mends that.
+const ALL_BUT: &[&str] = &[
+    "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; \
+     iptables-nft -A INPUT ! -i eth0 -j DROP; iptables-nft -A INPUT -i eth0 -p tcp --dport 8080 -j ACCEPT",
+    "nft -f - <<'E'\ntable inet own { chain input { type filter hook input priority 0; policy drop; ct state established accept; \
+     iif lo accept; iifname != \"eth0\" drop; iifname \"eth0\" tcp dport 8080 accept; }; }\nE",
 ];
 
 #[test]
@@ -211,17 +239,22 @@ fn the_shim_is_let_do_what_the_parent_may_and_no_more() {
             ports.map(is_open)
         };
         assert_eq!(open(&web), [true, true]);
-        for rules in ONE_PORT {
+        let ran = home.directory.path().join("ran");
+        for rules in ONE_PORT.iter().chain(ALL_BUT) {
             typed(
                 engines,
                 &home.nas,
                 "nft flush ruleset; iptables-legacy -P INPUT ACCEPT; iptables-legacy -F INPUT",
             );
-            typed(engines, &home.nas, rules);
+            typed(engines, &home.nas, &rules.replace("RAN", ran.to_str().unwrap()));
             assert_eq!((open(&home.laptop), open(&web)), ([true, false], [false, false]), "{rules}");
             let told = Told::of(&home, "");
             told.is_only("host-firewall", 10, &["shim-eth0", "they do not reach this host"]);
             let remedy = remedy(&told, "host-firewall");
+            if ALL_BUT.contains(rules) {
+                assert!(remedy.contains("those about all but `eth0` spare it"), "{remedy}");
+                continue;
+            }
             let command = remedy.strip_prefix("the same rules for the shim as for the parent: ");
             let command = command.unwrap_or_else(|| panic!("{rules}: {remedy}"));
             typed(engines, &home.nas, command);
@@ -231,6 +264,13 @@ fn the_shim_is_let_do_what_the_parent_may_and_no_more() {
                 "{rules}: {command}"
             );
             Told::of(&home, "").is_well();
+            if rules.contains("RAN") {
+                assert!(!ran.exists(), "{command}");
+                let program = rules.split(' ').next().unwrap();
+                let list = if program == "nft" { "list ruleset" } else { "-S" };
+                let kept = format!("$(touch {0}) `touch {0}` ", ran.display());
+                typed(engines, &home.nas, &format!("test $({program} {list} | grep -cF '{kept}') = 2"));
+            }
         }
         drop(listeners);
     });

@@ -4,7 +4,7 @@ mod home;
 
 use std::os::unix::fs::PermissionsExt;
 
-use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use ashore_lab::{Engines, Ran, cannot_run};
 use home::rules::{command_in, on_a_bridge, typed};
 use home::told::Told;
 use home::{Home, does_not_reach, eventually, ip, reaches};

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ashore_lab::{Containerd, Podman, Ran};
-use home::both::{Nas, SUBNET, with_both, words};
+use home::both::{SUBNET, with_both, words};
 use home::told::Told;
 use home::{HOST, eventually, ip, reaches, sibling_made_by_hand, who_answers};
 use serde_json::json;

@@ -94,7 +94,7 @@ fn a_port_that_is_published_in_vain_is_told_at_once() {
         let ran = site.podman.run(&run.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let (at, _) = site.place_on("web", "lan");
-        let note = format!("does nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
+        let note = format!("do nothing on network `lan`: the LAN reaches `web` itself at {at}, ports ");
         for word in [note.as_str(), "-p 8080:80", "-p 9001:9001/udp"] {
             assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
         }

@@ -119,7 +119,7 @@ impl<'a> Engine<'a> {
             mac,
             ifname: None,
             owner: None,
-            ports: Vec::new(),
+            ports: Default::default(),
         };
         match self.ask(EngineCall::Prepare(requested)).unwrap() {
             Reply::Prepared { mac: Some(mac) } => mac,

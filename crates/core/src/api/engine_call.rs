@@ -12,7 +12,7 @@ use crate::model::ownership::EngineKind;
 use crate::model::pool::PoolKey;
 use crate::net::name::{EndpointName, IfName};
 use crate::net::option::{CLIENT_ID, NetworkOption, OWN_HOSTNAME};
-use crate::net::published::Published;
+use crate::net::published::Ports;
 use crate::net::told::{self, HostNameError};
 use crate::rules::create::NetworkSpec;
 use crate::rules::pools::PoolRequest;
@@ -134,8 +134,8 @@ pub struct Preparation {
     /// The container for which it is, if that was looked up.
     pub owner: Option<Owner>,
     /// The ports that the user has the engine publish.
-    #[serde(default)]
-    pub ports: Vec<Published>,
+    #[serde(flatten)]
+    pub ports: Ports,
 }
 
 /// A container as the engine's user knows it.

@@ -102,9 +102,9 @@ fn told(
     last: Bearer<'_>,
 ) -> Trouble {
     let why = if all.iter().all(|one| one.is_of_one_memory(&last)) {
-        "the address that is the name's own is that of the one that has started first"
+        "the container that started first has the address of that name"
     } else {
-        "the LAN's DHCP server is told one name by both, and its DNS knows one of them by it"
+        "both containers tell the DHCP server this name, and its DNS leads to one of them"
     };
     let message = format!(
         "the name `{name}` has two addresses on the LAN of `{parent}`: {}; {why}",

@@ -17,7 +17,7 @@ use crate::model::ownership::Ownership;
 use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, Set, View};
-use crate::net::published::Published;
+use crate::net::published::Ports;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,8 +164,8 @@ pub struct ByUser {
     /// The addresses that the user chose.
     pub addresses: Vec<IpAddr>,
     /// The ports that the user has the engine publish on the host, which nobody does on a flat network.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<Published>,
+    #[serde(flatten)]
+    pub ports: Ports,
 }
 
 impl ByUser {
@@ -298,7 +298,7 @@ impl Endpoint {
     /// That ports are not published, if its user has wanted that: the LAN reaches them where the container is.
     pub fn note_of_ports(&self, network: &str) -> Option<String> {
         let who = if self.is_unnamed() { "the container".to_owned() } else { format!("`{}`", self.name) };
-        Published::note(&self.by_user.ports, &who, network, self.addresses.iter().map(IpNet::addr))
+        self.by_user.ports.note(&who, network, self.addresses.iter().map(IpNet::addr))
     }
 
     /// Its key in the state.

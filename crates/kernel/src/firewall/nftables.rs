@@ -9,7 +9,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
-use super::rule::{Carried, Reader};
+use super::rule::{Arp, Carried, Reader};
 use super::walk::{Does, Of, met, walk};
 use super::xtables::all_of;
 use super::{Apart, At, Fate, Hook, Packets, Rules};
@@ -307,7 +307,7 @@ impl Tables {
                 At::After => there.into = None,
             }
             let carried: &[Carried] = match packets.family() {
-                Family::Ipv4 => &[Carried::Frame, Carried::Arp],
+                Family::Ipv4 => &[Carried::Frame, Carried::Arp(Arp::Asks), Carried::Arp(Arp::Answers)],
                 Family::Ipv6 => &[Carried::Frame],
             };
             let fate = |carried: &Carried| {
@@ -332,19 +332,23 @@ impl Tables {
         let mut apart = BTreeSet::new();
         for key in met.into_inner() {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let (family, table) = (family_named(key.0), text(&key.1));
+            let (family, table, chain) = (family_named(key.0), text(&key.1), text(&key.2));
             for rule in self.rules.get(&key).into_iter().flatten() {
                 let read = |packets| Reader::new(packets, Carried::Packet, &key, &self.sets).read(rule);
                 let (of_one, of_other) = (read(one), read(other));
-                if all_of(of_one.conditions) == all_of(of_other.conditions) {
+                let (about_one, about_other) = (all_of(of_one.conditions), all_of(of_other.conditions));
+                if about_one == about_other {
                     continue;
                 }
                 // A set without a name has one of nftables' own making, and cannot be added to.
                 let named =
                     of_one.found_in.difference(&of_other.found_in).find(|set| !set.starts_with(b"__"));
+                let table = table.clone();
                 apart.insert(match named {
-                    Some(set) => Apart::Set(family, table.clone(), text(set)),
-                    None => Apart::Chain(family, table.clone(), text(&key.2)),
+                    Some(set) => Apart::Set(family, table, text(set)),
+                    None if about_one != Of::None => Apart::Chain(family, table, chain.clone()),
+                    None if matches!(of_one.does, Does::Accept | Does::Nothing) => continue,
+                    None => Apart::Other(family, table, chain.clone()),
                 });
             }
         }

@@ -20,8 +20,15 @@ pub(super) enum Carried {
     Packet,
     /// As frames, in those of bridges.
     Frame,
-    /// The same, and they are the ARP without which no packet is sent.
-    Arp,
+    /// The same, and they are the ARP without which no packet is sent: what is asked, or the answer.
+    Arp(Arp),
+}
+
+/// What ARP does (RFC 826, `ar$op`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arp {
+    Asks = 1,
+    Answers = 2,
 }
 
 /// Reads one rule: its expressions load values into registers, and compare them.
@@ -172,7 +179,7 @@ impl<'a> Reader<'a> {
     /// The protocol, as frames name it (`ETH_P_IP`, `_IPV6`, `_ARP`).
     fn protocol(&self) -> Vec<u8> {
         match (self.carried, self.packets.family()) {
-            (Carried::Arp, _) => vec![0x08, 0x06],
+            (Carried::Arp(_), _) => vec![0x08, 0x06],
             (_, Family::Ipv4) => vec![0x08, 0x00],
             (_, Family::Ipv6) => vec![0x86, 0xdd],
         }
@@ -181,7 +188,7 @@ impl<'a> Reader<'a> {
     fn state(&self) -> Value {
         // Connections are of IP alone.
         let state = match self.carried {
-            Carried::Arp => UNTRACKED,
+            Carried::Arp(_) => UNTRACKED,
             _ if self.packets.begin => NEW,
             _ => ESTABLISHED,
         };
@@ -207,21 +214,24 @@ impl<'a> Reader<'a> {
                 _ => Value::Unread,
             },
             _ if base != NETWORK_HEADER => Value::Any,
-            at if self.carried == Carried::Arp => self.of_arp(at, length),
-            at if at == source && length <= longest => Value::Address(self.packets.source, bits),
-            at if at == destination && length <= longest => Value::Address(self.packets.destination, bits),
-            at if at + length <= source => Value::Any,
-            _ => Value::Unread,
+            at => match self.carried {
+                Carried::Arp(does) => self.of_arp(does, at, length),
+                _ if at == source && length <= longest => Value::Address(self.packets.source, bits),
+                _ if at == destination && length <= longest => Value::Address(self.packets.destination, bits),
+                _ if at + length <= source => Value::Any,
+                _ => Value::Unread,
+            },
         }
     }
 
-    /// A part of the ARP that asks for an address, or that answers (RFC 826).
-    fn of_arp(&self, offset: u32, length: u32) -> Value {
+    /// A part of ARP (RFC 826).
+    fn of_arp(&self, does: Arp, offset: u32, length: u32) -> Value {
         match (offset, length) {
             (0, 2) => Value::Known(vec![0, 1]),
             (2, 2) => Value::Known(vec![0x08, 0x00]),
             (4, 1) => Value::Known(vec![6]),
             (5, 1) => Value::Known(vec![4]),
+            (6, 2) => Value::Known(vec![0, does as u8]),
             (8 | 18, 6) => Value::Any,
             (14, 4) => Value::Address(self.packets.source, 32),
             (24, 4) => Value::Address(self.packets.destination, 32),

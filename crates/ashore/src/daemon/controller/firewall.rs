@@ -18,8 +18,11 @@ use ashore_core::net::remedy::Remedy;
 use ashore_kernel::{Apart, At, By, Fate, Firewall, Hook, Namespace, Packets, Rules, bridged_pass_hooks};
 use ipnet::IpNet;
 
+use self::copied::copied;
 use super::Controller;
 use crate::unlocked::Unlocked;
+
+mod copied;
 
 /// What was found in the firewall.
 #[derive(Debug, Default)]
@@ -316,14 +319,10 @@ fn cut_frames(network: &Network, cut: &CutFrames, about: About) -> Trouble {
         named(&cut.by, "FORWARD"),
     );
     let remedy = match &cut.by {
-        Rules::Nftables { family, table, chain } => {
-            let accepts = cut
-                .known_by
-                .iter()
-                .map(|known| format!("nft insert rule {family} {table} {chain} {known} accept"))
-                .collect::<Vec<_>>();
-            Some(Remedy::run(accepts.join(" && ")))
-        }
+        Rules::Nftables { family, table, chain } => inserts(family, table, chain).map(|inserts| {
+            let accepts = cut.known_by.iter().map(|known| format!("{inserts} {known} accept"));
+            Remedy::run(accepts.collect::<Vec<_>>().join(" && "))
+        }),
         Rules::Legacy => None,
     };
     Trouble::new(Code::FirewallDrops, about, message, remedy)
@@ -352,9 +351,13 @@ fn cut(network: &Network, family: Family, by: &Rules, but_some: bool, about: Abo
         (_, Some(program)) => remedy
             .and(", or ")
             .and_run(format!("{program} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT")),
-        (Rules::Nftables { family, table, chain }, None) => remedy.and(", or ").and_run(format!(
-            "nft insert rule {family} {table} {chain} iifname {bridge} oifname {bridge} accept"
-        )),
+        (Rules::Nftables { family, table, chain }, None) => match inserts(family, table, chain) {
+            Some(inserts) => {
+                let bridge = bridge.word();
+                remedy.and(", or ").and_run(format!("{inserts} iifname {bridge} oifname {bridge} accept"))
+            }
+            None => remedy,
+        },
         (Rules::Legacy, None) => remedy,
     };
     Trouble::new(Code::FirewallDrops, about, message, Some(remedy))
@@ -362,6 +365,18 @@ fn cut(network: &Network, family: Family, by: &Rules, but_some: bool, about: Abo
 
 /// The table of firewalld, which nobody else changes.
 const FIREWALLD: &str = "firewalld";
+
+/// The command that puts a rule before all others of a chain. `None` if a name in it cannot be typed: nftables takes any
+/// from other programs, and commands of its own in one are carried out.
+fn inserts(family: &str, table: &str, chain: &str) -> Option<String> {
+    [table, chain].into_iter().all(is_plain).then(|| format!("nft insert rule {family} {table} {chain}"))
+}
+
+/// Whether a name is one word for a shell, for nft and in an expression of sed.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain)
+}
 
 fn iptables(family: Family) -> &'static str {
     match family {
@@ -487,56 +502,10 @@ impl Way {
             named(&cut.by, hook),
             self.means
         );
-        let copied = || copied(cut, family, &shim, parent, hook, option);
-        let remedy = copied().unwrap_or_else(|| accepted(&cut.by, family, &shim, parent, hook, option, key));
+        let copied = copied(cut, family, [parent, &shim], hook, option);
+        let remedy = copied.unwrap_or_else(|| accepted(&cut.by, family, &shim, parent, hook, option, key));
         (message, remedy)
     }
-}
-
-const COPIED: &str = "the same rules for the shim as for the parent: ";
-
-/// To let the firewall treat the shim as the parent, of which it accepts some alone: its rules about the parent are put
-/// before themselves once more, about the shim. `None` where that cannot be typed.
-fn copied(
-    cut: &Cut,
-    family: Family,
-    shim: &IfName,
-    parent: &IfName,
-    hook: &str,
-    option: &str,
-) -> Option<Remedy> {
-    let copied = cut.copied.as_ref()?;
-    let is_plain = |name: &IfName| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        name.as_str().bytes().all(is_plain)
-    };
-    if !is_plain(parent)
-        || !is_plain(shim)
-        || matches!(&cut.by, Rules::Nftables { table, .. } if table == FIREWALLD)
-    {
-        return None;
-    }
-    if let Some(program) = iptables_of(&cut.by, family) {
-        let chain = copied.iter().find_map(|apart| match apart {
-            Apart::Chain(_, table, chain) if table == "filter" => Some(chain.as_str()),
-            _ => None,
-        });
-        let chain = chain.unwrap_or(hook);
-        // Each goes to the head of the chain, so the last comes first.
-        return Some(Remedy::from(COPIED).and_run(format!(
-            "{program} -S {chain} | grep -e '{option} {parent} ' | tac | sed 's/{option} {parent} /{option} {shim} /;s/^-A/{program} -I/' | sh"
-        )));
-    }
-    let commands = copied.iter().map(|apart| match apart {
-        Apart::Chain(family, table, chain) => format!(
-            "nft -a list chain {family} {table} {chain} | \
-             sed -n '/\"{parent}\"/{{s//\"{shim}\"/g;s/^[[:space:]]*\\(.*\\) # handle \\(.*\\)/insert rule {family} {table} {chain} \
-             handle \\2 \\1/p}}' | nft -f -"
-        ),
-        Apart::Set(family, table, set) => format!("nft add element {family} {table} {set} {{ {shim} }}"),
-    });
-    let commands: Vec<String> = commands.collect();
-    (!commands.is_empty()).then(|| Remedy::from(COPIED).and_run(commands.join(" && ")))
 }
 
 /// To let the firewall accept what comes or goes by the shim.
@@ -558,9 +527,10 @@ fn accepted(
             Remedy::from("put the link into the zone of the parent: ").and_run(command).and(UNTIL_RELOAD)
         }
         (_, Some(program)) => command(program),
-        (Rules::Nftables { family, table, chain }, None) => {
-            Remedy::run(format!("nft insert rule {family} {table} {chain} {key} {} accept", shim.word()))
-        }
+        (Rules::Nftables { family, table, chain }, None) => match inserts(family, table, chain) {
+            Some(inserts) => Remedy::run(format!("{inserts} {key} {} accept", shim.word())),
+            None => format!("let that chain accept what has {key} {shim}").into(),
+        },
         (Rules::Legacy, None) => command(iptables(family).to_owned()),
     }
 }

@@ -4,7 +4,7 @@
 
 use ashore_core::net::name::IfName;
 use ashore_core::net::option::{CLIENT_ID, LABEL, NetworkOption, OWN_HOSTNAME};
-use ashore_core::net::published::{Other, Published};
+use ashore_core::net::published::{Other, Ports, Published};
 use ashore_wire::Mac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,7 +37,7 @@ const TAKES_NAMES: Version = Version(29, 8);
 pub(super) struct Attachment {
     pub(super) mac: Option<Mac>,
     pub(super) ifname: Option<IfName>,
-    pub(super) ports: Vec<Published>,
+    pub(super) ports: Ports,
     /// Whether there are sysctls, which the engine reads and sets.
     has_sysctls: bool,
 }
@@ -93,7 +93,7 @@ impl Attachment {
 }
 
 /// The ports of a port map (moby, `libnetwork/types.PortBinding`). What is no port is left out: nothing depends on it.
-fn published(map: &Value) -> Vec<Published> {
+fn published(map: &Value) -> Ports {
     const UDP: u64 = 17;
     const SCTP: u64 = 132;
     let port = |binding: &Value, key: &str| {
@@ -107,7 +107,7 @@ fn published(map: &Value) -> Vec<Published> {
         };
         Some(Published { host: port(binding, "HostPort"), own: port(binding, "Port")?, other })
     };
-    Published::first(map.as_array().into_iter().flatten().filter_map(one))
+    Ports::of(map.as_array().into_iter().flatten().filter_map(one))
 }
 
 fn mac(value: &Value) -> Result<Mac, String> {
@@ -152,7 +152,7 @@ mod tests {
         ]);
         let options = |map: Value| [(PORTS.to_owned(), map)].into_iter().collect();
         let shown = |map| -> Vec<String> {
-            Attachment::of(&options(map)).unwrap().ports.iter().map(ToString::to_string).collect()
+            Attachment::of(&options(map)).unwrap().ports.first.iter().map(ToString::to_string).collect()
         };
         assert_eq!(shown(map), ["8080:80", "53/udp"]);
         for odd in [Value::Null, "".into(), serde_json::json!({})] {

@@ -8,7 +8,7 @@ use ashore_core::api::reply::EndpointReport;
 use ashore_core::model::lease::LeaseWishes;
 use ashore_core::model::own_routes::OwnRoutes;
 use ashore_core::net::name::IfName;
-use ashore_core::net::published::{Other, Published};
+use ashore_core::net::published::{Other, Ports, Published};
 use ashore_core::net::told::{HostNameError, client_id};
 use ashore_wire::Mac;
 use serde::Deserialize;
@@ -130,7 +130,7 @@ impl Attachment {
             })
         });
         let at = endpoint.addresses.iter().map(ipnet::IpNet::addr);
-        Published::note(&Published::first(all), &format!("`{}`", endpoint.name), &endpoint.network, at)
+        Ports::of(all).note(&format!("`{}`", endpoint.name), &endpoint.network, at)
     }
 
     /// What DHCP servers are to be told of this container. The network's host name is read with the network.
