@@ -238,7 +238,10 @@ fn it_is_uninstalled_once_nothing_of_podmans_needs_it() {
         let (web, _) = start_web(booted);
         let refused = booted.run("ashore uninstall");
         assert_eq!(refused.code, Some(5), "{}", refused.stdout);
-        for words in ["web on lan are attached", "(a container of Podman's: podman rm -f NAME), or --keep to let them run, or --force"] {
+        for words in [
+            "web on lan are attached",
+            "(a container of Podman's: podman rm -f NAME), or --keep to let them run, or --force",
+        ] {
             assert!(refused.stderr.contains(words), "{}", refused.stderr);
         }
         reaches(&booted.laptop, ip(&web));

@@ -113,10 +113,8 @@ pub enum At {
 /// Where rules are about packets of one kind and not about those of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Apart {
-    /// A chain of nftables, by its table's family, its table and its name.
-    Chain(&'static str, String, String),
-    /// The same, where a rule that does not accept is about the other kind alone, as one about all but a link is.
-    Other(&'static str, String, String),
+    /// A rule of nftables, by its table's family and its table.
+    Rule(&'static str, String),
     /// A set of nftables that has a name, and in which a value of one kind alone is: the same of it.
     Set(&'static str, String, String),
 }

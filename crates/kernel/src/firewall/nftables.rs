@@ -332,7 +332,7 @@ impl Tables {
         let mut apart = BTreeSet::new();
         for key in met.into_inner() {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let (family, table, chain) = (family_named(key.0), text(&key.1), text(&key.2));
+            let (family, table) = (family_named(key.0), text(&key.1));
             for rule in self.rules.get(&key).into_iter().flatten() {
                 let read = |packets| Reader::new(packets, Carried::Packet, &key, &self.sets).read(rule);
                 let (of_one, of_other) = (read(one), read(other));
@@ -346,9 +346,10 @@ impl Tables {
                 let table = table.clone();
                 apart.insert(match named {
                     Some(set) => Apart::Set(family, table, text(set)),
-                    None if about_one != Of::None => Apart::Chain(family, table, chain.clone()),
-                    None if matches!(of_one.does, Does::Accept | Does::Nothing) => continue,
-                    None => Apart::Other(family, table, chain.clone()),
+                    None if about_one == Of::None && matches!(of_one.does, Does::Accept | Does::Nothing) => {
+                        continue;
+                    }
+                    None => Apart::Rule(family, table),
                 });
             }
         }

@@ -203,9 +203,10 @@ impl<'a> Reader<'a> {
         let [base, offset, length] = data.pick([2, 3, 4]).map(|value| value.and_then(number));
         let (Some(base), Some(offset), Some(length)) = (base, offset, length) else { return Value::Unread };
         let bits = u8::try_from(length.saturating_mul(8)).unwrap_or(u8::MAX);
-        let (source, destination, longest) = match self.packets.family() {
-            Family::Ipv4 => (12, 16, 4),
-            Family::Ipv6 => (8, 24, 16),
+        // Where a packet has its protocol, its source and its destination.
+        let (carries, source, destination, longest) = match self.packets.family() {
+            Family::Ipv4 => (9, 12, 16, 4),
+            Family::Ipv6 => (6, 8, 24, 16),
         };
         match offset {
             at if base == LINK_HEADER && self.carried != Carried::Packet => match (at, length) {
@@ -218,6 +219,7 @@ impl<'a> Reader<'a> {
                 Carried::Arp(does) => self.of_arp(does, at, length),
                 _ if at == source && length <= longest => Value::Address(self.packets.source, bits),
                 _ if at == destination && length <= longest => Value::Address(self.packets.destination, bits),
+                _ if (at, length) == (carries, 1) => Value::Bits,
                 _ if at + length <= source => Value::Any,
                 _ => Value::Unread,
             },

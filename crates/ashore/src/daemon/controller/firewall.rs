@@ -319,6 +319,10 @@ fn cut_frames(network: &Network, cut: &CutFrames, about: About) -> Trouble {
         named(&cut.by, "FORWARD"),
     );
     let remedy = match &cut.by {
+        // An accept at the head of a list of what is allowed would allow all.
+        Rules::Nftables { .. } if cut.but_some => {
+            Some("let that chain accept what its containers are to get and send, ARP included".into())
+        }
         Rules::Nftables { family, table, chain } => inserts(family, table, chain).map(|inserts| {
             let accepts = cut.known_by.iter().map(|known| format!("{inserts} {known} accept"));
             Remedy::run(accepts.collect::<Vec<_>>().join(" && "))
@@ -502,7 +506,7 @@ impl Way {
             named(&cut.by, hook),
             self.means
         );
-        let copied = copied(cut, family, [parent, &shim], hook, option);
+        let copied = copied(cut, [parent, &shim]);
         let remedy = copied.unwrap_or_else(|| accepted(&cut.by, family, &shim, parent, hook, option, key));
         (message, remedy)
     }
