@@ -23,6 +23,8 @@ ashore: statically-linked-binary
 # One file has the licences of all crates, some of which are the Apache License with a copyright of their own.
 ashore: copyright-file-contains-full-apache-2-license
 ashore: copyright-not-using-common-license-for-apache2
+# The same of the toolchain's libraries, whose documents quote the GPL of parts that are not in the programs.
+ashore: copyright-file-contains-full-gpl-license
 # The scripts have the program do it, which also knows what `ashore install` left.
 ashore: maintainer-script-calls-systemctl
 ";
