@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
         match offset {
             at if base == LINK_HEADER && self.carried != Carried::Packet => match (at, length) {
                 PROTOCOL => Value::Known(self.protocol()),
-                (0, 6) | (6, 6) => Value::Any,
+                (0 | 6, 6) => Value::Any,
                 _ => Value::Unread,
             },
             _ if base != NETWORK_HEADER => Value::Any,
