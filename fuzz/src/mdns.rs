@@ -67,7 +67,7 @@ fn happen(
         2 => {
             let what = schedule.byte()?;
             let part = |shift: u8| usize::from(what >> shift & 3);
-            let services = SERVICES[part(2)].split_whitespace().map(|service| service.parse::<Service>());
+            let services = SERVICES[part(2)].split_whitespace().map(str::parse::<Service>);
             let addresses = [vec![], vec!["192.168.88.7"], vec!["192.168.88.8", "fd88::8"], vec!["fd88::7"]];
             let wanted = Wanted {
                 label: LABELS[part(0)].parse().expect("a label"),

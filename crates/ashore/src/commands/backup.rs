@@ -37,7 +37,9 @@ pub(crate) fn run(args: &BackupArgs) -> Result<(), Failure> {
         return print_json(&serde_json::json!({ "written": path, "removed": removed }));
     }
     say!("{}", path.display());
-    removed.iter().for_each(|old| say!("# removed: {}", to.join(old).display()));
+    for old in &removed {
+        say!("# removed: {}", to.join(old).display());
+    }
     Ok(())
 }
 
@@ -97,10 +99,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let others = ["ashore-2026.json", "mine.json", "ashore-2026-11-30T08-00-0xZ.json", ".hidden.new"];
-        others.iter().for_each(|name| fs::write(at(name), "").unwrap());
+        for name in &others {
+            fs::write(at(name), "").unwrap();
+        }
         fs::create_dir(at(&name_at(5))).unwrap();
         let names: Vec<String> = (1..=4).map(|day| name_at(86_400 * day)).collect();
-        names.iter().for_each(|name| fs::write(at(name), "").unwrap());
+        for name in &names {
+            fs::write(at(name), "").unwrap();
+        }
         fs::write(at(&format!(".{}.new", names[0])), "half").unwrap();
         assert_eq!(rotate(directory.path(), &names[3], 2).unwrap(), names[..2]);
         assert!(others.iter().all(|name| at(name).exists()) && at(&name_at(5)).is_dir());

@@ -119,7 +119,7 @@ impl<'a> Engine<'a> {
             mac,
             ifname: None,
             owner: None,
-            ports: Default::default(),
+            ports: ashore_core::net::published::Ports::default(),
         };
         match self.ask(EngineCall::Prepare(requested)).unwrap() {
             Reply::Prepared { mac: Some(mac) } => mac,

@@ -75,7 +75,9 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
             say!("{step}");
         }
         action::show(&remove);
-        goes_on.iter().for_each(|line| say!("# {line}"));
+        for line in &goes_on {
+            say!("# {line}");
+        }
         say!("# nothing was changed");
         return Ok(());
     }
@@ -87,7 +89,9 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     for what in &left {
         line_if_read(&format!("# left: {what}"));
     }
-    goes_on.iter().for_each(|line| line_if_read(&format!("# {line}")));
+    for line in &goes_on {
+        line_if_read(&format!("# {line}"));
+    }
     if stop.is_empty() && steps.is_empty() && remove.is_empty() {
         line_if_read(&"# nothing is installed here");
     }

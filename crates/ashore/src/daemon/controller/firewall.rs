@@ -210,8 +210,8 @@ impl Bridged<(Rules, bool)> {
 fn bridged(bridge: &Link, net: IpNet) -> Packets {
     Packets {
         hook: Hook::Forward,
-        into: by(bridge),
-        out: by(bridge),
+        into: Some(by(bridge)),
+        out: Some(by(bridge)),
         bridge: Some(bridge.name.clone()),
         source: net,
         destination: net,
@@ -219,8 +219,8 @@ fn bridged(bridge: &Link, net: IpNet) -> Packets {
     }
 }
 
-fn by(link: &Link) -> Option<By> {
-    Some(By { name: link.name.clone(), index: link.index })
+fn by(link: &Link) -> By {
+    By { name: link.name.clone(), index: link.index }
 }
 
 /// Frames that do not pass a bridge.
@@ -252,13 +252,13 @@ fn crossing(
         link.master == Some(bridge.index)
             && matches!(link.tag(), Some(Tag::Port(of, _)) if of == network.name)
     };
-    let mut own: Vec<By> = host.links.iter().filter(is_own).take(MOST_PORTS).filter_map(by).collect();
+    let mut own: Vec<By> = host.links.iter().filter(is_own).take(MOST_PORTS).map(by).collect();
     if own.is_empty() {
         // That of the first container.
         let name: Result<EndpointName, _> = "first".parse();
         own.extend(name.map(|name| By { name: port_name(&network.name, &name), index: 0 }));
     }
-    let facing: Vec<By> = host.facing(bridge).into_iter().take(MOST_PORTS).filter_map(by).collect();
+    let facing: Vec<By> = host.facing(bridge).into_iter().take(MOST_PORTS).map(by).collect();
     // A host that gets nothing from the LAN either is meant to.
     let of_lan = |hook| {
         let all = facing.iter().flat_map(|nic| match hook {
@@ -466,7 +466,7 @@ impl Way {
     /// Whether rules drop what goes this way by the shim, and not all of the same by the parent.
     fn is_cut(&self, firewall: &Firewall, (parent, shim): (&Link, &Link), net: IpNet, own: IpAddr) -> Is {
         let packets = |link: &Link| {
-            let by = by(link);
+            let by = Some(by(link));
             let own = IpNet::from(own);
             let (hook, begin, bridge) = (self.hook, self.begin, None);
             match hook {

@@ -206,7 +206,7 @@ fn a_claim_is_given_up_if_the_endpoint_is_refused_for_something_else() {
             mac: Some(mac),
             ifname: None,
             owner: Some(Owner::default()),
-            ports: Default::default(),
+            ports: ashore_core::net::published::Ports::default(),
         };
         let (reply, held) = call(hosts, |_| EngineCall::Prepare(requested));
         let claimed: Vec<IpAddr> = hosts.claimed.lock().unwrap().iter().copied().collect();
