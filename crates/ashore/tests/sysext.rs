@@ -37,6 +37,7 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     eventually_within(BOOT, "the container is there again", || {
         booted.run("systemctl is-active ashore.service").code == Some(0)
             && booted.run("docker ps --format {{.Names}}").stdout.contains("web")
+            && booted.laptop.ping(ip(WEB)).is_some()
     });
     reaches(&booted.laptop, ip(WEB));
     reaches(&booted.machine, ip(WEB));

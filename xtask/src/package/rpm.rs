@@ -93,7 +93,7 @@ fn list_files(tree: &Path, directory: &Path, list: &mut Vec<String>) -> anyhow::
         if path.is_symlink() || !path.is_dir() {
             list.push(name);
         } else {
-            if path.ends_with("share/doc/ashore") {
+            if path.starts_with(tree.join("usr/share/doc/ashore")) {
                 list.push(format!("%dir {name}"));
             }
             list_files(tree, &path, list)?;
