@@ -45,11 +45,14 @@ fn it_is_laid_over_usr_starts_at_boot_and_goes() {
     assert!(booted.ok("ashore install").ends_with("nothing to do"));
     // The same program as a new file, as another version would be.
     let streams = [booted.laptop.pings(ip(WEB)), booted.machine.pings(ip(WEB))];
+    let extensions = booted.at("/var/lib/extensions");
     let program = extensions.join("ashore/usr/bin/ashore");
     std::fs::copy(&program, program.with_extension("later")).unwrap();
     std::fs::rename(program.with_extension("later"), &program).unwrap();
     let first = booted.pid();
-    booted.ok("systemd-sysext refresh");
+    for step in ["unmerge", "merge"] {
+        booted.ok(&format!("systemd-sysext {step}"));
+    }
     booted.ok("ashore install");
     assert_ne!(booted.pid(), first);
     for stream in streams {
