@@ -122,10 +122,11 @@ fn leases_of_the_lans_server() {
         let _server = Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &[]);
         home.ok("network create lan --dhcp --parent eth0");
         home.ok("network create more --dhcp --parent eth0");
-        for network in ["lan", "more"] {
+        let _containers = ["lan", "more"].map(|network| {
             let one = home.world.container(&format!("on-{network}")).unwrap();
             home.attach(network, &one, "");
-        }
+            one
+        });
         let told = Told::of(&home, "");
         told.is_well();
         for network in ["lan", "more"] {
@@ -197,11 +198,12 @@ fn isolated_ports_of_both_families() {
         "network create lan --parent br0 --kind bridge --isolated --hairpin --subnet 192.168.88.0/24 --gateway 192.168.88.1 \
          --ip-range 192.168.88.192/27 --subnet fd88::/64 --ip-range fd88::c0/123",
     );
-    for name in ["web", "db"] {
+    let _containers = ["web", "db"].map(|name| {
         let one = home.world.container(name).unwrap();
         home.attach("lan", &one, "");
         reaches(&one, ip("192.168.88.1"));
-    }
+        one
+    });
     Told::of(&home, "").is_well();
 }
 
