@@ -35,7 +35,7 @@ pub(crate) fn run(command: &StateCommand) -> Result<(), Failure> {
         StateCommand::Backup(args) => backup::run(args),
         StateCommand::Restore(args) => restore(args),
         StateCommand::Rekey(client) => {
-            let said = "the state has a new seed: each name gets another MAC when it is attached";
+            let said = "the state has a new seed, from which names get other MACs when they are attached";
             done(client, &ask(client, &Request::Rekey)?, said)
         }
         StateCommand::Accept(client) => {

@@ -85,7 +85,7 @@ impl Controller {
         let more = kept.len().checked_sub(NAMED).filter(|more| *more > 0);
         let names = list(names.chain(more.map(|more| format!("{more} more"))));
         let chosen = format!(
-            "{names} keep MACs that were chosen by hand: the machine that this one is a copy of has the same"
+            "{names} keep MACs that were chosen by hand or kept over a rename: the machine that this one is a copy of has the same"
         );
         Ok(Reply::Done { warnings: if kept.is_empty() { Vec::new() } else { vec![chosen] } })
     }
