@@ -9,7 +9,10 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
-use super::rule::{Arp, Carried, Reader};
+use super::rule::{
+    Arp, Carried, Key, NFPROTO_BRIDGE, NFPROTO_IPV4, NFPROTO_IPV6, NFTA_EXPR_DATA, NFTA_EXPR_NAME, Reader,
+    number,
+};
 use super::walk::{Does, Of, met, walk};
 use super::xtables::all_of;
 use super::{Apart, At, Fate, Hook, Packets, Rules};
@@ -27,19 +30,10 @@ const GET_GENERATION: u16 = SUBSYSTEM + 16;
 const ONE: u16 = 0x5;
 const ALL: u16 = 0x301;
 
-pub(super) const NFTA_EXPR_NAME: u16 = 1;
-pub(super) const NFTA_EXPR_DATA: u16 = 2;
-
 const NFPROTO_INET: u8 = 1;
-pub(super) const NFPROTO_IPV4: u8 = 2;
-pub(super) const NFPROTO_BRIDGE: u8 = 7;
-pub(super) const NFPROTO_IPV6: u8 = 10;
 
 /// How many bytes of rules are read. A host that has more has them for tens of thousands of containers.
 const MOST: usize = 16 << 20;
-
-/// A chain or a set: the family of its table, the table and the name.
-pub(super) type Key = (u8, Vec<u8>, Vec<u8>);
 
 /// The hooks of a bridge that a frame passes before and after all others (`NF_BR_PRE_ROUTING`, `_POST_ROUTING`).
 const BEFORE: u32 = 0;
@@ -248,10 +242,6 @@ fn ask_for(
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
-}
-
-pub(super) fn number(value: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
 impl Tables {

@@ -4,14 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::net::family::Family;
 
-use super::nftables::{
-    Key, NFPROTO_BRIDGE, NFPROTO_IPV4, NFPROTO_IPV6, NFTA_EXPR_DATA, NFTA_EXPR_NAME, number,
-};
 use super::register::{Is, Value};
 use super::walk::{Does, Of};
 use super::xtables::{ESTABLISHED, NEW, UNTRACKED, matched, target};
 use super::{By, Packets};
 use crate::bytes::{Attributes, text};
+
+pub(super) const NFTA_EXPR_NAME: u16 = 1;
+pub(super) const NFTA_EXPR_DATA: u16 = 2;
+
+/// Families of tables.
+pub(super) const NFPROTO_IPV4: u8 = 2;
+pub(super) const NFPROTO_BRIDGE: u8 = 7;
+pub(super) const NFPROTO_IPV6: u8 = 10;
+
+/// A chain or a set: the family of its table, the table and the name.
+pub(super) type Key = (u8, Vec<u8>, Vec<u8>);
 
 /// The form in which packets meet rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,4 +319,9 @@ impl<'a> Reader<'a> {
             _ => Does::Unread,
         };
     }
+}
+
+/// A number as nftables writes it: big-endian.
+pub(super) fn number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(value.try_into().ok()?))
 }
