@@ -128,7 +128,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                 None => {
                     let why = format!(
                         "whether the router {router} of network `{}` answers is not known: `{}` passes no frames, or this host \
-                         has no address there to ask from",
+                         has no address there to ask from or drops the answers by rules of its own",
                         network.label(),
                         network.parent
                     );

@@ -68,10 +68,11 @@ impl Controller {
         // Through a parent that passes no frames nobody can be asked.
         let passing = networks.iter().filter(|network| network.trouble_of_parent(&host).is_none());
         let passing: Vec<Network> = passing.filter(|network| network.is_passing(&host)).cloned().collect();
+        let firewall = self.firewall();
         let mut asked = self.ask_the_lan(&state, &passing, &host);
+        unheard(&mut asked, &firewall, &passing, &host);
         asked.unanswered = self.copies.reader(unlocked)?.with_link(self.lan.unanswered());
         // After the LAN was asked, because what it answered may end a trouble.
-        let firewall = self.firewall();
         let Reply::Status(status) = self.status_behind(unlocked, &firewall)? else {
             unreachable!("status answers so")
         };
@@ -317,6 +318,22 @@ impl Controller {
                 );
                 Finding::unknown(CHECK, about, why)
             }
+        }
+    }
+}
+
+/// Takes back the silence of routers whose answers the host's own firewall may drop.
+fn unheard(asked: &mut Asked, firewall: &HostFirewall<'_>, networks: &[Network], host: &View) {
+    for ((parent, router), answer) in &mut asked.routers {
+        let through = |network: &&Network| network.parent == *parent;
+        let is_deaf = || {
+            networks.iter().filter(through).any(|network| {
+                let subnet = network.subnet_of((*router).into());
+                subnet.is_some_and(|subnet| Controller::is_deaf(firewall, network, subnet.net, host))
+            })
+        };
+        if *answer == Some(false) && is_deaf() {
+            *answer = None;
         }
     }
 }

@@ -108,6 +108,14 @@ impl Controller {
         looked
     }
 
+    /// Whether the host's rules for frames may drop what it asks the LAN by a bridge, or what it is answered. Silence
+    /// means nothing then.
+    pub(super) fn is_deaf(firewall: &HostFirewall<'_>, network: &Network, net: IpNet, host: &View) -> bool {
+        let bridge = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
+        let Some((bridge, rules)) = bridge.zip(firewall.read().as_ref().ok()) else { return false };
+        ![Hook::Input, Hook::Output].into_iter().all(|hook| of_lan(rules, net, bridge, host, hook))
+    }
+
     /// What the host's firewall keeps from the host and its containers, and not from the host and the LAN.
     pub(super) fn host_cut_by_firewall<'a>(
         _: &Unlocked,
@@ -241,13 +249,7 @@ fn crossing(
     bridge: &Link,
     host: &View,
 ) -> Bridged<CutFrames> {
-    /// Rules seldom name ports, and a look at each is another walk through all rules.
-    const MOST_PORTS: usize = 16;
-    let frames = |hook, into: Option<&By>, out: Option<&By>| {
-        let (bridge, begin, into, out) = (Some(bridge.name.clone()), true, into.cloned(), out.cloned());
-        let (source, destination) = (net, net);
-        rules.fates_of_frames(&Packets { hook, into, out, bridge, source, destination, begin })
-    };
+    let frames = |hook, into: Option<&By>, out: Option<&By>| frames(rules, net, bridge, hook, into, out);
     let is_own = |link: &&Link| {
         link.master == Some(bridge.index)
             && matches!(link.tag(), Some(Tag::Port(of, _)) if of == network.name)
@@ -258,16 +260,9 @@ fn crossing(
         let name: Result<EndpointName, _> = "first".parse();
         own.extend(name.map(|name| By { name: port_name(&network.name, &name), index: 0 }));
     }
-    let facing: Vec<By> = host.facing(bridge).into_iter().take(MOST_PORTS).map(by).collect();
+    let facing = facing(bridge, host);
     // A host that gets nothing from the LAN either is meant to.
-    let of_lan = |hook| {
-        let all = facing.iter().flat_map(|nic| match hook {
-            Hook::Output => frames(hook, None, Some(nic)),
-            _ => frames(hook, Some(nic), None),
-        });
-        all.into_iter().all(|(_, fate)| fate == Fate::Pass)
-    };
-    let (to_host, of_host) = (of_lan(Hook::Input), of_lan(Hook::Output));
+    let [to_host, of_host] = [Hook::Input, Hook::Output].map(|hook| of_lan(rules, net, bridge, host, hook));
     let (mut all, ports) = (Vec::new(), format!("'{ALL_PORTS}'"));
     let both = || vec![format!("iifname {ports}"), format!("oifname {ports}")];
     let mut meets = |whose, hook, into: (Option<&By>, &str), out: (Option<&By>, &str)| {
@@ -301,6 +296,36 @@ fn crossing(
         Fate::Pass | Fate::Unclear => None,
     });
     cut.unwrap_or(if is_unclear { Bridged::Unclear } else { Bridged::Passes })
+}
+
+/// Rules seldom name ports, and a look at each is another walk through all rules.
+const MOST_PORTS: usize = 16;
+
+/// The ports of a bridge that face the LAN.
+fn facing(bridge: &Link, host: &View) -> Vec<By> {
+    host.facing(bridge).into_iter().take(MOST_PORTS).map(by).collect()
+}
+
+/// What becomes of frames of a bridge, in each chain.
+fn frames(
+    rules: &Firewall,
+    net: IpNet,
+    bridge: &Link,
+    hook: Hook,
+    into: Option<&By>,
+    out: Option<&By>,
+) -> Vec<(At, Fate)> {
+    let (bridge, begin, into, out) = (Some(bridge.name.clone()), true, into.cloned(), out.cloned());
+    rules.fates_of_frames(&Packets { hook, into, out, bridge, source: net, destination: net, begin })
+}
+
+/// Whether all frames pass by which this host gets from the LAN (`Hook::Input`), or sends to it (`Hook::Output`).
+fn of_lan(rules: &Firewall, net: IpNet, bridge: &Link, host: &View, hook: Hook) -> bool {
+    let all = facing(bridge, host).into_iter().flat_map(|nic| match hook {
+        Hook::Output => frames(rules, net, bridge, hook, None, Some(&nic)),
+        _ => frames(rules, net, bridge, hook, Some(&nic), None),
+    });
+    all.into_iter().all(|(_, fate)| fate == Fate::Pass)
 }
 
 const BETWEEN_LAN: &str = "its containers and the LAN send each other";
