@@ -336,7 +336,7 @@ fn a_damaged_state_is_refused_with_what_helps() {
     let started = Daemon::start(Path::new(PROGRAM), &home.nas, home.directory.path());
     let said = started.err().expect("it does not come up").to_string();
     assert!(said.contains("exit status: 7"), "{said}");
-    for words in [file.to_str().unwrap(), "state.redb.damaged", "ashore state import"] {
+    for words in [file.to_str().unwrap(), "state.redb.damaged", "ashore state restore"] {
         assert!(said.contains(words), "{said}");
     }
     // The remedy in the message works.

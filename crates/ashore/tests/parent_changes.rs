@@ -228,8 +228,8 @@ fn a_parent_by_its_alternative_name() {
         assert!(shown.contains("network `lan`"), "{parent}: {shown}");
     }
     home.ok("network rm lan");
-    let set_up = home.ok("setup --parent enp1s0 --dry-run");
-    assert!(set_up.contains("--parent eth0"), "{set_up}");
+    let set_up = home.run_on_nas("setup --parent enp1s0 --engine ashore --dry-run").expect_success();
+    assert!(set_up.contains("eth0 faces the LAN 192.168.88.0/24"), "{set_up}");
     // The kernel allows longer ones than names of interfaces are, and shows what the interface's own is.
     let long = "enp0s20f0u1u2i5n12";
     type_on(&home.nas, &format!("ip link property add dev eth0 altname {long}"));

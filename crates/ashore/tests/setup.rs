@@ -2,24 +2,13 @@
 
 mod home;
 
-use ashore_lab::{Engines, Ran, cannot_run};
+use ashore_lab::{Engines, cannot_run};
 use home::dhcp::Server;
-use home::{Home, PROGRAM, ip, is_root};
+use home::{Home, ip, is_root};
 use serde_json::Value;
 
 fn report(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-/// Runs the program on the NAS itself, which it looks at.
-fn run(home: &Home, words: &str) -> Ran {
-    let mut command = home.nas.command(PROGRAM).unwrap();
-    command.args(words.split_whitespace()).env("ASHORE_SOCKET", home.daemon().socket());
-    Ran::of(&mut command).unwrap()
-}
-
-fn ok(home: &Home, words: &str) -> String {
-    run(home, words).expect_success()
 }
 
 /// What the daemon has of endpoints and remembered names.
@@ -32,7 +21,7 @@ fn rows(home: &Home) -> Vec<String> {
 #[test]
 fn from_the_cable_to_a_network_that_works() {
     let home = Home::new();
-    let shown = ok(&home, "setup --yes --engine ashore --to 203.0.113.7");
+    let shown = home.run_on_nas("setup --yes --engine ashore --to 203.0.113.7").expect_success();
     for line in [
         "eth0 faces the LAN 192.168.88.0/24",
         "its router is 192.168.88.1",
@@ -56,11 +45,11 @@ fn from_the_cable_to_a_network_that_works() {
     assert!(home.laptop.ping(ip("192.168.88.230")).is_some());
 
     // Once more, under a name that is taken: refused, and nothing else happens.
-    let again = run(&home, "setup --yes --engine ashore");
+    let again = home.run_on_nas("setup --yes --engine ashore");
     assert_eq!(again.code, Some(5), "{}", again.stderr);
     assert!(again.stderr.contains("--name"), "{}", again.stderr);
     // Another name gets another range.
-    let other = report(&ok(&home, "setup --yes --engine ashore --name other --json"));
+    let other = report(&home.run_on_nas("setup --yes --engine ashore --name other --json").expect_success());
     assert_ne!(other["found"]["range"], "192.168.88.224/27", "{other}");
     assert!(other["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{other}");
 }
@@ -68,19 +57,19 @@ fn from_the_cable_to_a_network_that_works() {
 #[test]
 fn it_does_nothing_unless_told_and_asks_nothing_without_a_terminal() {
     let home = Home::new();
-    let asked = run(&home, "setup");
+    let asked = home.run_on_nas("setup");
     assert_eq!(asked.code, Some(3), "{}", asked.stderr);
     assert!(asked.stderr.contains("ashore setup --yes"), "{}", asked.stderr);
-    let shown = ok(&home, "setup --dry-run --engine docker");
+    let shown = home.run_on_nas("setup --dry-run --engine docker").expect_success();
     let command =
         "docker network create -d ashore --ipam-driver ashore -o parent=eth0 --subnet 192.168.88.0/24";
     assert!(shown.contains(command), "{shown}");
-    let planned = report(&ok(&home, "setup --json --engine podman --name home"));
+    let planned = report(&home.run_on_nas("setup --json --engine podman --name home").expect_success());
     assert_eq!(planned["done"], false);
     let command = planned["command"].as_str().unwrap();
     assert!(command.starts_with("podman network create -d ashore -o parent=eth0 --subnet"), "{command}");
     assert_eq!(home.ok("network ls --json").trim(), "[]");
-    let unknown = run(&home, "setup --yes --parent eth7");
+    let unknown = home.run_on_nas("setup --yes --parent eth7");
     assert_eq!(unknown.code, Some(3), "{}", unknown.stderr);
     assert!(unknown.stderr.contains("eth7"), "{}", unknown.stderr);
 }
@@ -99,13 +88,15 @@ fn it_stays_clear_of_the_routers_pool_or_takes_its_leases() {
                     serde_json::from_str(&home.run("pool-check --json").stdout).unwrap_or_default();
                 checked[0]["servers"].as_array().is_some_and(|servers| !servers.is_empty())
             });
-            let made = report(&ok(&home, "setup --yes --engine ashore --json"));
+            let made = report(&home.run_on_nas("setup --yes --engine ashore --json").expect_success());
             let range = made["found"]["range"].as_str().unwrap();
             assert!(!["192.168.88.192/27", "192.168.88.224/27"].contains(&range), "{made}");
             assert!(made["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{made}");
-            let leased = report(&ok(&home, "setup --yes --engine ashore --dhcp --name leased --json"));
+            let leased = report(
+                &home.run_on_nas("setup --yes --engine ashore --dhcp --name leased --json").expect_success(),
+            );
             assert!(leased["tried"].as_array().unwrap().iter().all(|tried| tried["ok"] == true), "{leased}");
-            let shown = ok(&home, "setup --dry-run --name more");
+            let shown = home.run_on_nas("setup --dry-run --name more").expect_success();
             assert!(shown.contains("the DHCP server 192.168.88.1 offers from"), "{shown}");
         }
     }

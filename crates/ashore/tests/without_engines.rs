@@ -49,8 +49,6 @@ fn make_root(booted: &Booted) {
 }
 
 fn begin(booted: &Booted) {
-    // The shell of LXC's hooks. Debian's trees have none here.
-    symlink("busybox", booted.at("/usr/bin/sh")).unwrap();
     booted.install();
     booted.ok("ashore network create lan");
     make_root(booted);

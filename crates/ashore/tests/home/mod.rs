@@ -145,6 +145,13 @@ impl Home {
         self.run(command).expect_success()
     }
 
+    /// Runs a command on the NAS itself, for those that look at the host without the daemon.
+    pub fn run_on_nas(&self, command: &str) -> Ran {
+        let mut program = self.nas.command(PROGRAM).unwrap();
+        program.args(command.split_whitespace()).env("ASHORE_SOCKET", self.daemon().socket());
+        Ran::of(&mut program).unwrap()
+    }
+
     /// Whether the daemon knows the kernel's index of an endpoint's link, which it notes a moment after the
     /// attach. Before that it knows less about a link that its container changes.
     pub fn has_seen(&self, network: &str, name: &str) -> bool {
