@@ -22,7 +22,7 @@ mod answer;
 mod receive;
 mod say;
 
-use answer::Reply;
+use answer::{Allowance, Reply};
 
 /// The longest wait before the first probe, and the pause between two (RFC 6762, 8.1).
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
@@ -130,6 +130,8 @@ pub struct Responder {
     collected: Collected,
     /// Unicast answers that wait.
     replies: Vec<Reply>,
+    /// How many unicast answers there may be now.
+    allowance: Allowance,
     /// What the caller has still to do.
     out: VecDeque<Action>,
 }
@@ -148,6 +150,7 @@ impl Responder {
             conflicts: VecDeque::new(),
             collected: Collected::default(),
             replies: Vec::new(),
+            allowance: Allowance::default(),
             out: VecDeque::new(),
         }
     }

@@ -52,7 +52,7 @@ impl Responder {
         let (channel, from) = (datagram.channel, datagram.from);
         if from.port() != PORT {
             if on_link {
-                self.answer_legacy(message, channel, from);
+                self.answer_legacy(message, channel, from, now);
             }
             return;
         }
@@ -72,7 +72,8 @@ impl Responder {
         let asked = Asked::new(peer, questions, known, wait.unwrap_or_default(), now);
         let ready = if wait.is_some() { self.collected.begin(asked) } else { Some(asked) };
         if let Some(asked) = ready {
-            self.answer(&asked, wait.is_some(), !message.authorities.is_empty(), now);
+            let probed = message.authorities.iter().map(|said| &said.record.name).collect();
+            self.answer(&asked, wait.is_some(), &probed, now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is said without being asked, and how records become messages.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,17 +28,21 @@ struct Probed {
 impl Probed {
     /// The most bytes that it takes.
     fn bytes(&self) -> usize {
-        let name = self.question.name.bytes().len();
-        let records = self.wished.iter().map(|owned| name + RECORD + owned.record.data.bytes().len());
-        name + QUESTION + records.sum::<usize>()
+        let records = self.wished.iter().map(|owned| bytes(&owned.record));
+        self.question.name.bytes().len() + QUESTION + records.sum::<usize>()
     }
+}
+
+/// The most bytes that a record takes.
+pub(super) fn bytes(record: &Record) -> usize {
+    record.name.bytes().len() + RECORD + record.data.bytes().len()
 }
 
 impl Responder {
     /// Does all that is due.
     pub(super) fn advance(&mut self, now: Boottime) {
         for asked in self.collected.due(now) {
-            self.answer(&asked, true, false, now);
+            self.answer(&asked, true, &BTreeSet::new(), now);
         }
         self.probe(now);
         self.announce(now);

@@ -10,6 +10,7 @@ use crate::boottime::SOME_TIME;
 
 mod answers;
 mod any_order;
+mod attacks;
 mod changes;
 mod conflicts;
 mod lan;
