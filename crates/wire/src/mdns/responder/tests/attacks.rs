@@ -86,8 +86,32 @@ fn after_a_change_of_the_link_a_contested_name_waits_no_longer() {
     attack(&mut bench, seconds(1800), &Contests::Probes);
     assert_eq!(bench.state(), is("web", State::Conflict));
     bench.responder.link_up(bench.now);
+    bench.until_it_speaks();
+    assert_eq!(bench.state(), is("web", State::Probing));
+    // On another LAN its conflicts before count no more.
+    bench.hear_from(ATTACKER, true, &lie("web"));
     bench.run(seconds(5));
-    assert_eq!((bench.state(), bench.renamed.len()), (is("web", State::Announced), 0));
+    assert_eq!(bench.state(), is("web-2", State::Announced));
+}
+
+/// The waits of 5 to 2560 seconds and the one of an hour are 8715 seconds together.
+#[test]
+fn after_the_longest_wait_the_count_of_conflicts_begins_anew() {
+    let mut bench = Bench::new();
+    bench.publish("web", web());
+    assert_eq!(probes(&attack(&mut bench, seconds(8700), &Contests::Probes)), 14 + 11);
+    assert!(probes(&attack(&mut bench, seconds(60), &Contests::Probes)) > 14, "other labels are tried again");
+    assert_eq!(bench.renamed, []);
+}
+
+#[test]
+fn conflicts_an_hour_apart_are_never_too_many() {
+    let mut bench = Bench::established(web());
+    for _ in 0..20 {
+        bench.hear_from(ATTACKER, true, &lie("web"));
+        assert_eq!(bench.state(), is("web", State::Probing));
+        bench.run(seconds(3610));
+    }
 }
 
 #[test]
@@ -113,19 +137,19 @@ fn all_names_together_wait_after_fifteen_conflicts() {
 fn a_name_that_another_host_had_for_a_while_is_tried_again_after_an_hour_and_only_once() {
     for gone in [true, false] {
         let mut bench = Bench::new();
-        let last = Some("web-2".parse().unwrap());
+        let last = Some("web-5".parse().unwrap());
         bench.publish("web", Wanted { last, ..wanted("web", "192.168.88.7", "_http._tcp:80") });
         let mut sent = bench.run(seconds(3599));
-        assert_eq!((bench.state(), bench.renamed.len()), (is("web-2", State::Announced), 0));
+        assert_eq!((bench.state(), bench.renamed.len()), (is("web-5", State::Announced), 0));
         let parting = bench.until_it_speaks();
-        let goodbye = "_http._tcp.local PTR web-2._http._tcp.local 0".to_owned();
+        let goodbye = "_http._tcp.local PTR web-5._http._tcp.local 0".to_owned();
         assert!(parting[0].answers().contains(&goodbye), "nobody may list both names");
         sent.extend(bench.until_it_speaks());
         if !gone {
             bench.hear(&response(&[(address("web.local", "192.168.88.20"), 120)]));
         }
         sent.extend(bench.run(seconds(2 * 3600)));
-        let expected = if gone { "web" } else { "web-2" };
+        let expected = if gone { "web" } else { "web-5" };
         assert_eq!((bench.state(), bench.renamed.len()), (is(expected, State::Announced), usize::from(gone)));
         assert_eq!(probes(&sent), if gone { 3 + 3 } else { 3 + 1 + 3 });
     }

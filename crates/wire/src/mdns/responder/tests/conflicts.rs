@@ -92,6 +92,15 @@ fn a_name_that_another_host_has_gets_a_number_and_the_caller_hears_of_it() {
 }
 
 #[test]
+fn a_label_that_the_caller_wants_meanwhile_is_no_news() {
+    let mut bench = probing(web());
+    bench.hear(&response(&[(address("web.local", "192.168.88.20"), 120)]));
+    bench.publish("web", wanted("web-2", "192.168.88.7", ""));
+    bench.run(seconds(5));
+    assert_eq!((bench.state(), bench.renamed.len()), (is("web-2", State::Announced), 0));
+}
+
+#[test]
 fn a_service_that_another_host_has_renames_the_whole_name() {
     let mut bench = probing(wanted("web", "192.168.88.7", "_http._tcp:80"));
     bench.hear(&response(&[(srv(8080), 120)]));
