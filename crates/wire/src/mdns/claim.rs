@@ -115,8 +115,8 @@ pub(super) struct Claim {
     /// Since when it has the state that it has.
     pub since: Boottime,
     pub conflict: Option<Conflict>,
-    /// The label that the caller knows.
-    pub told: Label,
+    /// The label that the caller knows, because it has said it or was told so.
+    pub reported: Label,
     /// How many conflicts it has had since it was last left in peace.
     conflicts: u32,
     /// Whether it has tried the wanted label again.
@@ -125,10 +125,20 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn new(wanted: Wanted, told: Label, label: Label, now: Boottime) -> Self {
+    pub(super) fn new(wanted: Wanted, reported: Label, label: Label, now: Boottime) -> Self {
         let records = records(&wanted, &label);
         let (phase, conflict) = (Phase::Waiting, None);
-        Claim { wanted, label, phase, since: now, conflict, told, conflicts: 0, has_retried: false, records }
+        Claim {
+            wanted,
+            label,
+            phase,
+            since: now,
+            conflict,
+            reported,
+            conflicts: 0,
+            has_retried: false,
+            records,
+        }
     }
 
     /// Counts a conflict. Returns how long the name must wait if it has had too many. Each wait is twice as long as the one
@@ -165,8 +175,8 @@ impl Claim {
     /// The label after a conflict while it is being probed for. After an attempt to get the wanted label back, that is the
     /// one which the caller knows.
     pub(super) fn next_label(&self) -> Label {
-        let returns = self.label == self.wanted.label && self.told != self.label;
-        if returns { self.told.clone() } else { self.label.next() }
+        let returns = self.label == self.wanted.label && self.reported != self.label;
+        if returns { self.reported.clone() } else { self.label.next() }
     }
 
     pub(super) fn state(&self) -> State {

@@ -189,7 +189,7 @@ impl Responder {
         let old: Vec<Record> = claim.records().iter().map(|owned| owned.record.clone()).collect();
         let label = self.free(&wanted, claim.label.clone());
         if claim.wanted.label != wanted.label {
-            claim.told = wanted.label.clone();
+            claim.reported = wanted.label.clone();
         }
         claim.change(wanted, label);
         self.own(key, &claim);

@@ -88,7 +88,7 @@ impl Responder {
                 claim.records().iter().for_each(|owned| self.zone.add(owned));
                 claim.enter(Phase::Announced { left: ANNOUNCEMENTS, next: now }, now);
                 let to = claim.label.clone();
-                let from = std::mem::replace(&mut claim.told, to.clone());
+                let from = std::mem::replace(&mut claim.reported, to.clone());
                 if from != to {
                     let by = claim.conflict.as_ref().and_then(|conflict| conflict.by);
                     self.out.push_back(Action::Renamed { key: key.clone(), from, to, by });
