@@ -71,6 +71,7 @@ fn happen(
             let addresses = [vec![], vec!["192.168.88.7"], vec!["192.168.88.8", "fd88::8"], vec!["fd88::7"]];
             let wanted = Wanted {
                 label: LABELS[part(0)].parse().expect("a label"),
+                last: None,
                 addresses: addresses[part(4)].iter().map(|ip| ip.parse().expect("an address")).collect(),
                 also: Vec::new(),
                 services: services.map(|service| service.expect("a service")).collect(),
@@ -80,6 +81,10 @@ fn happen(
         3 => responder.remove(&(schedule.byte()? & 3).to_string(), *now),
         4 => responder.forbid(LABELS.get(usize::from(schedule.byte()? & 7)).copied(), *now),
         5 => responder.link_up(*now),
+        9 => {
+            let number = usize::from(schedule.byte()? % 4);
+            responder.set_channels((0..number).filter_map(Channel::new).collect(), *now);
+        }
         _ => {
             let (how, length) = (schedule.byte()?, schedule.number()?);
             let from = ["192.168.88.20:5353", "192.168.88.21:40000", "[fe80::9]:5353", "203.0.113.9:5353"];

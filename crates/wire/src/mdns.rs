@@ -6,19 +6,21 @@
 //! | waiting   | it gets an address | wait a random moment | probing |
 //! | probing   | time for the next of three probes | send it (8.1) | probing |
 //! | probing   | another host probes for the name and wishes for later data | wait a second (8.2) | conflict |
-//! | probing   | another host has the name | take the next label, report it (9) | probing |
-//! | probing   | the same, fifteen times within ten seconds | the same, and wait five seconds (8.1) | conflict |
+//! | probing   | another host has the name | take the next label (9) | probing |
+//! | probing   | any conflict, the fifteenth of all names within ten seconds | the same, and wait five seconds (8.1) | conflict |
+//! | any       | the fifteenth conflict of this name, or a later one | take the wanted label, wait longer each time | conflict |
 //! | conflict  | the wait is over | | probing |
-//! | probing   | the wait after the last probe is over | announce all records (8.3) | announced |
+//! | probing   | the wait after the last probe is over | announce all records (8.3), report another label than the last | announced |
 //! | announced | a second later | announce them again | announced |
 //! | announced | a question for its records | answer (6) | announced |
 //! | announced | another host probes for the name | answer | announced |
 //! | announced | another host says something else of the name | probe again (9) | probing |
+//! | announced | an hour is over with another label than the wanted one | once: say goodbye, take the wanted label | probing |
 //! | announced | its addresses or services change | say goodbye to the old ones, announce the new ones (8.4) | announced |
 //! | announced | it has no address any more, is removed, or the responder stops | say goodbye (10.1) | waiting or gone |
 //!
-//! Data that is the same is no conflict, whoever says it: what a reflector repeats, what is heard on another channel, what a
-//! responder within the container publishes.
+//! Only what is sent to the group from port 5353 is a conflict (6, 11). Data that is the same is none, whoever says it: what
+//! a reflector repeats, what is heard on another channel, what a responder within the container publishes.
 //!
 //! **One responder for one LAN.** It speaks on several [`Channel`]s: IPv4 and IPv6, on the parent and on the shim. A query
 //! is answered where it was heard; what was sent last is known for each channel.

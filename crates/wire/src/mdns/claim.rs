@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::Boottime;
 
 use super::label::Label;
 use super::message::{Question, Said};
-use super::name::{LONGEST_LABEL, Name};
+use super::name::Name;
 use super::record::{Data, Record, kind};
 use super::service::{MOST_SERVICES, Service};
 
@@ -17,14 +18,22 @@ pub const MOST_ADDRESSES: usize = 16;
 pub const HOST_TTL: u32 = 120;
 /// The lifetime of others.
 pub const OTHER_TTL: u32 = 4500;
+/// From this conflict on, a name takes no other label, and waits.
+const TOO_MANY_CONFLICTS: u32 = 15;
+/// How long it waits at first (RFC 6762, 8.1), and at most. A name that is announced for the longest wait without a conflict
+/// has been left in peace.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The number of probes (RFC 6762, 8.1).
 pub(super) const PROBES: u8 = 3;
 
 /// What is to be published of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// The label. Where it was renamed earlier, the one that it has since.
+    /// The label that the user wishes.
     pub label: Label,
+    /// The label that it had last, as [`Renamed`](super::Action::Renamed) has reported it. A new name begins with it.
+    pub last: Option<Label>,
     /// Its addresses, the first [`MOST_ADDRESSES`] of which are published. Without any, the name waits.
     pub addresses: Vec<IpAddr>,
     /// More addresses of the container, such as link-local ones, which are not published. A message from one of them is
@@ -56,7 +65,7 @@ impl Wanted {
 pub enum State {
     /// It has no address, and nothing is said of it.
     Waiting,
-    /// It is asked whether anybody has the name.
+    /// The responder asks the LAN whether another host has the name.
     Probing,
     /// Another host has or wants the name; the next attempt is about to begin.
     Conflict,
@@ -106,13 +115,68 @@ pub(super) struct Claim {
     /// Since when it has the state that it has.
     pub since: Boottime,
     pub conflict: Option<Conflict>,
+    /// The label that the caller knows, because it has said it or was told so.
+    pub reported: Label,
+    /// How many conflicts it has had since it was last left in peace.
+    conflicts: u32,
+    /// Whether it has tried the wanted label again.
+    has_retried: bool,
     records: Vec<Owned>,
 }
 
 impl Claim {
-    pub(super) fn new(wanted: Wanted, label: Label, now: Boottime) -> Self {
+    pub(super) fn new(wanted: Wanted, reported: Label, label: Label, now: Boottime) -> Self {
         let records = records(&wanted, &label);
-        Claim { wanted, label, phase: Phase::Waiting, since: now, conflict: None, records }
+        let (phase, conflict) = (Phase::Waiting, None);
+        Claim {
+            wanted,
+            label,
+            phase,
+            since: now,
+            conflict,
+            reported,
+            conflicts: 0,
+            has_retried: false,
+            records,
+        }
+    }
+
+    /// Counts a conflict. Returns how long the name must wait if it has had too many. Each wait is twice as long as the one
+    /// before; after the longest, it may be renamed again.
+    pub(super) fn count_conflict(&mut self, now: Boottime) -> Option<Duration> {
+        if self.is_announced() && now - self.since >= LONGEST_WAIT {
+            self.conflicts = 0;
+        }
+        self.conflicts += 1;
+        let wait = FIRST_WAIT * 2u32.pow(self.conflicts.checked_sub(TOO_MANY_CONFLICTS)?);
+        if wait >= LONGEST_WAIT {
+            self.conflicts = 0;
+        }
+        Some(wait.min(LONGEST_WAIT))
+    }
+
+    /// Begins anew: with the count of conflicts, and with the time until it tries the wanted label again.
+    pub(super) fn forget_conflicts(&mut self) {
+        (self.conflicts, self.has_retried) = (0, false);
+    }
+
+    /// Notes that it tries the wanted label again.
+    pub(super) fn note_retry(&mut self) {
+        (self.conflicts, self.has_retried) = (0, true);
+    }
+
+    /// When it tries the wanted label again, if it has another one. Once: a second time would disturb a LAN where another
+    /// host has that label for good.
+    pub(super) fn retry(&self) -> Option<Boottime> {
+        let tries = self.is_announced() && self.label != self.wanted.label && !self.has_retried;
+        tries.then(|| self.since + LONGEST_WAIT)
+    }
+
+    /// The label after a conflict while it is being probed for. After an attempt to get the wanted label back, that is the
+    /// one which the caller knows.
+    pub(super) fn next_label(&self) -> Label {
+        let returns = self.label == self.wanted.label && self.reported != self.label;
+        if returns { self.reported.clone() } else { self.label.next() }
     }
 
     pub(super) fn state(&self) -> State {
@@ -164,10 +228,9 @@ impl Claim {
         host(&self.label)
     }
 
-    /// The names that nobody else may have: that of the host and those of its services.
+    /// Its unique names.
     pub(super) fn names(&self) -> Vec<Name> {
-        let services = instances(&self.wanted.services, &self.label).into_iter();
-        std::iter::once(self.host()).chain(services.map(|(instance, _)| instance)).collect()
+        unique_names(&self.wanted, &self.label)
     }
 
     /// What a probe asks of a name, and the records that it wishes to have (RFC 6762, 8.1 and 8.2). It asks for an answer to
@@ -189,13 +252,18 @@ impl Claim {
         self.wanted.addresses.contains(&ip) || self.wanted.also.contains(&ip)
     }
 
-    /// Whether what is said comes from the same container: from one of its addresses, or it says that the name has one.
-    /// A responder within the container may publish more than is known here.
-    pub(super) fn is_own<'a>(&self, from: IpAddr, mut said: impl Iterator<Item = &'a Said>) -> bool {
-        let host = self.host();
+    /// Whether what is said of a name comes from the same container: from one of its addresses, or it says that this very
+    /// name, the host's, has one of them. A responder within the container may publish more than is known here. An address
+    /// of the host says nothing of who has the names of services.
+    pub(super) fn is_own<'a>(
+        &self,
+        from: IpAddr,
+        name: &Name,
+        mut said: impl Iterator<Item = &'a Said>,
+    ) -> bool {
         let address =
-            |said: &Said| said.record.name == host && said.record.data.ip().is_some_and(|ip| self.has(ip));
-        self.has(from) || said.any(address)
+            |said: &Said| said.record.name == *name && said.record.data.ip().is_some_and(|ip| self.has(ip));
+        self.has(from) || *name == self.host() && said.any(address)
     }
 
     /// Whether a record of one of the names is one that it has too.
@@ -210,7 +278,7 @@ impl Claim {
         let published = match record.kind() {
             kind::A | kind::AAAA => record.name == self.host(),
             kind::SRV | kind::TXT => record.name != self.host(),
-            // Whoever says that something is not there says it of a name that has something else.
+            // A host that says that a type is not there does not thereby say that it has the name.
             kind::NSEC => return false,
             _ => false,
         };
@@ -230,6 +298,12 @@ impl Claim {
     }
 }
 
+/// The names that no other host and no other claim may have: that of the host and those of its services.
+pub(super) fn unique_names(wanted: &Wanted, label: &Label) -> Vec<Name> {
+    let services = instances(&wanted.services, label).into_iter();
+    std::iter::once(host(label)).chain(services.map(|(instance, _)| instance)).collect()
+}
+
 fn host(label: &Label) -> Name {
     Name::local(label.as_str()).expect("a label fits")
 }
@@ -242,10 +316,8 @@ fn instances<'a>(services: &'a [Service], label: &Label) -> Vec<(Name, &'a Servi
         let [name, protocol] = service.labels();
         let again = services[..at].iter().any(|before| before.kind().eq_ignore_ascii_case(&service.kind()));
         let ending = if again { format!(" ({})", service.port()) } else { String::new() };
-        let room = label.as_str().len().min(LONGEST_LABEL - ending.len());
-        let instance = format!("{}{ending}", &label.as_str()[..room]);
-        let full =
-            Name::new([&instance, &name, &protocol, "local"]).expect("the labels of a service are short");
+        let full = Name::new([label.with(&ending).as_str(), &name, &protocol, "local"])
+            .expect("the labels of a service are short");
         named.push((full, service));
     }
     named

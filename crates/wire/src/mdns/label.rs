@@ -72,14 +72,26 @@ impl Label {
     /// The label to try after this one: `web-2` after `web`, `web-3` after `web-2` (RFC 6762, 9).
     #[must_use]
     pub fn next(&self) -> Self {
-        let counted = self.0.rsplit_once('-').and_then(|(base, digits)| {
-            let plain = !base.is_empty() && digits.len() < 10 && !digits.starts_with('0');
-            Some((base, digits.parse::<u32>().ok().filter(|number| plain && *number > 1)?))
-        });
-        let (base, number) = counted.unwrap_or((&self.0, 1));
+        let (base, number) = self.counted().unwrap_or((&self.0, 1));
         let ending = format!("-{}", number + 1);
         let room = base.len().min(LONGEST_LABEL - ending.len());
         Label(format!("{}{ending}", &base[..room]))
+    }
+
+    /// The label before its number, and the number.
+    fn counted(&self) -> Option<(&str, u32)> {
+        let (base, digits) = self.0.rsplit_once('-')?;
+        let plain = !base.is_empty() && digits.len() < 10 && !digits.starts_with('0');
+        Some((base, digits.parse().ok().filter(|number| plain && *number > 1)?))
+    }
+
+    /// The label with an ending, as one label of a name. Where it is too long, what is before the number is cut: without
+    /// its number, the name of a service would be the same after each rename.
+    pub(super) fn with(&self, ending: &str) -> String {
+        let base = self.counted().map_or(self.0.as_str(), |(base, _)| base);
+        let ending = format!("{}{ending}", &self.0[base.len()..]);
+        let room = base.len().min(LONGEST_LABEL - ending.len());
+        format!("{}{ending}", &base[..room])
     }
 }
 

@@ -11,7 +11,7 @@ use crate::random::Random;
 
 use super::asked::Collected;
 use super::channel::{Channel, Channels};
-use super::claim::{Claim, Conflict, Phase, State, Wanted};
+use super::claim::{Claim, Conflict, Phase, State, Wanted, unique_names};
 use super::label::Label;
 use super::name::Name;
 use super::record::Record;
@@ -22,7 +22,7 @@ mod answer;
 mod receive;
 mod say;
 
-use answer::Reply;
+use answer::{Allowance, Reply};
 
 /// The longest wait before the first probe, and the pause between two (RFC 6762, 8.1).
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
@@ -51,7 +51,7 @@ pub struct Datagram<'a> {
     pub channel: Channel,
     /// Who sent it.
     pub from: SocketAddr,
-    /// Whether it was sent to the group. What was sent to the group is always of this link (RFC 6762, 11).
+    /// Whether it was sent to the group. Only then is it always of this link (RFC 6762, 11), and may it speak against a name.
     pub to_group: bool,
     /// The prefixes of the link. Link-local addresses need not be among them.
     pub prefixes: &'a [IpNet],
@@ -75,15 +75,15 @@ pub struct Packet {
 pub enum Action {
     /// Send this, and poll again. What cannot be sent is treated as lost.
     Send(Packet),
-    /// A name has another label: remember it, so that the name begins with it the next time.
+    /// A name is announced with another label than the caller knows: remember it as [`Wanted::last`].
     Renamed {
         /// The caller's word for the name.
         key: String,
-        /// The label until now.
+        /// The label that the caller knows.
         from: Label,
-        /// The label from now on.
+        /// The label from now on. It may be the wanted one again.
         to: Label,
-        /// Who has the old one. `None` if it is another name of this responder, or the host's own.
+        /// Who had the last conflict about it. `None` if it is another name of this responder, or the host's own.
         by: Option<IpAddr>,
     },
     /// Do nothing until this moment, or without limit if `None`, unless something is heard.
@@ -120,16 +120,18 @@ pub struct Responder {
     /// Labels that are never published: the host's own.
     forbidden: Vec<Label>,
     claims: BTreeMap<String, Claim>,
-    /// Which claim has a name that nobody else may have.
+    /// Which claim has a unique name.
     owners: BTreeMap<Name, String>,
     zone: Zone,
     /// Records that were published until a moment ago.
     remembered: VecDeque<(Record, Boottime)>,
-    /// When the last conflicts were.
+    /// When the last conflicts of all names were.
     conflicts: VecDeque<Boottime>,
     collected: Collected,
     /// Unicast answers that wait.
     replies: Vec<Reply>,
+    /// How many unicast answers there may be now.
+    allowance: Allowance,
     /// What the caller has still to do.
     out: VecDeque<Action>,
 }
@@ -148,6 +150,7 @@ impl Responder {
             conflicts: VecDeque::new(),
             collected: Collected::default(),
             replies: Vec::new(),
+            allowance: Allowance::default(),
             out: VecDeque::new(),
         }
     }
@@ -155,20 +158,21 @@ impl Responder {
     /// Publishes a name, or changes what is published of it. `key` is the caller's word for it. A name that was renamed
     /// keeps its new label for as long as the same label is wanted.
     pub fn publish(&mut self, key: &str, wanted: Wanted, now: Boottime) {
-        let wanted = wanted.bounded();
+        let mut wanted = wanted.bounded();
+        let last = wanted.last.take();
         if let Some(claim) = self.claims.get(key) {
             if claim.wanted.label == wanted.label || claim.label == wanted.label {
                 return self.amend(key, wanted, now);
             }
             self.remove(key, now);
         }
-        let label = self.free(wanted.label.clone());
-        let from = wanted.label.clone();
-        let claim = Claim::new(wanted, label.clone(), now);
+        let from = last.unwrap_or_else(|| wanted.label.clone());
+        let label = self.free(&wanted, from.clone());
+        let claim = Claim::new(wanted, from.clone(), label.clone(), now);
         self.own(key, &claim);
         self.claims.insert(key.to_owned(), claim);
         if from != label {
-            self.report(key, from, None, now);
+            self.note(key, from, None, now);
         }
         self.begin(key, Duration::ZERO, false, now);
     }
@@ -183,7 +187,10 @@ impl Responder {
         self.disown(key, &claim);
         let (published, names) = (claim.is_announced(), claim.names());
         let old: Vec<Record> = claim.records().iter().map(|owned| owned.record.clone()).collect();
-        let label = claim.label.clone();
+        let label = self.free(&wanted, claim.label.clone());
+        if claim.wanted.label != wanted.label {
+            claim.reported = wanted.label.clone();
+        }
         claim.change(wanted, label);
         self.own(key, &claim);
         let probed = claim.names().iter().all(|name| names.contains(name));
@@ -246,7 +253,9 @@ impl Responder {
             self.claims.iter().filter(|(_, claim)| forbidden(claim)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.withdraw(&key, now);
-            self.rename(&key, None, now);
+            let from = self.claims[&key].label.clone();
+            self.note(&key, from.clone(), None, now);
+            self.relabel(&key, from.next());
             self.begin(&key, Duration::ZERO, false, now);
         }
     }
@@ -267,11 +276,15 @@ impl Responder {
     }
 
     /// Reports that the link has a carrier again, or that the machine has slept: it may be another LAN, and all names are
-    /// probed for (RFC 6762, 8).
+    /// probed for (RFC 6762, 8). A name that has had too many conflicts need wait no longer, and one with another label than
+    /// the wanted one tries that again in an hour.
     pub fn link_up(&mut self, now: Boottime) {
         let keys: Vec<String> = self.claims.keys().cloned().collect();
         for key in keys {
             self.withdraw(&key, now);
+            if let Some(claim) = self.claims.get_mut(&key) {
+                claim.forget_conflicts();
+            }
             self.begin(&key, Duration::ZERO, false, now);
         }
     }
@@ -309,13 +322,14 @@ impl Responder {
         };
         let claims = self.claims.values().filter_map(of_claim).min();
         let replies = self.replies.iter().map(|reply| reply.due).min();
-        [claims, replies, self.collected.next(), self.zone.next()].into_iter().flatten().min()
+        let retries = self.claims.values().filter_map(Claim::retry).min();
+        [claims, retries, replies, self.collected.next(), self.zone.next()].into_iter().flatten().min()
     }
 
-    /// The first label from this one on that neither the host nor another name of this responder has.
-    fn free(&self, mut label: Label) -> Label {
+    /// The first label from this one on that gives no name which the host or another claim of this responder has.
+    fn free(&self, wanted: &Wanted, mut label: Label) -> Label {
         let taken = |label: &Label| {
-            let owned = Name::local(label.as_str()).is_some_and(|name| self.owners.contains_key(&name));
+            let owned = unique_names(wanted, label).iter().any(|name| self.owners.contains_key(name));
             owned || self.forbidden.contains(label)
         };
         while taken(&label) {
@@ -355,11 +369,12 @@ impl Responder {
         }
     }
 
-    /// Takes a name's records back, without saying goodbye.
-    fn withdraw(&mut self, key: &str, now: Boottime) {
-        let Some(claim) = self.claims.get(key).filter(|claim| claim.is_announced()) else { return };
-        let records = claim.records().iter().map(|owned| owned.record.clone()).collect();
-        self.release(records, now);
+    /// Takes a name's records back, without saying goodbye. Returns those that no other name has.
+    fn withdraw(&mut self, key: &str, now: Boottime) -> Vec<Record> {
+        let published = self.claims.get(key).filter(|claim| claim.is_announced());
+        let records =
+            published.map(|claim| claim.records().iter().map(|owned| owned.record.clone()).collect());
+        self.release(records.unwrap_or_default(), now)
     }
 
     /// Takes records of one name back. Returns those that no other name has.
@@ -375,23 +390,21 @@ impl Responder {
         self.remembered.drain(..surplus);
     }
 
-    /// Gives a name the next label.
-    fn rename(&mut self, key: &str, by: Option<IpAddr>, now: Boottime) {
+    /// Gives a name this label, or the next one after it that is free. The caller hears of it once it is announced.
+    fn relabel(&mut self, key: &str, label: Label) {
         let Some(mut claim) = self.claims.remove(key) else { return };
-        let from = claim.label.clone();
         self.disown(key, &claim);
-        let label = self.free(from.next());
+        let label = self.free(&claim.wanted, label);
         claim.change(claim.wanted.clone(), label);
         self.own(key, &claim);
         self.claims.insert(key.to_owned(), claim);
-        self.report(key, from, by, now);
     }
 
-    /// Reports that a name has another label now.
-    fn report(&mut self, key: &str, from: Label, by: Option<IpAddr>, now: Boottime) {
-        let Some(claim) = self.claims.get_mut(key) else { return };
-        claim.conflict = Some(Conflict { label: from.clone(), by, at: now });
-        self.out.push_back(Action::Renamed { key: key.to_owned(), from, to: claim.label.clone(), by });
+    /// Notes a conflict about a label.
+    fn note(&mut self, key: &str, label: Label, by: Option<IpAddr>, now: Boottime) {
+        if let Some(claim) = self.claims.get_mut(key) {
+            claim.conflict = Some(Conflict { label, by, at: now });
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::super::claim::{Claim, Phase};
 use super::super::message::{Message, Said};
 use super::super::name::Name;
 use super::super::record::Record;
-use super::{AFTER_CONFLICTS, CONFLICTS_WITHIN, Conflict, DEFER, Datagram, MOST_CONFLICTS, Responder};
+use super::{AFTER_CONFLICTS, CONFLICTS_WITHIN, DEFER, Datagram, MOST_CONFLICTS, Responder};
 
 /// How long the rest of known answers is waited for (RFC 6762, 7.2).
 const REST: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(500)];
@@ -40,23 +40,29 @@ impl Responder {
         while self.remembered.front().is_some_and(|(_, until)| *until <= now) {
             self.remembered.pop_front();
         }
-        if !message.response {
-            self.asked(&message, datagram, on_link, now);
-        } else if datagram.from.port() == PORT {
-            // A response from another port is none (RFC 6762, 6).
-            self.told(&message, datagram, now);
+        // A response from another port is none. Nor is a unicast one, because no query from here asks for it (RFC 6762, 6): a
+        // host elsewhere may send it with a forged source. So may it a probe.
+        let believed = datagram.to_group && datagram.from.port() == PORT;
+        if message.response {
+            if believed {
+                self.told(&message, datagram, now);
+            }
+            return;
         }
+        if believed {
+            self.meet(&message, datagram.from.ip(), now);
+        }
+        self.asked(&message, datagram, on_link, now);
     }
 
     fn asked(&mut self, message: &Message, datagram: &Datagram<'_>, on_link: bool, now: Boottime) {
         let (channel, from) = (datagram.channel, datagram.from);
         if from.port() != PORT {
             if on_link {
-                self.answer_legacy(message, channel, from);
+                self.answer_legacy(message, channel, from, now);
             }
             return;
         }
-        self.meet(message, from.ip(), now);
         let peer = Peer { channel, from, on_link };
         let wait = message.truncated.then(|| self.random.between(REST[0], REST[1]));
         if message.questions.is_empty() {
@@ -72,7 +78,8 @@ impl Responder {
         let asked = Asked::new(peer, questions, known, wait.unwrap_or_default(), now);
         let ready = if wait.is_some() { self.collected.begin(asked) } else { Some(asked) };
         if let Some(asked) = ready {
-            self.answer(&asked, wait.is_some(), !message.authorities.is_empty(), now);
+            let probed = message.authorities.iter().map(|said| &said.record.name).collect();
+            self.answer(&asked, wait.is_some(), &probed, now);
         }
     }
 
@@ -88,19 +95,17 @@ impl Responder {
             let Some(claim) = self.claims.get(&key) else { continue };
             let Phase::Probing { held: false, .. } = claim.phase else { continue };
             // Part of one's own records is what a reflector makes of one's own probe.
-            names.retain(|_, theirs| !theirs.iter().all(|record| self.is_own(claim, record)));
-            if names.is_empty() || claim.is_own(from, message.records()) {
-                continue;
-            }
+            names.retain(|name, theirs| {
+                let own = theirs.iter().all(|record| self.is_own(claim, record));
+                !own && !claim.is_own(from, name, message.records())
+            });
             // Where the host's name is in question, it alone decides. Two hosts of which each loses one of their names
             // would both wait.
             let host = claim.host();
             let decides = |name: &Name| *name == host || !names.contains_key(&host);
             let mut contested = names.iter().filter(|(name, _)| decides(name));
             if contested.any(|(name, theirs)| claim.loses_to(name, theirs)) {
-                let pause = self.pause(now).unwrap_or_default().max(DEFER);
-                self.note(&key, from, now);
-                self.begin(&key, pause, true, now);
+                self.retreat(&key, from, Some(DEFER), now);
             }
         }
     }
@@ -114,46 +119,46 @@ impl Responder {
         let from = datagram.from.ip();
         let mut contested = BTreeSet::new();
         for said in message.records() {
-            if datagram.to_group {
-                self.zone.hear(&said.record, said.ttl, datagram.channel, now);
-            }
+            self.zone.hear(&said.record, said.ttl, datagram.channel, now);
             // A goodbye leaves the name to others.
             let Some(key) = self.owners.get(&said.record.name).filter(|_| said.ttl > 0) else { continue };
-            let Some(claim) = self.claims.get(key).filter(|claim| claim.has_asked()) else {
-                continue;
-            };
+            let Some(claim) = self.claims.get(key).filter(|claim| claim.has_asked()) else { continue };
             if claim.is_contested_by(&said.record) && !self.is_own(claim, &said.record) {
-                contested.insert(key.clone());
+                contested.insert((key.clone(), said.record.name.clone()));
             }
         }
-        for key in contested {
-            if self.claims.get(&key).is_some_and(|claim| !claim.is_own(from, message.records())) {
-                self.conflict(&key, from, now);
-            }
+        let foreign = |(key, name): &(String, Name)| {
+            self.claims.get(key).is_some_and(|claim| !claim.is_own(from, name, message.records()))
+        };
+        let keys: BTreeSet<String> = contested.into_iter().filter(foreign).map(|(key, _)| key).collect();
+        for key in keys {
+            self.retreat(&key, from, None, now);
         }
     }
 
-    /// Another host has a name (RFC 6762, 9). Which of both keeps it, is found by probing; a name that is being probed
-    /// for is lost.
-    fn conflict(&mut self, key: &str, by: IpAddr, now: Boottime) {
+    /// Another host has a name (RFC 6762, 9), or wins it and so defers this one (8.2). Which of both keeps a published name,
+    /// is found by probing; a name that is being probed for is lost to a host that has it. After too many conflicts a name
+    /// goes back to the wanted label and waits longer and longer: a host that contests every label must not change what
+    /// users type, nor have this one probe without end.
+    fn retreat(&mut self, key: &str, by: IpAddr, deferred: Option<Duration>, now: Boottime) {
         let pause = self.pause(now);
-        let announced = self.claims.get(key).is_some_and(Claim::is_announced);
-        if announced {
-            self.withdraw(key, now);
-            self.note(key, by, now);
-        } else {
-            self.rename(key, Some(by), now);
+        let Some(claim) = self.claims.get_mut(key) else { return };
+        let (label, wanted, announced) =
+            (claim.label.clone(), claim.wanted.label.clone(), claim.is_announced());
+        let next = claim.next_label();
+        let tired = claim.count_conflict(now);
+        self.note(key, label.clone(), Some(by), now);
+        self.withdraw(key, now);
+        if tired.is_some() {
+            self.relabel(key, wanted);
+        } else if !announced && deferred.is_none() {
+            self.relabel(key, next);
         }
-        self.begin(key, pause.unwrap_or_default(), pause.is_some(), now);
+        let wait = [pause, deferred, tired].into_iter().flatten().max();
+        self.begin(key, wait.unwrap_or_default(), wait.is_some(), now);
     }
 
-    fn note(&mut self, key: &str, by: IpAddr, now: Boottime) {
-        if let Some(claim) = self.claims.get_mut(key) {
-            claim.conflict = Some(Conflict { label: claim.label.clone(), by: Some(by), at: now });
-        }
-    }
-
-    /// Counts a conflict. Returns how long the next attempt must wait if there were too many (RFC 6762, 8.1).
+    /// Counts a conflict of any name. Returns how long the next attempt must wait if there were too many (RFC 6762, 8.1).
     fn pause(&mut self, now: Boottime) -> Option<Duration> {
         self.conflicts.push_back(now);
         while self.conflicts.len() > MOST_CONFLICTS

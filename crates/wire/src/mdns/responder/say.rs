@@ -1,12 +1,13 @@
 //! What is said without being asked, and how records become messages.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Boottime;
 
 use super::super::channel::Channels;
-use super::super::claim::{Owned, PROBES, Phase, services_of_the_link};
+use super::super::claim::{Claim, Owned, PROBES, Phase, services_of_the_link};
 use super::super::message::{Question, Section, Writer};
 use super::super::record::{Record, kind};
 use super::super::zone::EVERY;
@@ -27,18 +28,23 @@ struct Probed {
 impl Probed {
     /// The most bytes that it takes.
     fn bytes(&self) -> usize {
-        let name = self.question.name.bytes().len();
-        let records = self.wished.iter().map(|owned| name + RECORD + owned.record.data.bytes().len());
-        name + QUESTION + records.sum::<usize>()
+        let records = self.wished.iter().map(|owned| bytes(&owned.record));
+        self.question.name.bytes().len() + QUESTION + records.sum::<usize>()
     }
+}
+
+/// The most bytes that a record takes.
+pub(super) fn bytes(record: &Record) -> usize {
+    record.name.bytes().len() + RECORD + record.data.bytes().len()
 }
 
 impl Responder {
     /// Does all that is due.
     pub(super) fn advance(&mut self, now: Boottime) {
         for asked in self.collected.due(now) {
-            self.answer(&asked, true, false, now);
+            self.answer(&asked, true, &BTreeSet::new(), now);
         }
+        self.retry(now);
         self.probe(now);
         self.announce(now);
         for (records, channels) in self.zone.due(now) {
@@ -50,10 +56,30 @@ impl Responder {
         }
     }
 
-    /// Sends the probes that are due. A name whose last probe nobody has answered is published.
+    /// Lets names try the wanted label again that have had another one for long: the other host may be gone.
+    fn retry(&mut self, now: Boottime) {
+        let due = |claim: &Claim| claim.retry().is_some_and(|at| at <= now);
+        let keys: Vec<String> =
+            self.claims.iter().filter(|(_, claim)| due(claim)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(claim) = self.claims.get_mut(&key) else { continue };
+            claim.note_retry();
+            let (wanted, label) = (claim.wanted.clone(), claim.wanted.label.clone());
+            // Not from another name of this responder, or from the host.
+            if self.free(&wanted, label.clone()) == label {
+                let gone = self.withdraw(&key, now);
+                self.part(gone);
+                self.relabel(&key, label);
+                self.begin(&key, Duration::ZERO, false, now);
+            }
+        }
+    }
+
+    /// Sends the probes that are due. A name whose last probe no host has answered is published, and the caller hears of its
+    /// label if that is another one.
     fn probe(&mut self, now: Boottime) {
         let mut probed = Vec::new();
-        for claim in self.claims.values_mut() {
+        for (key, claim) in &mut self.claims {
             let Phase::Probing { sent, next, .. } = claim.phase else { continue };
             if next > now {
                 continue;
@@ -61,6 +87,12 @@ impl Responder {
             if sent == PROBES {
                 claim.records().iter().for_each(|owned| self.zone.add(owned));
                 claim.enter(Phase::Announced { left: ANNOUNCEMENTS, next: now }, now);
+                let to = claim.label.clone();
+                let from = std::mem::replace(&mut claim.reported, to.clone());
+                if from != to {
+                    let by = claim.conflict.as_ref().and_then(|conflict| conflict.by);
+                    self.out.push_back(Action::Renamed { key: key.clone(), from, to, by });
+                }
                 continue;
             }
             claim.enter(Phase::Probing { sent: sent + 1, next: now + PROBE_INTERVAL, held: false }, now);

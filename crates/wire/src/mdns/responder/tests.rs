@@ -10,6 +10,7 @@ use crate::boottime::SOME_TIME;
 
 mod answers;
 mod any_order;
+mod attacks;
 mod changes;
 mod conflicts;
 mod lan;
@@ -45,7 +46,7 @@ fn pointer(from: &str, to: &str) -> Record {
 fn wanted(label: &str, addresses: &str, services: &str) -> Wanted {
     let addresses = addresses.split_whitespace().map(ip).collect();
     let services = services.split_whitespace().map(|service| service.parse().unwrap()).collect();
-    Wanted { label: label.parse().unwrap(), addresses, also: vec![ip("fe80::7")], services }
+    Wanted { label: label.parse().unwrap(), last: None, addresses, also: vec![ip("fe80::7")], services }
 }
 
 fn web() -> Wanted {
@@ -186,6 +187,17 @@ impl Bench {
         }
         self.now = end;
         sent
+    }
+
+    /// Lets time pass until it sends something, and returns that.
+    fn until_it_speaks(&mut self) -> Vec<Sent> {
+        loop {
+            let (sent, until) = self.poll();
+            if !sent.is_empty() {
+                return sent;
+            }
+            self.now = until.expect("there is something to do");
+        }
     }
 
     fn hear_from(&mut self, from: &str, to_group: bool, payload: &[u8]) {

@@ -8,6 +8,7 @@ use super::*;
 struct Flight {
     to: usize,
     from: usize,
+    to_group: bool,
     packet: Vec<u8>,
     reflected: bool,
 }
@@ -79,7 +80,8 @@ impl Lan {
             if !meant || self.side[to] != self.side[from] {
                 continue;
             }
-            let flight = |reflected| Flight { to, from, packet: packet.payload.clone(), reflected };
+            let to_group = packet.to.is_none();
+            let flight = |reflected| Flight { to, from, to_group, packet: packet.payload.clone(), reflected };
             if to != from && !self.chance(self.weather.lost) {
                 self.fly(flight(false), Duration::ZERO);
             }
@@ -123,13 +125,13 @@ impl Lan {
     }
 
     fn arrive(&mut self, flight: &Flight) {
-        let Flight { to, from, packet, reflected } = flight;
+        let Flight { to, from, to_group, packet, reflected } = flight;
         // A reflector sends from an address of its own.
         let from = if *reflected { ip("192.168.88.254") } else { Lan::address(*from) };
         let datagram = Datagram {
             channel: Channel::new(0).unwrap(),
             from: (from, 5353).into(),
-            to_group: true,
+            to_group: *to_group,
             prefixes: &["192.168.88.0/24".parse().unwrap()],
             payload: packet,
         };
