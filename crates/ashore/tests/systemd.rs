@@ -7,8 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ashore_lab::Engines;
 use home::booted::on_every_systemd;
-use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
+use home::dhcp::{Brand, Setup};
+use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches, type_on};
 
 #[test]
 fn it_installs_itself_once_and_its_units_are_sound() {
@@ -399,5 +401,45 @@ fn a_daemon_started_by_hand_keeps_its_place() {
         }
         drop(by_hand);
         booted.install();
+    });
+}
+
+/// As long as three leases last, with containers on macvlan and on the host's bridge. What its sockets inside of containers may
+/// say and hear is filtered by its unit too.
+#[test]
+fn leases_are_renewed_in_its_confinement() {
+    on_every_systemd("systemd, leases", |booted| {
+        booted.install();
+        let directory = tempfile::tempdir().unwrap();
+        let setup = Setup { seconds: 12, ..Setup::default() };
+        let engines = Engines::find().expect("the NAS was made of them");
+        let _server = Brand::Udhcpd.serve(&engines, &booted.router, directory.path(), &setup);
+        for parent in ["eth0", "br0"] {
+            if parent == "br0" {
+                for line in [
+                    "ip link add br0 type bridge",
+                    "ip link set eth0 master br0",
+                    "ip link set br0 up",
+                    "ip addr flush dev eth0",
+                    "ip addr add 192.168.88.9/24 dev br0",
+                ] {
+                    type_on(&booted.machine, line);
+                }
+            }
+            booted.ok("docker run -d --init --name web --network none box sleep 1000");
+            let pid = booted.ok("docker inspect --format {{.State.Pid}} web");
+            booted
+                .ok(&format!("ashore network create lan --parent {parent} --subnet 192.168.88.0/24 --dhcp"));
+            booted.ok(&format!("ashore attach lan --pid {pid} --name web"));
+            let status: serde_json::Value = serde_json::from_str(&booted.ok("ashore status --json")).unwrap();
+            let web = home::addresses(&status["endpoints"][0])[0];
+            let pings = booted.laptop.pings(web.into());
+            std::thread::sleep(std::time::Duration::from_secs(36));
+            let counted = pings.end();
+            assert_eq!(counted.lost, 0, "{parent}: {counted:?}\n{}", booted.nas.journal("ashore.service"));
+            booted.ok("ashore detach lan web");
+            booted.ok("ashore network rm lan");
+            booted.ok("docker rm -f web");
+        }
     });
 }
