@@ -34,8 +34,10 @@ pub(super) fn install_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     let Some(share) = directory(host, &host.program) else { return Ok(Vec::new()) };
     let program = std::env::current_exe().map_err(anyhow::Error::from)?;
     let mut actions = Vec::new();
-    let pages = completions::pages(Cli::command())?;
+    let mut pages = completions::pages(Cli::command())?;
     let to = share.join(PAGES);
+    let own = own_pages(&to).unwrap_or_default();
+    pages.retain(|name, _| own.contains(&to.join(name)) || to.join(name).symlink_metadata().is_err());
     if pages.iter().any(|(name, page)| fs::read(to.join(name)).ok().as_ref() != Some(page)) {
         actions.extend(super::make_directory(&to));
         actions.push(Action::WritePages { program: program.clone(), to, pages });
