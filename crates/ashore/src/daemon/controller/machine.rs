@@ -10,6 +10,7 @@ use ashore_core::model::state::{Change, State};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::net::text::list;
 use ashore_core::plan::desired::desired;
+use ashore_core::rules::machine::Kept;
 
 use super::{Controller, Inner};
 use crate::daemon::{refusal, seed};
@@ -81,13 +82,7 @@ impl Controller {
         inner.check_empty("they would keep the MACs that they have")?;
         let (state, kept) = inner.state().rekeyed(seed, &self.machine);
         inner.replace_state(state)?;
-        let names = kept.iter().take(NAMED).map(|(scope, name)| format!("`{name}` on {}", scope.label()));
-        let more = kept.len().checked_sub(NAMED).filter(|more| *more > 0);
-        let names = list(names.chain(more.map(|more| format!("{more} more"))));
-        let chosen = format!(
-            "{names} keep MACs that were chosen by hand or kept over a rename: the machine that this one is a copy of has the same"
-        );
-        Ok(Reply::Done { warnings: if kept.is_empty() { Vec::new() } else { vec![chosen] } })
+        Ok(Reply::Done { warnings: told(&kept) })
     }
 
     /// Notes this machine as the one that has the state.
@@ -99,10 +94,38 @@ impl Controller {
     }
 }
 
+/// What stays the same as on the machine that this one is a copy of.
+fn told(kept: &Kept) -> Vec<String> {
+    let chosen =
+        kept.chosen.iter().map(|((scope, name), what)| format!("`{name}` on {} ({what})", scope.label()));
+    let chosen = (!kept.chosen.is_empty()).then(|| {
+        format!(
+            "what was chosen by hand stays, and the machine that this one is a copy of has the same: {}",
+            first(chosen.collect())
+        )
+    });
+    let untold = kept.untold.iter().map(|(scope, name)| format!("`{name}` on {}", scope.label()));
+    let untold = kept.untold.first().map(|(scope, name)| {
+        format!(
+            "names that keep their MACs, which could not be told from ones chosen by hand: {}; to end it: ashore forget {} {name}",
+            first(untold.collect()),
+            scope.label()
+        )
+    });
+    chosen.into_iter().chain(untold).collect()
+}
+
+/// The first of many, and how many more there are.
+fn first(all: Vec<String>) -> String {
+    let more = all.len().checked_sub(NAMED).filter(|more| *more > 0);
+    list(all.into_iter().take(NAMED).chain(more.map(|more| format!("{more} more"))))
+}
+
 impl Inner {
-    /// Fails if there is an endpoint.
+    /// Fails if there is an endpoint, or one that is to come back. It would come back with the MAC that it had.
     fn check_empty(&self, why: &str) -> Result<(), Refusal> {
-        let Some(Endpoint { network, name, .. }) = self.state().endpoints.values().next() else {
+        let mut there = self.state().endpoints.values().chain(self.state().returning.values());
+        let Some(Endpoint { network, name, .. }) = there.next() else {
             return Ok(());
         };
         let label = self.state().networks.get(network).map_or(network.as_str(), |network| network.label());
