@@ -149,7 +149,9 @@ fn start_as(home: &mut Home, id: char) {
 }
 
 fn daemon_as(nas: &Machine, directory: &Path, id: char) -> Daemon {
-    let file = directory.join(format!("machine-id-{id}"));
+    // A file in memory is no machine's id, and a temporary directory may be there.
+    let of = directory.file_name().unwrap().to_str().unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("machine-id-{id}{of}"));
     fs::write(&file, format!("{}\n", id.to_string().repeat(32))).unwrap();
     let script = "mount --bind \"$0\" /etc/machine-id; exec \"$@\"";
     let launcher =
@@ -216,6 +218,7 @@ fn a_copied_disk_gets_macs_of_its_own_and_both_are_on_the_lan() {
     let said = daemon.run(&["state", "rekey"]).unwrap();
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(said.stderr.contains("`chosen` on lan"), "{}", said.stderr);
+    assert!(said.stderr.contains("02:00:00:00:00:77") && !said.stdout.contains("each name"), "{}", said.stdout);
     assert!(!status().contains("another machine"), "{}", status());
 
     let web2 = home.world.container("web2").unwrap();
@@ -299,15 +302,28 @@ fn backups_are_whole_private_and_bounded_and_a_full_disk_costs_none() {
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!((mode(&to), mode(&backups(&to)[0])), (0o700, 0o600));
     assert_eq!(document(&fs::read_to_string(&backups(&to)[0]).unwrap()), document(&home.ok("state export")));
+    assert!(home.ok(&backup).contains("nothing has changed since"));
+    assert_eq!(backups(&to).len(), 1);
+    let first = backups(&to)[0].clone();
+    let earlier = |day| {
+        let (name, _) = first.file_name().unwrap().to_str().unwrap().split_at("ashore-00000000".len());
+        to.join(format!("{name}-2001-01-0{day}T00-00-00Z.json"))
+    };
     for day in 1..=3 {
-        fs::copy(&backups(&to)[0], to.join(format!("ashore-2001-01-0{day}T00-00-00Z.json"))).unwrap();
+        fs::copy(&first, earlier(day)).unwrap();
     }
+    // Another host's, or those of the state that was lost.
+    fs::write(to.join("ashore-00000000-2001-01-01T00-00-00Z.json"), "").unwrap();
     fs::write(to.join("mine.json"), "").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    home.ok("detach lan web");
     let said = home.ok(&backup);
     assert_eq!(said.matches("# removed: ").count(), 3, "{said}");
     let names = backups(&to);
-    assert!(names.len() == 3 && names[2].ends_with("mine.json"), "{names:?}");
+    assert!(names.len() == 4 && names[3].ends_with("mine.json"), "{names:?}");
+    let names: Vec<_> = names.into_iter().filter(|name| !name.to_string_lossy().contains("-00000000-")).collect();
 
     // What it has written is what a user needs after the network is gone by mistake.
     home.ok("network rm lan");
