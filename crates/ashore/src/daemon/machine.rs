@@ -24,7 +24,9 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 /// This machine.
 pub(super) fn this_machine() -> Machine {
     // A system that was not started yet has "uninitialized" there, and one without systemd may have nothing.
-    let system = id(SYSTEM).filter(|_| !is_in_memory(Path::new(SYSTEM))).filter(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit()));
+    let system = id(SYSTEM)
+        .filter(|_| !is_in_memory(Path::new(SYSTEM)))
+        .filter(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit()));
     Machine { system, hardware: HARDWARE.into_iter().find_map(id) }
 }
 
