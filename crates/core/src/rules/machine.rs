@@ -142,7 +142,10 @@ mod tests {
 
     #[test]
     fn a_copy_gives_every_name_another_mac_but_those_that_a_user_chose() {
-        let words = Words::new(Addressing::default(), &["own .200 m1", "web .201", "db .202 s2001:db8::1", "www .203", "new .204"]);
+        let words = Words::new(
+            Addressing::default(),
+            &["own .200 m1", "web .201", "db .202 s2001:db8::1", "www .203", "new .204"],
+        );
         let mut state = words.state.arrived_on(&machine("a"));
         let scope = State::scope(words_network(&state));
         let (seed, new) = (state.seed, Seed([9; 16]));
@@ -153,7 +156,10 @@ mod tests {
             state.identities.insert(key, identity);
         };
         let derived = |name: &str, attempt| Some(seed.mac(&scope, &name.parse().unwrap(), attempt));
-        set(&mut state, "own", &|own| own.asked = own.addresses.clone());
+        set(&mut state, "own", &|own| {
+            own.asked = own.addresses.clone();
+            own.client_id = Some(vec![1, 0x77].try_into().unwrap());
+        });
         set(&mut state, "web", &|web| web.mac = derived("web", 1));
         set(&mut state, "db", &|db| db.mac = derived("at-192.168.88.202", 0));
         // An earlier version did not record who chose a MAC. `www` was `db` before somebody renamed it.
@@ -166,7 +172,7 @@ mod tests {
         let names = |all: &[Named]| all.iter().map(|(_, name)| name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&kept.untold), ["own"]);
         let [((_, name), what)] = &kept.chosen[..] else { panic!("{kept:?}") };
-        assert_eq!((name.as_str(), what.as_str()), ("own", "address 192.168.88.200"));
+        assert_eq!((name.as_str(), what.as_str()), ("own", "address 192.168.88.200 and client id 01:77"));
         let left: Vec<_> = copy.identities.iter().map(|((_, name), one)| (name.as_str(), one)).collect();
         // What has nothing of its own is as if it had never been there.
         let [("own", own)] = left[..] else { panic!("{left:?}") };
@@ -191,12 +197,15 @@ mod tests {
             endpoint
         };
         let remembered = |state: &State| {
-            let one = state.identities.iter().find(|((_, name), _)| name.as_str() == "web").unwrap().1.clone();
+            let one =
+                state.identities.iter().find(|((_, name), _)| name.as_str() == "web").unwrap().1.clone();
             (one.mac, one.mac_by_user)
         };
         let mut state = words.state;
         // A new MAC of Ashore's own, one that the user chose, the same again without a word, and another of Ashore's.
-        for (mac, by_user, is) in [(0x70, false, false), (0x77, true, true), (0x77, false, true), (0x78, false, false)] {
+        for (mac, by_user, is) in
+            [(0x70, false, false), (0x77, true, true), (0x77, false, true), (0x78, false, false)]
+        {
             let endpoint = there(mac, by_user);
             state = state.with(&state.remember(&endpoint, 5));
             assert_eq!(remembered(&state), (endpoint.mac, Some(is)));

@@ -10,7 +10,7 @@ use ashore_core::model::state::{Change, State};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::net::text::list;
 use ashore_core::plan::desired::desired;
-use ashore_core::rules::machine::Kept;
+use ashore_core::rules::machine::{Kept, Named};
 
 use super::{Controller, Inner};
 use crate::daemon::{refusal, seed};
@@ -52,7 +52,8 @@ impl Controller {
         let mut inner = self.lock(unlocked);
         inner.check_empty("an import would forget them")?;
         let state = ashore_store::state_of(document).map_err(|error| refusal::import(&error))?;
-        let (is_others, there) = (state.is_of_another(&self.machine).is_some(), state.endpoints.len());
+        let is_others = state.is_of_another(&self.machine).is_some();
+        let there = state.endpoints.len() + state.returning.len();
         inner.replace_state(state.arrived_on(&self.machine))?;
         let (observed, errors) = inner.sweep(&[])?;
         let mut warnings: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -96,23 +97,22 @@ impl Controller {
 
 /// What stays the same as on the machine that this one is a copy of.
 fn told(kept: &Kept) -> Vec<String> {
-    let chosen =
-        kept.chosen.iter().map(|((scope, name), what)| format!("`{name}` on {} ({what})", scope.label()));
-    let chosen = (!kept.chosen.is_empty()).then(|| {
-        format!(
-            "what was chosen by hand stays, and the machine that this one is a copy of has the same: {}",
-            first(chosen.collect())
-        )
+    let on = |(scope, name): &Named| format!("`{name}` on {}", scope.label());
+    let chosen = kept.chosen.iter().map(|(named, what)| format!("{} ({what})", on(named)));
+    let chosen = kept.chosen.first().map(|(named, _)| {
+        let what = "what was chosen by hand stays, and the machine that this one is a copy of has the same";
+        format!("{what}: {}; to end it: {}", first(chosen.collect()), end_of(named))
     });
-    let untold = kept.untold.iter().map(|(scope, name)| format!("`{name}` on {}", scope.label()));
-    let untold = kept.untold.first().map(|(scope, name)| {
-        format!(
-            "names that keep their MACs, which could not be told from ones chosen by hand: {}; to end it: ashore forget {} {name}",
-            first(untold.collect()),
-            scope.label()
-        )
+    let untold = kept.untold.first().map(|named| {
+        let what = "MACs stay of which an earlier version did not record whether they were chosen by hand";
+        format!("{what}: {}; to end it: {}", first(kept.untold.iter().map(on).collect()), end_of(named))
     });
     chosen.into_iter().chain(untold).collect()
+}
+
+/// The command after which a name has nothing from before.
+fn end_of((scope, name): &Named) -> String {
+    format!("ashore forget {name} --network {}", scope.label())
 }
 
 /// The first of many, and how many more there are.
@@ -122,16 +122,18 @@ fn first(all: Vec<String>) -> String {
 }
 
 impl Inner {
-    /// Fails if there is an endpoint, or one that is to come back. It would come back with the MAC that it had.
+    /// Fails if there is an endpoint, or one that is to come back: it would do so with the MAC that it had.
     fn check_empty(&self, why: &str) -> Result<(), Refusal> {
-        let mut there = self.state().endpoints.values().chain(self.state().returning.values());
-        let Some(Endpoint { network, name, .. }) = there.next() else {
+        let there = self.state().endpoints.values().next().map(|one| (one, "there are endpoints"));
+        let returning = self.state().returning.values().next();
+        let returning = returning.map(|one| (one, "endpoints that were taken off are to come back"));
+        let Some((Endpoint { network, name, .. }, what)) = there.or(returning) else {
             return Ok(());
         };
         let label = self.state().networks.get(network).map_or(network.as_str(), |network| network.label());
         Err(Refusal::of(
             refused::Code::EndpointsAttached,
-            format!("there are endpoints, such as `{name}` on `{label}`, and {why}"),
+            format!("{what}, such as `{name}` on `{label}`, and {why}"),
             Remedy::from("detach them first: ").and_run(format!("ashore detach {label} {name}")),
         ))
     }
