@@ -15,15 +15,8 @@ use crate::net::text::list;
 /// A name on a network.
 pub type Named = (Scope, EndpointName);
 
-/// What names keep under another seed. The machine that this one is a copy of has the same.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// What users chose, in words, and for which names.
-    pub chosen: Vec<(Named, String)>,
-    /// The names whose MAC a user may have chosen: an earlier version did not record it, and it follows from no name that
-    /// is known.
-    pub untold: Vec<Named>,
-}
+/// A name, and in words what it keeps under another seed. The machine that this one is a copy of has the same.
+pub type Kept = (Named, String);
 
 impl State {
     /// In what a machine differs from the one that has the state, in words. `None` if it may be the same.
@@ -48,25 +41,15 @@ impl State {
     /// it has the MAC that it has. Each name gets a new MAC and new addresses when it comes next, except for those that
     /// its user chose. Also returns what is kept.
     #[must_use]
-    pub fn rekeyed(&self, seed: Seed, machine: &Machine) -> (State, Kept) {
+    pub fn rekeyed(&self, seed: Seed, machine: &Machine) -> (State, Vec<Kept>) {
         let mut state = State { seed, machine: Some(seed.fingerprint(machine)), ..self.clone() };
-        let mut kept = Kept::default();
+        let mut kept = Vec::new();
         let derived = self.derived_macs();
         state.identities = Indexed::new();
         for (named, identity) in self.identities.iter() {
             let (scope, name) = named;
             let left = identity.chosen_part(|mac| !derived.contains(mac));
-            let is_untold = left.mac.is_some() && left.mac_by_user.is_none();
-            if is_untold {
-                kept.untold.push(named.clone());
-            }
-            let mac = left.mac.filter(|_| !is_untold).map(|mac| format!("MAC {mac}"));
-            let addresses = left.addresses.iter().map(|ip| format!("address {ip}"));
-            let client_id = left.client_id.iter().map(|id| format!("client id {id}"));
-            let chosen: Vec<String> = mac.into_iter().chain(addresses).chain(client_id).collect();
-            if !chosen.is_empty() {
-                kept.chosen.push((named.clone(), list(chosen.into_iter())));
-            }
+            kept.extend(left.in_words().map(|words| (named.clone(), words)));
             if !left.is_bare(&seed, scope, name) {
                 state.identities.insert(named.clone(), left);
             }
@@ -94,6 +77,18 @@ impl State {
 }
 
 impl Identity {
+    /// What there is of it, in words. `None` if there is nothing that a user may choose.
+    fn in_words(&self) -> Option<String> {
+        let mac = self.mac.map(|mac| match self.mac_by_user {
+            Some(_) => format!("MAC {mac}"),
+            None => format!("MAC {mac} (an earlier version did not record who chose it)"),
+        });
+        let addresses = self.addresses.iter().map(|ip| format!("address {ip}"));
+        let client_id = self.client_id.iter().map(|id| format!("client id {id}"));
+        let all: Vec<String> = mac.into_iter().chain(addresses).chain(client_id).collect();
+        (!all.is_empty()).then(|| list(all.into_iter()))
+    }
+
     /// What its user has chosen of it. `may_be` says whether a MAC of which that is not recorded may be a user's. Leases
     /// are the other machine's: a DHCP server knows them by identifiers that follow from the seed.
     fn chosen_part(&self, may_be: impl Fn(&Mac) -> bool) -> Identity {
@@ -169,10 +164,11 @@ mod tests {
         set(&mut state, "www", &|www| www.mac = derived("db", 0));
         set(&mut state, "new", &|new| (new.mac, new.mac_by_user) = (derived("gone", 0), Some(false)));
         let (copy, kept) = state.rekeyed(new, &machine("b"));
-        let names = |all: &[Named]| all.iter().map(|(_, name)| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(&kept.untold), ["own"]);
-        let [((_, name), what)] = &kept.chosen[..] else { panic!("{kept:?}") };
-        assert_eq!((name.as_str(), what.as_str()), ("own", "address 192.168.88.200 and client id 01:77"));
+        let [((_, name), what)] = &kept[..] else { panic!("{kept:?}") };
+        let untold = " (an earlier version did not record who chose it)";
+        let mac = state.identities[&(scope.clone(), name.clone())].mac.unwrap();
+        let words = format!("MAC {mac}{untold}, address 192.168.88.200 and client id 01:77");
+        assert_eq!((name.as_str(), what), ("own", &words));
         let left: Vec<_> = copy.identities.iter().map(|((_, name), one)| (name.as_str(), one)).collect();
         // What has nothing of its own is as if it had never been there.
         let [("own", own)] = left[..] else { panic!("{left:?}") };
@@ -213,7 +209,7 @@ mod tests {
         state = state.with(&state.remember(&there(0x77, true), 6));
         let (copy, kept) = state.rekeyed(Seed([9; 16]), &machine("b"));
         assert_eq!(remembered(&copy), (Some(Mac([2, 0, 0, 0, 0, 0x77])), Some(true)));
-        assert!(kept.untold.is_empty() && kept.chosen[0].1.contains("MAC 02:00:00:00:00:77"), "{kept:?}");
+        assert_eq!(kept[0].1, "MAC 02:00:00:00:00:77");
     }
 
     fn words_network(state: &State) -> &crate::model::network::Network {

@@ -8,16 +8,12 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::remedy::Remedy;
-use ashore_core::net::text::list;
 use ashore_core::plan::desired::desired;
-use ashore_core::rules::machine::{Kept, Named};
+use ashore_core::rules::machine::Kept;
 
 use super::{Controller, Inner};
 use crate::daemon::{refusal, seed};
 use crate::unlocked::Unlocked;
-
-/// How many names a warning lists.
-const NAMED: usize = 8;
 
 impl Controller {
     /// Notes this machine in a state that knows none, or what is known of it besides. One that is another is a trouble.
@@ -83,7 +79,14 @@ impl Controller {
         inner.check_empty("they would keep the MACs that they have")?;
         let (state, kept) = inner.state().rekeyed(seed, &self.machine);
         inner.replace_state(state)?;
-        Ok(Reply::Done { warnings: told(&kept) })
+        let told = |((scope, name), what): &Kept| {
+            format!(
+                "`{name}` on {on} keeps {what}, as on the machine that this one is a copy of; to end it: ashore forget {name} \
+                 --network {on}",
+                on = scope.label()
+            )
+        };
+        Ok(Reply::Done { warnings: kept.iter().map(told).collect() })
     }
 
     /// Notes this machine as the one that has the state.
@@ -93,32 +96,6 @@ impl Controller {
         inner.commit(vec![Change::PutMachine(here)])?;
         Ok(Reply::Done { warnings: Vec::new() })
     }
-}
-
-/// What stays the same as on the machine that this one is a copy of.
-fn told(kept: &Kept) -> Vec<String> {
-    let on = |(scope, name): &Named| format!("`{name}` on {}", scope.label());
-    let chosen = kept.chosen.iter().map(|(named, what)| format!("{} ({what})", on(named)));
-    let chosen = kept.chosen.first().map(|(named, _)| {
-        let what = "what was chosen by hand stays, and the machine that this one is a copy of has the same";
-        format!("{what}: {}; to end it: {}", first(chosen.collect()), end_of(named))
-    });
-    let untold = kept.untold.first().map(|named| {
-        let what = "MACs stay of which an earlier version did not record whether they were chosen by hand";
-        format!("{what}: {}; to end it: {}", first(kept.untold.iter().map(on).collect()), end_of(named))
-    });
-    chosen.into_iter().chain(untold).collect()
-}
-
-/// The command after which a name has nothing from before.
-fn end_of((scope, name): &Named) -> String {
-    format!("ashore forget {name} --network {}", scope.label())
-}
-
-/// The first of many, and how many more there are.
-fn first(all: Vec<String>) -> String {
-    let more = all.len().checked_sub(NAMED).filter(|more| *more > 0);
-    list(all.into_iter().take(NAMED).chain(more.map(|more| format!("{more} more"))))
 }
 
 impl Inner {
