@@ -304,12 +304,20 @@ fn backs_up_every_day(booted: &home::booted::Booted) {
     assert!(std::fs::read_to_string(backup).unwrap().contains("identity/lan/web"));
     let drop_in = booted.at("/etc/systemd/system/ashore-backup.service.d");
     std::fs::create_dir_all(&drop_in).unwrap();
-    let elsewhere = "[Service]\nExecStart=\nExecStart=/usr/local/bin/ashore state backup --to /srv/backups\n";
-    std::fs::write(drop_in.join("to.conf"), elsewhere).unwrap();
-    booted.ok("mkdir -p /srv");
-    booted.ok("systemctl daemon-reload");
-    booted.ok("systemctl start ashore-backup.service");
-    assert_eq!(backups("/srv/backups").len(), 1);
+    let to = |place: &str| {
+        let line = format!("ExecStart=/usr/local/bin/ashore state backup --to {place}");
+        let text = format!("[Unit]\nRequiresMountsFor={place}\n\n[Service]\nExecStart=\n{line}\n");
+        std::fs::write(drop_in.join("to.conf"), text).unwrap();
+        booted.ok("systemctl daemon-reload");
+        booted.run("systemctl start ashore-backup.service").code
+    };
+    booted.ok("mkdir -p /srv/usb");
+    assert_eq!((to("/srv/backups"), backups("/srv/backups").len()), (Some(0), 1));
+    // A disk that is not there: nothing is written below it.
+    std::fs::write(booted.at("/etc/fstab"), "none /srv/usb tmpfs nofail,noauto,size=none 0 0\n").unwrap();
+    assert_ne!(to("/srv/usb/ashore"), Some(0));
+    assert_eq!(backups("/srv/usb"), [] as [std::path::PathBuf; 0]);
+    std::fs::remove_file(booted.at("/etc/fstab")).unwrap();
     std::fs::remove_dir_all(drop_in).unwrap();
     booted.ok("systemctl daemon-reload");
     // Whoever has stopped the daemon does not want it started by a backup.

@@ -148,13 +148,27 @@ fn start_as(home: &mut Home, id: char) {
     home.daemon = Some(daemon_as(&home.nas, home.directory.path(), id));
 }
 
+/// Has a file in the place of the system's id.
+const ON_DISK: &str = "mount --bind \"$0\" /etc/machine-id; exec \"$@\"";
+/// Has a copy of it there that is in memory.
+const IN_MEMORY: &str =
+    "mount -t tmpfs none /mnt; cp \"$0\" /mnt/id; mount --bind /mnt/id /etc/machine-id; exec \"$@\"";
+
 fn daemon_as(nas: &Machine, directory: &Path, id: char) -> Daemon {
-    let file = directory.join(format!("machine-id-{id}"));
+    daemon_as_by(ON_DISK, nas, directory, id)
+}
+
+fn daemon_as_by(script: &str, nas: &Machine, directory: &Path, id: char) -> Daemon {
+    // A file in memory is no machine's id, and a temporary directory may be there.
+    let of = directory.file_name().unwrap().to_str().unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("machine-id-{id}{of}"));
     fs::write(&file, format!("{}\n", id.to_string().repeat(32))).unwrap();
-    let script = "mount --bind \"$0\" /etc/machine-id; exec \"$@\"";
     let launcher =
         ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", script, file.to_str().unwrap()];
-    Daemon::start_by(&launcher, PROGRAM.as_ref(), nas, directory).unwrap()
+    let daemon = Daemon::start_by(&launcher, PROGRAM.as_ref(), nas, directory).unwrap();
+    // It is mounted still.
+    fs::remove_file(&file).unwrap();
+    daemon
 }
 
 #[test]
@@ -185,6 +199,13 @@ fn a_state_that_wakes_up_on_another_machine_says_so_until_its_user_says_what_is_
     assert_eq!(home.codes(), [] as [&str; 0]);
     start_as(&mut home, 'b');
     assert_eq!(home.codes(), [] as [&str; 0]);
+    // An id that the system has drawn for this boot alone is none.
+    for id in ['c', 'd'] {
+        home.daemon = None;
+        home.daemon = Some(daemon_as_by(IN_MEMORY, &home.nas, home.directory.path(), id));
+        assert_eq!(home.codes(), [] as [&str; 0], "{id}");
+    }
+    start_as(&mut home, 'b');
     home.ok("detach lan web");
     assert_eq!(home.attach("lan", &web, "")["mac"], mac.as_str(), "it is the same host, and the same names");
 }
@@ -198,6 +219,9 @@ fn a_copied_disk_gets_macs_of_its_own_and_both_are_on_the_lan() {
     let chosen = home.world.container("chosen").unwrap();
     home.attach("lan", &chosen, "--mac 02:00:00:00:00:77");
     home.ok("detach lan chosen");
+    let asked = home.world.container("asked").unwrap();
+    home.attach("lan", &asked, "--ip 192.168.88.77");
+    home.ok("detach lan asked");
     let web = home.world.container("web").unwrap();
     let report = home.attach("lan", &web, "");
     let (mac, own) = (report["mac"].as_str().unwrap().to_owned(), addresses(&report)[0]);
@@ -215,7 +239,16 @@ fn a_copied_disk_gets_macs_of_its_own_and_both_are_on_the_lan() {
     assert!(status().contains("another machine"), "{}", status());
     let said = daemon.run(&["state", "rekey"]).unwrap();
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert!(said.stderr.contains("`chosen` on lan"), "{}", said.stderr);
+    for words in
+        ["`chosen` on lan keeps MAC 02:00:00:00:00:77,", "`asked` on lan keeps address 192.168.88.77,"]
+    {
+        assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
+    }
+    assert!(!said.stderr.contains("`web`") && !said.stdout.contains("each name"), "{said:?}");
+    // What it names ends it.
+    let (_, command) = said.stderr.split_once("to end it: ashore ").unwrap();
+    let words: Vec<&str> = command.lines().next().unwrap().split(' ').collect();
+    daemon.run(&words).unwrap().expect_success();
     assert!(!status().contains("another machine"), "{}", status());
 
     let web2 = home.world.container("web2").unwrap();
@@ -230,6 +263,31 @@ fn a_copied_disk_gets_macs_of_its_own_and_both_are_on_the_lan() {
     }
     assert_eq!(mac_known_to(&home.laptop, own), mac);
     assert_eq!(home.codes(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_to_come_back_counts_as_there() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    // As a daemon leaves it that is killed when `web` is off, and whose NIC is gone when it starts again.
+    let mut there = document(&home.ok("state export"));
+    home.ok("detach lan web");
+    let row = there.rows.remove("endpoint/lan/web").unwrap();
+    there.rows.insert("returning/lan/web".into(), row);
+    there.rows.get_mut("network/lan").unwrap()["parent"] = "eth7".into();
+    let there = serde_json::to_string(&there).unwrap();
+    import(home.daemon(), &there, home.directory.path()).expect_success();
+    let refused = [home.run("state rekey"), import(home.daemon(), &there, home.directory.path())];
+    for ran in refused {
+        assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+        assert!(ran.stderr.contains("are to come back, such as `web` on `lan`"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("ashore detach lan web"), "{}", ran.stderr);
+    }
+    assert!(home.ok("state export").contains("returning/lan/web"));
+    home.ok("detach lan web");
+    home.ok("state rekey");
 }
 
 #[test]
@@ -299,15 +357,29 @@ fn backups_are_whole_private_and_bounded_and_a_full_disk_costs_none() {
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!((mode(&to), mode(&backups(&to)[0])), (0o700, 0o600));
     assert_eq!(document(&fs::read_to_string(&backups(&to)[0]).unwrap()), document(&home.ok("state export")));
+    assert!(home.ok(&backup).contains("nothing has changed since"));
+    assert_eq!(backups(&to).len(), 1);
+    let first = backups(&to)[0].clone();
+    let earlier = |day| {
+        let (name, _) = first.file_name().unwrap().to_str().unwrap().split_at("ashore-00000000".len());
+        to.join(format!("{name}-2001-01-0{day}T00-00-00Z.json"))
+    };
     for day in 1..=3 {
-        fs::copy(&backups(&to)[0], to.join(format!("ashore-2001-01-0{day}T00-00-00Z.json"))).unwrap();
+        fs::copy(&first, earlier(day)).unwrap();
     }
+    // Another host's, or those of the state that was lost.
+    fs::write(to.join("ashore-00000000-2001-01-01T00-00-00Z.json"), "").unwrap();
     fs::write(to.join("mine.json"), "").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    home.ok("detach lan web");
     let said = home.ok(&backup);
     assert_eq!(said.matches("# removed: ").count(), 3, "{said}");
     let names = backups(&to);
-    assert!(names.len() == 3 && names[2].ends_with("mine.json"), "{names:?}");
+    assert!(names.len() == 4 && names[3].ends_with("mine.json"), "{names:?}");
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !name.to_string_lossy().contains("-00000000-")).collect();
 
     // What it has written is what a user needs after the network is gone by mistake.
     home.ok("network rm lan");

@@ -45,9 +45,6 @@ pub fn restore(
         Ok(()) => {}
     }
     let unfinished = write_unfinished(directory, &document)?;
-    if let Some(mut backlog) = backlog {
-        backlog.begin(&document).map_err(StoreError::Backlog)?;
-    }
     let before = directory.join(format!("{FILE}.before-restore"));
     if there.is_some() {
         // A second name, and not another one, so that there is a state at every moment.
@@ -55,9 +52,20 @@ pub fn restore(
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
             _ => {}
         }
-        fs::hard_link(&path, &before).map_err(at)?;
+        // Not every file system has links.
+        fs::hard_link(&path, &before).or_else(|_| copy(&path, &before)).map_err(at)?;
+    }
+    // From here on the lines of the state that goes are lost, so nothing comes in between that is likely to fail.
+    if let Some(mut backlog) = backlog {
+        backlog.begin(&document).map_err(StoreError::Backlog)?;
     }
     fs::rename(&unfinished, &path).map_err(at)?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)?;
     Ok(Restored { before: there.map(|_| before) })
+}
+
+/// Copies a file, whole or not at all.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let copied = fs::copy(from, to).and_then(|_| File::open(to)?.sync_all());
+    copied.inspect_err(|_| drop(fs::remove_file(to)))
 }

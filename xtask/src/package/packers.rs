@@ -9,6 +9,9 @@ use crate::packages;
 /// Where a program finds the directory that it works on.
 pub(super) const WORK: &str = "/mnt";
 
+/// Where a program finds the file of this machine that `KEY` names in its environment. No copy of it is made.
+pub(super) const KEY: &str = "/tmp/key";
+
 /// Runs a program in the tree, in a mount namespace of its own, with one directory of the machine and nothing else.
 const INSIDE: &str = r#"
     tree=$1 work=$2
@@ -19,6 +22,11 @@ const INSIDE: &str = r#"
     mount -t tmpfs tmpfs "$tree/tmp"
     mount -t tmpfs tmpfs "$tree/var"
     mkdir "$tree/var/tmp" "$tree/var/lib"
+    if [ -n "${KEY-}" ]; then
+        : > "$tree/tmp/key"
+        mount --bind "$KEY" "$tree/tmp/key"
+        mount -o remount,bind,ro "$tree/tmp/key"
+    fi
     for device in null zero urandom; do touch "$tree/dev/$device"; mount --bind /dev/$device "$tree/dev/$device"; done
     exec /usr/sbin/chroot "$tree" "$@"
 "#;

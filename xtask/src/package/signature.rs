@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 use super::VERSION;
 use super::files::said;
-use super::packers::{Packers, WORK};
+use super::packers::{KEY, Packers, WORK};
 
 /// Signs a file with a secret key that has no password, and checks the signature by its public key. Returns the
 /// signature's path.
@@ -15,13 +15,11 @@ pub(super) fn make(packers: &Packers, file: &Path, key: &Path, date: u64) -> any
     let directory = file.parent().context("a file is in a directory")?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let inside = format!("{WORK}/{name}");
-    // The programs in the tree see this directory alone. Nobody else may read the key there.
-    let copy = Copy::of(key, directory)?;
     let mut sign = packers.command("/usr/bin/minisign", directory, date);
-    sign.args(["-S", "-s", &format!("{WORK}/{SECRET}"), "-m", &inside]);
+    sign.args(["-S", "-s", KEY, "-m", &inside]);
     sign.args(["-t", &format!("Ashore {VERSION}")]);
+    sign.env("KEY", fs::canonicalize(key).with_context(|| key.display().to_string())?);
     said(&mut sign)?;
-    drop(copy);
     let mut public = key.as_os_str().to_owned();
     public.push(".pub");
     let public = PathBuf::from(public);
@@ -37,25 +35,4 @@ fn check(packers: &Packers, directory: &Path, inside: &str, public: &str) -> any
     let output = verify.args(["-V", "-q", "-P", public, "-m", inside]).output()?;
     ensure!(output.status.success(), "the signature is not that of {public}");
     Ok(())
-}
-
-const SECRET: &str = ".key";
-
-/// A copy of the key, which is gone when this value is.
-struct Copy(PathBuf);
-
-impl Copy {
-    fn of(key: &Path, directory: &Path) -> anyhow::Result<Self> {
-        let content = fs::read(key).with_context(|| key.display().to_string())?;
-        let copy = Copy(directory.join(SECRET));
-        super::files::put(&copy.0, b"", 0o600)?;
-        fs::write(&copy.0, content)?;
-        Ok(copy)
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

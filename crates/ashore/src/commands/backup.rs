@@ -24,19 +24,31 @@ pub(crate) fn run(args: &BackupArgs) -> Result<(), Failure> {
         other => return Err(unexpected(&other)),
     };
     let bytes = serde_json::to_vec_pretty(&document).map_err(anyhow::Error::from)?;
-    let (to, name) = (&args.to, name_at(now()));
+    let state = ashore_store::state_of(document).map_err(anyhow::Error::from)?;
+    let (to, mark) = (&args.to, state.seed.mark());
+    let newest = newest(to, &mark).map_err(|error| not_written(to, &error))?;
+    let is_new = newest.as_ref().is_none_or(|name| fs::read(to.join(name)).ok().as_ref() != Some(&bytes));
+    let name = newest.filter(|_| !is_new).unwrap_or_else(|| name_at(&mark, now()));
     let path = to.join(&name);
     let write = || {
+        if !is_new {
+            return Ok(());
+        }
         files::make_directories(to, 0o700)?;
         files::replace(&path, &bytes, 0o600)?;
         File::open(to)?.sync_all()
     };
     write().map_err(|error| not_written(to, &error))?;
-    let removed = rotate(to, &name, args.keep.get()).map_err(|error| not_written(to, &error))?;
+    let removed = rotate(to, &mark, &name, args.keep.get()).map_err(|error| not_written(to, &error))?;
     if args.client.json {
-        return print_json(&serde_json::json!({ "written": path, "removed": removed }));
+        return print_json(
+            &serde_json::json!({ "written": is_new.then_some(&path), "newest": path, "removed": removed }),
+        );
     }
     say!("{}", path.display());
+    if !is_new {
+        say!("# nothing has changed since");
+    }
     for old in &removed {
         say!("# removed: {}", to.join(old).display());
     }
@@ -49,17 +61,19 @@ fn not_written(to: &Path, error: &io::Error) -> Failure {
     Refusal::of(Code::NotWritten, message, remedy).into()
 }
 
-/// The name of a backup. Names are sorted by time, and fit file systems that allow no colon.
-fn name_at(seconds: u64) -> String {
-    format!("ashore-{}.json", on_clock(seconds).replace(':', "-"))
+/// The name of a backup. Those of one state are sorted by time, and fit file systems that allow no colon.
+fn name_at(mark: &str, seconds: u64) -> String {
+    format!("ashore-{mark}-{}.json", on_clock(seconds).replace(':', "-"))
 }
 
-/// Whether this command has given a file its name. No other file is removed.
-fn is_ours(name: &OsStr) -> bool {
-    let time = name.to_str().and_then(|name| name.strip_prefix("ashore-")?.strip_suffix(".json"));
+/// Whether this command has given a file its name, for the state with this mark. No other file is removed: another host
+/// may have its backups here, and those of a state that was lost are what is looked for.
+fn is_ours(mark: &str, name: &OsStr) -> bool {
+    let time = name.to_str().and_then(|name| {
+        name.strip_prefix("ashore-")?.strip_prefix(mark)?.strip_prefix('-')?.strip_suffix(".json")
+    });
     let is_as = |(c, like): (char, char)| if like == '0' { c.is_ascii_digit() } else { c == like };
-    let like = name_at(0);
-    let like = &like["ashore-".len()..like.len() - ".json".len()];
+    let like = on_clock(0).replace(':', "-");
     time.is_some_and(|time| time.len() == like.len() && time.chars().zip(like.chars().map(zeroed)).all(is_as))
 }
 
@@ -67,17 +81,33 @@ fn zeroed(c: char) -> char {
     if c.is_ascii_digit() { '0' } else { c }
 }
 
+/// The last backup of a state.
+fn newest(directory: &Path, mark: &str) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let mut newest = None;
+    for entry in entries {
+        let entry = entry?;
+        if is_ours(mark, &entry.file_name()) && entry.file_type()?.is_file() {
+            newest = newest.max(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(newest)
+}
+
 /// Removes all but the last backups, and what a killed one has left half done. The one that was just written stays, even
 /// if the clock has gone back since the others.
-fn rotate(directory: &Path, last: &str, keep: usize) -> io::Result<Vec<String>> {
+fn rotate(directory: &Path, mark: &str, last: &str, keep: usize) -> io::Result<Vec<String>> {
     let (mut old, mut removed) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         let half = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".new"));
-        if half.is_some_and(|half| is_ours(half.as_ref())) {
+        if half.is_some_and(|half| is_ours(mark, half.as_ref())) {
             fs::remove_file(entry.path())?;
-        } else if is_ours(&name) && name != last && entry.file_type()?.is_file() {
+        } else if is_ours(mark, &name) && name != last && entry.file_type()?.is_file() {
             old.extend(name.into_string());
         }
     }
@@ -94,27 +124,33 @@ fn rotate(directory: &Path, last: &str, keep: usize) -> io::Result<Vec<String>> 
 mod tests {
     use super::*;
 
+    const MARK: &str = "0badcafe";
+
     #[test]
     fn the_oldest_go_and_nothing_that_is_not_a_backup_does() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        let others = ["ashore-2026.json", "mine.json", "ashore-2026-11-30T08-00-0xZ.json", ".hidden.new"];
+        let others =
+            ["ashore-2026.json", "mine.json", "ashore-0badcafe-2026-11-30T08-00-0xZ.json", ".hidden.new"];
+        // Another host's, or those of the state that was lost.
+        let others = others.into_iter().map(str::to_owned).chain((1..=9).map(|day| name_at("deadbeef", day)));
+        let others: Vec<String> = others.collect();
         for name in &others {
             fs::write(at(name), "").unwrap();
         }
-        fs::create_dir(at(&name_at(5))).unwrap();
-        let names: Vec<String> = (1..=4).map(|day| name_at(86_400 * day)).collect();
+        fs::create_dir(at(&name_at(MARK, 5))).unwrap();
+        let names: Vec<String> = (1..=4).map(|day| name_at(MARK, 86_400 * day)).collect();
         for name in &names {
             fs::write(at(name), "").unwrap();
         }
         fs::write(at(&format!(".{}.new", names[0])), "half").unwrap();
-        assert_eq!(rotate(directory.path(), &names[3], 2).unwrap(), names[..2]);
-        assert!(others.iter().all(|name| at(name).exists()) && at(&name_at(5)).is_dir());
+        assert_eq!(rotate(directory.path(), MARK, &names[3], 2).unwrap(), names[..2]);
+        assert!(others.iter().all(|name| at(name).exists()) && at(&name_at(MARK, 5)).is_dir());
         assert!(!at(&format!(".{}.new", names[0])).exists());
-        assert_eq!(rotate(directory.path(), &names[3], 2).unwrap(), [] as [&str; 0]);
+        assert_eq!(rotate(directory.path(), MARK, &names[3], 2).unwrap(), [] as [&str; 0]);
         // The clock has gone back.
-        fs::write(at(&name_at(7)), "").unwrap();
-        assert_eq!(rotate(directory.path(), &name_at(7), 1).unwrap(), names[2..]);
-        assert!(at(&name_at(7)).exists());
+        fs::write(at(&name_at(MARK, 7)), "").unwrap();
+        assert_eq!(rotate(directory.path(), MARK, &name_at(MARK, 7), 1).unwrap(), names[2..]);
+        assert!(at(&name_at(MARK, 7)).exists());
     }
 }

@@ -42,6 +42,10 @@ pub(crate) fn man(args: &ManArgs, cli: Command) -> Result<(), Failure> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     for (name, text) in pages(cli)? {
         let path = directory.join(name);
+        if is_page_of_others(&path) {
+            say!("# left: {}, which is no page of ashore's own", path.display());
+            continue;
+        }
         put(&path, &text).with_context(|| path.display().to_string())?;
     }
     say!(
@@ -65,6 +69,15 @@ pub(crate) fn pages(cli: Command) -> Result<BTreeMap<String, Vec<u8>>, Failure> 
         pages.insert(page.get_filename(), text);
     }
     Ok(pages)
+}
+
+/// Whether there is something that no version has written as the page of that name, or that cannot be read.
+pub(crate) fn is_page_of_others(path: &Path) -> bool {
+    let Ok(there) = path.symlink_metadata() else { return false };
+    let title = format!(".TH {} 1", path.file_stem().unwrap_or_default().display());
+    let is_titled =
+        |page: Vec<u8>| String::from_utf8_lossy(&page).lines().take(4).any(|line| line.starts_with(&title));
+    !(there.is_file() && fs::read(path).is_ok_and(is_titled))
 }
 
 /// Puts a file in place of what has its name. Root may write into a directory of another user, whose links must not lead
@@ -356,14 +369,16 @@ mod tests {
         let (pages, elsewhere) = (directory.path().join("pages"), directory.path().join("elsewhere"));
         fs::create_dir(&pages).unwrap();
         fs::write(&elsewhere, "kept").unwrap();
-        for link in ["ashore.1", "ashore.1.new"] {
+        for link in ["ashore.1", "ashore-status.1.new"] {
             std::os::unix::fs::symlink(&elsewhere, pages.join(link)).unwrap();
         }
         man(&ManArgs { directory: pages.clone() }, Cli::command()).unwrap();
         assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
-        let page = pages.join("ashore.1");
+        // Somebody has put it there, so it stays.
+        assert!(pages.join("ashore.1").is_symlink());
+        let page = pages.join("ashore-status.1");
         assert!(fs::symlink_metadata(&page).unwrap().is_file());
-        assert!(fs::read_to_string(&page).unwrap().contains("Exit codes"));
+        assert!(fs::read_to_string(&page).unwrap().contains("ashore\\-status"));
         assert!(pages.join("ashore-network-create.1").exists() && !pages.join("ashore-guard.1").exists());
         let names = fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name());
         assert!(names.into_iter().all(|name| name.to_string_lossy().ends_with(".1")));

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use ashore_core::model::machine::Machine;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::platform::read;
 
@@ -17,11 +18,25 @@ const HARDWARE: [&str; 3] = [
     "/sys/firmware/devicetree/base/serial-number",
 ];
 
+/// That of ramfs (linux/magic.h). A root in memory is one if the kernel has no tmpfs.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
 /// This machine.
 pub(super) fn this_machine() -> Machine {
     // A system that was not started yet has "uninitialized" there, and one without systemd may have nothing.
-    let system = id(SYSTEM).filter(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit()));
+    let system = id(SYSTEM)
+        .filter(|_| !is_in_memory(Path::new(SYSTEM)))
+        .filter(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit()));
     Machine { system, hardware: HARDWARE.into_iter().find_map(id) }
+}
+
+/// Whether a file is made anew at every boot: its file system is one in memory. So it is where the root is, as on Unraid,
+/// and where systemd has mounted an id for this boot alone over the file (machine-id(5)).
+fn is_in_memory(path: &Path) -> bool {
+    statfs(path).is_ok_and(|there| {
+        let kind = there.filesystem_type();
+        kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
+    })
 }
 
 fn id(path: &str) -> Option<String> {
@@ -38,6 +53,12 @@ fn told(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_memory_is_no_id_of_a_system() {
+        // The kernel has these two mounted wherever the tests run.
+        assert!(is_in_memory(Path::new("/dev/shm")) && !is_in_memory(Path::new("/proc/version")));
+    }
 
     #[test]
     fn an_id_is_what_firmware_says_unless_it_says_that_it_has_none() {

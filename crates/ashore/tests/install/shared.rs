@@ -61,8 +61,16 @@ fn pages_and_completions_of_others_stay_and_those_of_an_earlier_version_go() {
     tree.write(BASH, "complete -W 'up down' ashore\n");
     tree.write(&format!("{PAGES}/ashore-fish.1"), ".TH shells 7\n");
     tree.write(&format!("{PAGES}/ashore-gone.1"), ".ie a\n.el b\n.TH ashore-gone 1\n");
+    // A page of others under a name that Ashore has too.
+    let (taken, page) = (format!("{PAGES}/ashore-status.1"), ".TH tides 1\n");
+    tree.write(&taken, page);
     let (said, code) = tree.run("install");
     assert!(code == 0 && !said.contains("completions bash"), "{said}");
+    let by_command =
+        Command::new(tree.1.program()).arg("man").arg(tree.0.path().join(PAGES)).output().unwrap();
+    let said = String::from_utf8(by_command.stdout).unwrap();
+    assert!(said.starts_with("# left: ") && said.contains("ashore-status.1"), "{said}");
+    assert_eq!(tree.read(&taken), page);
     assert!(tree.run("install").0.ends_with("nothing to do\n"));
     // Where programs are not in a directory of programs, nothing would look beside it.
     let elsewhere = Tree::with(&[SYSTEMD]);
@@ -71,5 +79,5 @@ fn pages_and_completions_of_others_stay_and_those_of_an_earlier_version_go() {
     let (said, code) = tree.run("uninstall");
     let left = format!("# left: ROOT/{BASH}, which is no completion of ashore's own\n");
     assert!(code == 0 && said.contains(&left), "{said}");
-    assert_eq!(tree.files(), [SYSTEMD, BASH, &format!("{PAGES}/ashore-fish.1")]);
+    assert_eq!(tree.files(), [SYSTEMD, BASH, &format!("{PAGES}/ashore-fish.1"), &taken]);
 }

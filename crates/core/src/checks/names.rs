@@ -42,11 +42,13 @@ pub fn names<'a>(state: &State, listed: impl IntoIterator<Item = &'a Inventory>)
         }
     }
     let twice = bearers.into_iter().filter_map(|((parent, name), bearers)| {
-        let (first, others) = bearers.split_first()?;
-        let alike: Vec<Bearer<'_>> = others.iter().filter(|other| first.is_like(other)).copied().collect();
-        let last = *alike.last()?;
-        let all: Vec<Bearer<'_>> = [*first].into_iter().chain(alike).collect();
-        Some(told(state, parent, name, &all, last))
+        let has_like = |at: usize| {
+            let mut others = bearers.iter().enumerate().filter(|(other, _)| *other != at);
+            others.any(|(_, other)| bearers[at].is_like(other))
+        };
+        let alike: Vec<Bearer<'_>> =
+            (0..bearers.len()).filter(|at| has_like(*at)).map(|at| bearers[at]).collect();
+        Some(told(state, parent, name, &alike, *alike.last()?))
     });
     twice.collect()
 }
@@ -162,6 +164,28 @@ mod tests {
             assert!(told[0].message.contains(word), "{}", told[0].message);
         }
         assert!(told[0].to_string().ends_with("docker rename web NEW"), "{}", told[0]);
+    }
+
+    #[test]
+    fn two_of_three_are_told_whichever_comes_first() {
+        let iot = || network("iot", "iot", "eth0");
+        let ends = [on("lan", "web", "192.168.88.32"), on("docker-1", "web", "192.168.88.33")];
+        // `a` comes before both in the order of networks, and has nothing to do with them.
+        let (a, z) = (
+            Network { name: "a".parse().unwrap(), ..iot() },
+            Network { name: "z".parse().unwrap(), ..iot() },
+        );
+        for third in [a, z] {
+            let [one, two] = two();
+            let other = on(third.name.as_str(), "web", "192.168.88.34");
+            let told = names(&state(&[one, two, third], &[ends[0].clone(), ends[1].clone(), other]), []);
+            assert_eq!(told.len(), 1, "{told:?}");
+            let message = &told[0].message;
+            assert!(
+                message.contains("88.32") && message.contains("88.33") && !message.contains("88.34"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

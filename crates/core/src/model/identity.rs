@@ -72,6 +72,9 @@ pub enum Rank {
 pub struct Identity {
     /// Its last MAC.
     pub mac: Option<Mac>,
+    /// Whether its user chose that MAC. Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_by_user: Option<bool>,
     /// The last addresses that Ashore or the user chose for it.
     pub addresses: Vec<IpAddr>,
     /// The addresses that the user requested explicitly. They may be outside the network's range.
@@ -174,6 +177,12 @@ impl Scope {
 }
 
 impl Seed {
+    /// What tells files of this state from those of others by their names. The seed does not follow from it.
+    pub fn mark(&self) -> String {
+        let [a, b, c, d, ..] = self.hash(&[b"mark"]);
+        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// Returns the MAC number `attempt` of a name on a network: stable, locally administered, unicast.
     /// Attempts after the first are for the case that another endpoint already has that MAC (46 bits: 1 in
     /// 10^9 for 300 containers).

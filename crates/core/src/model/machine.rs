@@ -13,8 +13,9 @@ pub struct Machine {
     pub hardware: Option<String>,
 }
 
-/// The same as it is remembered: by hashes that only the state's own seed makes, and from which the ids do not follow.
-/// A machine's id is confidential (machine-id(5)), and an exported state may be anywhere.
+/// The same as it is remembered: by hashes that only the state's own seed makes. A machine's id is confidential
+/// (machine-id(5)), and an exported state may be anywhere. A random id does not follow from half a hash. One of few that
+/// are possible, such as a serial number, is found by trying them all: the seed is in the same document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Of the system's id.

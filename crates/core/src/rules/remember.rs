@@ -83,6 +83,7 @@ impl State {
         };
         Identity {
             mac,
+            mac_by_user: mac.and_then(|mac| self.is_by_user(endpoint, mac)),
             meanwhile: self.meanwhile(network, endpoint, &addresses),
             addresses,
             asked,
@@ -96,6 +97,16 @@ impl State {
             used: self.next_use(),
             bearer,
         }
+    }
+
+    /// Whether a MAC that an endpoint's name keeps was chosen by a user, now or when it was chosen. A MAC of which
+    /// nothing was remembered is new. `None` if an earlier version did not record it.
+    fn is_by_user(&self, endpoint: &Endpoint, mac: Mac) -> Option<bool> {
+        if endpoint.by_user.mac && endpoint.mac == Some(mac) {
+            return Some(true);
+        }
+        let mut known = self.identities.with(Mark::Mac(mac)).peekable();
+        if known.peek().is_none() { Some(false) } else { known.find_map(|(_, one)| one.mac_by_user) }
     }
 
     /// The address of a family that an endpoint's name keeps, apart from a lease. An endpoint may lack it for
@@ -253,8 +264,10 @@ impl Identity {
         let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);
         let is_its = |id: &ClientId| other.client_ids().any(|its| its == id);
         let leased = |record: &LeaseRecord| IpAddr::V4(record.lease.address.addr());
+        let mac = self.mac.filter(|mac| other.mac != Some(*mac));
         let left = Identity {
-            mac: self.mac.filter(|mac| other.mac != Some(*mac)),
+            mac,
+            mac_by_user: self.mac_by_user.filter(|_| mac.is_some()),
             addresses: self.addresses.iter().copied().filter(is_left).collect(),
             asked: self.asked.iter().copied().filter(is_left).collect(),
             meanwhile: self.meanwhile.iter().copied().filter(is_left).collect(),

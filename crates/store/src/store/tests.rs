@@ -84,6 +84,7 @@ fn changes() -> Vec<Change> {
     let identity = Identity {
         made: Vec::new(),
         mac: endpoint.mac,
+        mac_by_user: Some(true),
         addresses: vec!["192.168.88.200".parse().unwrap()],
         asked: Vec::new(),
         meanwhile: Vec::new(),

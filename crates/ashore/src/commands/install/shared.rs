@@ -34,8 +34,9 @@ pub(super) fn install_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     let Some(share) = directory(host, &host.program) else { return Ok(Vec::new()) };
     let program = std::env::current_exe().map_err(anyhow::Error::from)?;
     let mut actions = Vec::new();
-    let pages = completions::pages(Cli::command())?;
+    let mut pages = completions::pages(Cli::command())?;
     let to = share.join(PAGES);
+    pages.retain(|name, _| !completions::is_page_of_others(&to.join(name)));
     if pages.iter().any(|(name, page)| fs::read(to.join(name)).ok().as_ref() != Some(page)) {
         actions.extend(super::make_directory(&to));
         actions.push(Action::WritePages { program: program.clone(), to, pages });
@@ -82,14 +83,9 @@ pub(super) fn own_pages(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut own = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_named = name == "ashore.1" || name.starts_with("ashore-") && name.ends_with(".1");
-        if !is_named || !path.symlink_metadata()?.is_file() {
-            continue;
-        }
-        let page = fs::read(&path)?;
-        let title = format!(".TH {} 1", name.trim_end_matches(".1"));
-        if String::from_utf8_lossy(&page).lines().take(4).any(|line| line.starts_with(&title)) {
+        if is_named && !completions::is_page_of_others(&path) {
             own.push(path);
         }
     }

@@ -8,15 +8,12 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::remedy::Remedy;
-use ashore_core::net::text::list;
 use ashore_core::plan::desired::desired;
+use ashore_core::rules::machine::Kept;
 
 use super::{Controller, Inner};
 use crate::daemon::{refusal, seed};
 use crate::unlocked::Unlocked;
-
-/// How many names a warning lists.
-const NAMED: usize = 8;
 
 impl Controller {
     /// Notes this machine in a state that knows none, or what is known of it besides. One that is another is a trouble.
@@ -51,7 +48,8 @@ impl Controller {
         let mut inner = self.lock(unlocked);
         inner.check_empty("an import would forget them")?;
         let state = ashore_store::state_of(document).map_err(|error| refusal::import(&error))?;
-        let (is_others, there) = (state.is_of_another(&self.machine).is_some(), state.endpoints.len());
+        let is_others = state.is_of_another(&self.machine).is_some();
+        let there = state.endpoints.len() + state.returning.len();
         inner.replace_state(state.arrived_on(&self.machine))?;
         let (observed, errors) = inner.sweep(&[])?;
         let mut warnings: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -81,13 +79,14 @@ impl Controller {
         inner.check_empty("they would keep the MACs that they have")?;
         let (state, kept) = inner.state().rekeyed(seed, &self.machine);
         inner.replace_state(state)?;
-        let names = kept.iter().take(NAMED).map(|(scope, name)| format!("`{name}` on {}", scope.label()));
-        let more = kept.len().checked_sub(NAMED).filter(|more| *more > 0);
-        let names = list(names.chain(more.map(|more| format!("{more} more"))));
-        let chosen = format!(
-            "{names} keep MACs that were chosen by hand or kept over a rename: the machine that this one is a copy of has the same"
-        );
-        Ok(Reply::Done { warnings: if kept.is_empty() { Vec::new() } else { vec![chosen] } })
+        let told = |((scope, name), what): &Kept| {
+            format!(
+                "`{name}` on {on} keeps {what}, as on the machine that this one is a copy of; to end it: ashore forget {name} \
+                 --network {on}",
+                on = scope.label()
+            )
+        };
+        Ok(Reply::Done { warnings: kept.iter().map(told).collect() })
     }
 
     /// Notes this machine as the one that has the state.
@@ -100,15 +99,18 @@ impl Controller {
 }
 
 impl Inner {
-    /// Fails if there is an endpoint.
+    /// Fails if there is an endpoint, or one that is to come back: it would do so with the MAC that it had.
     fn check_empty(&self, why: &str) -> Result<(), Refusal> {
-        let Some(Endpoint { network, name, .. }) = self.state().endpoints.values().next() else {
+        let there = self.state().endpoints.values().next().map(|one| (one, "there are endpoints"));
+        let returning = self.state().returning.values().next();
+        let returning = returning.map(|one| (one, "endpoints that were taken off are to come back"));
+        let Some((Endpoint { network, name, .. }, what)) = there.or(returning) else {
             return Ok(());
         };
         let label = self.state().networks.get(network).map_or(network.as_str(), |network| network.label());
         Err(Refusal::of(
             refused::Code::EndpointsAttached,
-            format!("there are endpoints, such as `{name}` on `{label}`, and {why}"),
+            format!("{what}, such as `{name}` on `{label}`, and {why}"),
             Remedy::from("detach them first: ").and_run(format!("ashore detach {label} {name}")),
         ))
     }

@@ -192,6 +192,12 @@ fn what_a_killed_daemon_has_left_unwritten_does_not_come_back_into_a_restored_or
     store.record(changes()).unwrap();
     assert_eq!(store.state().endpoints.len(), 1);
     drop(store);
+    // One that fails takes nothing away, and what is unwritten least of all.
+    let in_the_way = path.join("state.redb.before-restore");
+    fs::create_dir(&in_the_way).unwrap();
+    restore(&path, empty.clone(), backlog()).unwrap_err();
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(open().state().endpoints.len(), 1);
     restore(&path, empty, backlog()).unwrap();
     let mut store = open();
     assert!(store.state().endpoints.is_empty());
