@@ -324,6 +324,10 @@ impl Look {
                 self.holders.inhabited.insert(ino);
             }
             let paths = self.holders.paths.entry(ino).or_default();
+            // The threads of a process have the same files: they close them together.
+            if kind == Kind::OpenFile && paths.iter().any(|(_, there)| is_same_file(there, &path)) {
+                return;
+            }
             paths.insert((kind, path));
             if paths.len() > MOST_PATHS {
                 paths.pop_last();
@@ -338,6 +342,13 @@ impl Look {
             self.holders.unseen.get_or_insert_with(|| format!("{}: {error}", path.display()));
         }
     }
+}
+
+/// Whether these are the same descriptor, as two threads of a process show it.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    // The root, `proc` and the process.
+    const PROCESS: usize = 3;
+    one.file_name() == other.file_name() && one.iter().take(PROCESS).eq(other.iter().take(PROCESS))
 }
 
 /// The thread has ended (`ESRCH`) or is a zombie (`EINVAL` for its mounts).

@@ -125,6 +125,27 @@ fn an_open_file() {
     is_found_by(&netns, Path::new(&format!("/proc/{}/fd/0", process.0.id())));
 }
 
+/// A runtime of many threads closes what it has opened for a moment, and so for all of them.
+#[test]
+fn the_threads_of_a_process_leave_room_for_other_processes() {
+    let namespace = Namespace::new().unwrap();
+    let netns = namespace.identity();
+    let file = || File::open(namespace.path()).unwrap();
+    let script =
+        "use threads; threads->create(sub { sleep 600 }) for 1..8; $| = 1; print qq(ready\n); sleep 600";
+    let mut perl = Command::new("perl");
+    let Some(threads) = started(perl.args(["-e", script]).stdin(file()).stderr(Stdio::null())) else {
+        return eprintln!("cannot-run: threads: this perl has none");
+    };
+    let mut other = shell("true");
+    let other = holder(other.stdin(file()));
+    let holders = Holders::look();
+    for process in [&threads, &other] {
+        let path = format!("/proc/{}/fd/0", process.0.id());
+        assert!(holders.paths_of(&netns).any(|there| there == Path::new(&path)), "{path}: {holders:?}");
+    }
+}
+
 #[test]
 fn a_file_that_was_opened_by_a_mount_which_is_no_more() {
     let path = std::env::temp_dir().join(format!("ashore opened {}", std::process::id()));
