@@ -630,6 +630,8 @@ fn a_place_that_is_none_is_refused() {
     let tree = Tree::with(&[SYSTEMD]);
     let (said, code) = tree.run("install --bin-dir bin");
     assert!(code == 3 && said.contains("--bin-dir bin is not an absolute path"), "{code}: {said}");
+    let (said, code) = tree.run("install --bin-dir /home/alice/bin");
+    assert!(code == 3 && said.contains("would be hidden from its own unit"), "{code}: {said}");
     let output = Command::new(PROGRAM).args(["install", "--root", "/nowhere"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Once;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OpenHow, ResolveFlag, openat2};
@@ -59,10 +60,21 @@ pub(crate) fn maker_of(user_namespace: &File) -> io::Result<u32> {
 
 /// Holds what a path leads to, if the kernel knows it without asking a filesystem, and without going through what
 /// belongs to a process (Linux 5.12). `None` says nothing.
+///
+/// `RestrictSUIDSGID=` of a unit takes `openat2` away. It is slower then, and paths through an overlay lead nowhere.
 fn hold_known(path: &Path) -> Option<Held> {
     let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
     let how = OpenHow::new().flags(HOLD).resolve(cached | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(AT_FDCWD, path, how).ok().map(Held::from)
+    let held = openat2(AT_FDCWD, path, how);
+    if matches!(held, Err(Errno::ENOSYS | Errno::EPERM)) {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::info!(
+                "all containers are entered each time: the kernel, or a unit, does without openat2"
+            )
+        });
+    }
+    held.ok().map(Held::from)
 }
 
 /// Whether a path leads to the namespace with these numbers (device and inode). False says nothing.

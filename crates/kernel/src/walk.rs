@@ -168,7 +168,7 @@ impl Walk {
             match openat2(at, name, how) {
                 Ok(next) => return Ok(Step::To(next.into())),
                 Err(Errno::EAGAIN) => {}
-                // A symbolic link, or an older kernel, or the filter of an older systemd.
+                // A symbolic link, or an older kernel, or a filter: that of an older systemd, or of `RestrictSUIDSGID=`.
                 Err(Errno::ELOOP | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => break,
                 Err(error) => return Err(error.into()),
             }

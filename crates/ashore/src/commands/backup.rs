@@ -57,7 +57,12 @@ pub(crate) fn run(args: &BackupArgs) -> Result<(), Failure> {
 
 fn not_written(to: &Path, error: &io::Error) -> Failure {
     let message = format!("no backup is written to {}: {error}", to.display());
-    let remedy = Remedy::from("free space there, or name a directory on another disk with --to");
+    let remedy = Remedy::from(match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "name a directory with --to that this command may write to; under systemd also the unit's own restrictions count"
+        }
+        _ => "free space there, or name a directory on another disk with --to",
+    });
     Refusal::of(Code::NotWritten, message, remedy).into()
 }
 

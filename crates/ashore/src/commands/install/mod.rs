@@ -126,6 +126,22 @@ impl Host {
         self.at(unit::DIRECTORY).join(format!("{target}.wants")).join(name)
     }
 
+    /// Checks that the unit sees the program: it has a view of its own of homes and temporary files.
+    fn check_sight(&self) -> Result<(), Failure> {
+        const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+        if self.init != Init::Systemd || !HIDDEN.iter().any(|hidden| self.program.starts_with(hidden)) {
+            return Ok(());
+        }
+        Err(refused(
+            Code::PlaceUnfit,
+            format!(
+                "{} would be hidden from its own unit (ProtectHome=, PrivateTmp=)",
+                self.program.display()
+            ),
+            "use another --bin-dir, such as /usr/local/bin",
+        ))
+    }
+
     /// Checks for root, so that a change to this host is not refused half way.
     fn check_privilege(&self) -> Result<(), Failure> {
         if self.is_this() && !nix::unistd::geteuid().is_root() {
@@ -138,6 +154,7 @@ impl Host {
 /// `ashore install`.
 pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     let host = Host::new(&args.root, &args.bin_dir)?;
+    host.check_sight()?;
     if !args.dry_run {
         host.check_privilege()?;
     }

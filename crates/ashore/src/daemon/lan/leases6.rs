@@ -9,6 +9,7 @@
 //! a bridge forwards them to the container's port only. It is open only while an answer is expected, because
 //! it would keep the namespace alive.
 
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ashore_core::model::endpoint::{Endpoint, Stage};
@@ -117,9 +118,15 @@ impl Protocol for Dhcp6 {
 
     fn say(leasing: &mut Leasing, outgoing: &Outgoing, send: &Send) {
         let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT));
-        if let Err(error) = leasing.listen_inside(bind) {
+        match leasing.listen_inside(bind) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(name = %leasing.wanted.key.1, "the daemon may not hear a DHCPv6 server inside the container: {error}");
+            }
             // The container may have its own DHCPv6 client on that port, or the container may be gone.
-            tracing::debug!(name = %leasing.wanted.key.1, "answers are received on the parent only: {error}");
+            Err(error) => {
+                tracing::debug!(name = %leasing.wanted.key.1, "answers are received on the parent only: {error}");
+            }
         }
         let (parent, mac) = (&leasing.wanted.parent, leasing.wanted.mac);
         if let Err(error) = send(parent, &outgoing.frame(mac, mac.link_local())) {
