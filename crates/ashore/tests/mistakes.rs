@@ -144,8 +144,7 @@ impl<'a> Walker<'a> {
         eventually("no network is left", || {
             for network in networks() {
                 // An engine's goes when the daemon has seen that the engine's own has gone.
-                let name = network["name"].as_str().unwrap_or_default().to_owned();
-                let _ = nas.home.run(&format!("network rm {name}"));
+                let _ = nas.home.run(&format!("network rm {}", network["network"]["name"].as_str().unwrap()));
             }
             networks().is_empty()
         });
