@@ -12,7 +12,8 @@ use crate::nearest::nearest;
 
 mod typed;
 
-use typed::{meant_by_command, meant_by_option, meant_by_value};
+use typed::meant_by_command;
+pub(crate) use typed::{meant_by_option, meant_by_value};
 
 /// The failure for a command line that clap does not accept. Returns `None` if its text is what was asked for: the
 /// help or the version.
@@ -119,9 +120,14 @@ fn of_an_engine(
     let given = if glued.is_empty() { given.next()? } else { glued };
     let (key, value) = given.split_once('=').unwrap_or((given, ""));
     let longs = || command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
-    let meant = meant_by_option(key).or_else(|| nearest(key, longs()))?;
-    let space = if value.is_empty() { "" } else { " " };
-    Some((message, format!("--{meant}{space}{value}")))
+    let has = |meant: &&str| longs().any(|long| long == *meant);
+    let meant = meant_by_option(key).filter(has).or_else(|| nearest(key, longs()))?;
+    let takes = |arg: &&clap::Arg| arg.get_long() == Some(meant) && arg.get_action().takes_values();
+    let remedy = match command.get_arguments().find(takes) {
+        Some(_) if !value.is_empty() => format!("--{meant} {value}"),
+        _ => format!("--{meant}"),
+    };
+    Some((message, remedy))
 }
 
 /// The value that was meant by one that cannot be read.
@@ -166,8 +172,9 @@ fn similar_value(error: &clap::Error) -> Option<String> {
 /// The command line that the command expects.
 fn usage(error: &clap::Error) -> Option<String> {
     let ContextValue::StyledStr(usage) = error.get(ContextKind::Usage)? else { return None };
-    let usage = usage.to_string();
-    Some(one_line(usage.trim().trim_start_matches("Usage:")))
+    let usage = one_line(usage.to_string().trim().trim_start_matches("Usage:"));
+    // The socket is nobody's to give, and the brackets are no shell's.
+    Some(usage.replace("--socket <PATH> ", "").replace(['<', '>'], ""))
 }
 
 /// What is wrong, as clap says it. Its guesses and its usage come after an empty line.
@@ -238,6 +245,8 @@ mod tests {
             ),
             ("ashore network create lan -o parent=eth0", "no option `-o`", "--parent eth0"),
             ("ashore network create -oparent=eth0 lan", "no option `-o`", "--parent eth0"),
+            ("ashore network create lan -o dhcp=true", "no option `-o`", "--dhcp"),
+            ("ashore attach lan", "--netns", "ashore attach --netns PATH|--pid PID NETWORK"),
             ("ashore network create -d ashore lan", "no option `-d`", "leave it out"),
         ] {
             let (said, hint) = said(line);

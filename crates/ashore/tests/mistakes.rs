@@ -5,8 +5,9 @@ mod home;
 
 use std::fmt::Write as _;
 
-use ashore_lab::{Engines, Ran};
+use ashore_lab::{Engines, Machine, Ran};
 use home::both::{Nas, with_both, words};
+use home::cni::Container;
 use home::dhcp::Server;
 use home::eventually;
 
@@ -49,6 +50,8 @@ fn there_are_thirty_and_each_is_answered() {
 /// Makes the mistakes of the file, and writes it down with the answers of now.
 struct Walker<'a> {
     nas: &'a Nas,
+    /// A container that no engine has.
+    web: Machine,
     /// As in a home: a router that leases addresses.
     _server: Server,
 }
@@ -57,7 +60,8 @@ impl<'a> Walker<'a> {
     fn new(nas: &'a Nas, engines: &Engines) -> Self {
         let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
         let home = &nas.home;
-        Walker { nas, _server: Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &[]) }
+        let web = home.world.container("web").unwrap();
+        Walker { nas, web, _server: Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &[]) }
     }
 
     fn walk(&self, written: &str) -> String {
@@ -89,7 +93,8 @@ impl<'a> Walker<'a> {
 
     /// Runs a command of one of the programs. The file is Compose's.
     fn run(&self, command: &str, file: &str) -> Ran {
-        let (program, arguments) = command.split_once(' ').unwrap_or((command, ""));
+        let command = command.replace("{web}", &self.web.namespace().path().display().to_string());
+        let (program, arguments) = command.split_once(' ').unwrap();
         let nas = self.nas;
         match (program, arguments.strip_prefix("compose ")) {
             ("ashore", _) => nas.home.run(arguments),
@@ -100,6 +105,12 @@ impl<'a> Walker<'a> {
             }
             ("docker", None) => nas.docker.run(&words(arguments)).unwrap(),
             ("podman", _) => nas.podman.run(&words(arguments)).unwrap(),
+            ("cni", _) => {
+                let config = serde_json::from_str(file).unwrap();
+                let said = Container::new(&nas.home, &self.web, "c1").call(arguments, &config);
+                let stdout = format!("{:#}", said.answer);
+                Ran { code: said.code, stdout, stderr: said.stderr }
+            }
             _ => panic!("{command}: of which program?"),
         }
     }
@@ -109,16 +120,19 @@ impl<'a> Walker<'a> {
         let all = [ran.stdout.as_str(), ran.stderr.as_str()].concat();
         let mut shown = String::new();
         for line in all.lines().map(without_ids).filter(|line| !line.trim().is_empty()) {
-            // How far Compose is, and that Docker tells where its own help is.
+            // How far Compose is, that Docker tells where its own help is, and what this world's host lacks.
             let is_of_engine =
-                ["Run 'docker ", "See 'docker ", "time="].iter().any(|begin| line.starts_with(begin));
+                ["Run 'docker ", "See 'docker ", "time=", " Network ", "WARNING: IPv4 forwarding"]
+                    .iter()
+                    .any(|begin| line.starts_with(begin));
             if !is_of_engine {
                 writeln!(shown, "  {}", line.trim_end()).unwrap();
             }
         }
-        writeln!(shown, "  exit {}", ran.code.map_or("by a signal".to_owned(), |code| code.to_string()))
-            .unwrap();
-        shown.replace(&self.nas.home.directory.path().display().to_string(), "DIR")
+        writeln!(shown, "  exit {}", ran.code.unwrap_or(-1)).unwrap();
+        shown
+            .replace(&self.nas.home.directory.path().display().to_string(), "DIR")
+            .replace(&self.web.namespace().path().display().to_string(), "{web}")
     }
 
     /// Takes away all containers and networks, and what is remembered of names.

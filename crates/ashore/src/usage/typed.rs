@@ -44,7 +44,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["setup"], "ashore install"),
 ];
 
-/// Options, each with the one that was meant.
+/// Options, each with the one that was meant, on the command line or in an engine.
 const OPTIONS: &[(&[&str], &str)] = &[
     (&["mode", "driver", "type", "macvlan", "ipvlan"], "kind"),
     (&["iface", "interface", "dev", "device", "nic", "link", "if"], "parent"),
@@ -59,6 +59,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["vlan-id", "vid", "tag"], "vlan"),
     (&["format", "output"], "json"),
     (&["container", "process"], "pid"),
+    (&["dhcp", "lease", "leases"], "addressing=dhcp"),
 ];
 
 /// Values of options, each with those that may be meant.
@@ -94,12 +95,12 @@ pub(super) fn meant_by_command(word: &str) -> Option<&'static str> {
 }
 
 /// The option, without its dashes, that another one stands for. A command may not have it.
-pub(super) fn meant_by_option(option: &str) -> Option<&'static str> {
+pub(crate) fn meant_by_option(option: &str) -> Option<&'static str> {
     of(OPTIONS, option)
 }
 
 /// The value that another one of an option stands for.
-pub(super) fn meant_by_value(option: &str, value: &str) -> Option<&'static str> {
+pub(crate) fn meant_by_value(option: &str, value: &str) -> Option<&'static str> {
     let (_, known) = VALUES.iter().find(|(name, _)| *name == option)?;
     let said = of(SAID, value).filter(|said| known.contains(said));
     said.or_else(|| nearest(value, known.iter().copied()))
