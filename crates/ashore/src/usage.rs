@@ -40,7 +40,8 @@ pub(crate) fn failure(error: &clap::Error, cli: &Command, words: &[OsString]) ->
             (first_paragraph(error), meant_value(error).unwrap_or_else(|| explained(&path)))
         }
         ErrorKind::MissingRequiredArgument => {
-            (first_paragraph(error), usage(error).unwrap_or_else(|| explained(&path)))
+            let missing = first_paragraph(error).replace(['<', '>'], "");
+            (missing, usage(error).unwrap_or_else(|| explained(&path)))
         }
         _ => (first_paragraph(error), explained(&path)),
     };

@@ -84,7 +84,7 @@ impl<'a> Walker<'a> {
                 assert_eq!(ran.code, Some(0), "{command}: {}{}", ran.stdout, ran.stderr);
             } else if let Some(command) = line.strip_prefix("$ ") {
                 let ran = self.run(command, &std::mem::take(&mut file));
-                now += &self.shown(&ran);
+                now += &self.shown(command, &ran);
             }
         }
         self.begin_anew();
@@ -116,10 +116,11 @@ impl<'a> Walker<'a> {
     }
 
     /// What is printed, without what is another in each run.
-    fn shown(&self, ran: &Ran) -> String {
+    fn shown(&self, command: &str, ran: &Ran) -> String {
         let all = [ran.stdout.as_str(), ran.stderr.as_str()].concat();
         let mut shown = String::new();
-        for line in all.lines().map(without_ids).filter(|line| !line.trim().is_empty()) {
+        for line in all.lines().map(|line| without_ids(line, command)).filter(|line| !line.trim().is_empty())
+        {
             // How far Compose is, that Docker tells where its own help is, and what this world's host lacks.
             let is_of_engine =
                 ["Run 'docker ", "See 'docker ", "time=", " Network ", "WARNING: IPv4 forwarding"]
@@ -170,8 +171,8 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// A line without ids of containers and networks, and without MACs.
-fn without_ids(line: &str) -> String {
+/// A line without ids of containers and networks, and without MACs that nobody typed.
+fn without_ids(line: &str, typed: &str) -> String {
     let is_hex = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut shown = String::new();
     let mut rest = line;
@@ -182,7 +183,11 @@ fn without_ids(line: &str) -> String {
         if [12, 64].contains(&bare.len()) && is_hex(bare) && bare.bytes().any(|byte| byte.is_ascii_digit()) {
             shown += "ID";
             shown += &word[bare.len()..];
-        } else if bare.len() == 17 && bare.split(':').count() == 6 && bare.split(':').all(is_hex) {
+        } else if bare.len() == 17
+            && !typed.contains(bare)
+            && bare.split(':').count() == 6
+            && bare.split(':').all(is_hex)
+        {
             shown += "MAC";
         } else {
             shown += word;

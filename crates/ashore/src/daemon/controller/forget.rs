@@ -84,7 +84,7 @@ fn of_what_is_remembered(name: &EndpointName, network: Option<&str>, state: &Sta
         return Remedy::run(format!("ashore forget {meant}{on}")).and(", if you mean that");
     }
     if names.is_empty() {
-        return Remedy::run("ashore ls").and(" shows who is attached; no name is remembered");
+        return Remedy::from("no name is remembered; ").and_run("ashore ls").and(" shows who is attached");
     }
     let listed = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(LISTED);

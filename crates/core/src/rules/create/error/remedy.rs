@@ -203,9 +203,7 @@ fn lans_own(net: &IpNet, router: &IpAddr) -> Remedy {
 }
 
 fn chosen_by_engine() -> Remedy {
-    Remedy::from("; without ")
-        .and_give(&SUBNET)
-        .and(", the engine chooses a subnet of its own unless it is given ")
+    Remedy::from("; if you named no subnet, the engine chose this one, as it does unless it is given ")
         .and_set(&IPAM_DRIVER, "ashore")
 }
 
