@@ -195,7 +195,7 @@ fn named_parent() -> Remedy {
 fn lans_own(net: &IpNet, router: &IpAddr) -> Remedy {
     Remedy::from("give the LAN's own: ")
         .and_set(&SUBNET, net)
-        .and(" ")
+        .and(" and ")
         .and_set(&GATEWAY, router)
         .and("; or, if another LAN is meant, name its interface with ")
         .and_give(&PARENT)
