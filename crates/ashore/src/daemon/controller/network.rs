@@ -233,13 +233,13 @@ impl Controller {
                 format!("network `{}` belongs to {engine}, and is adopted", network.label()),
                 Some(Remedy::run(format!("ashore adopt --undo {}", network.label()))),
             )),
-            Some((network, engine)) => Err(Refusal::new(
+            Some((network, engine)) if !Self::podman_lacks(unlocked, &network) => Err(Refusal::new(
                 Code::NetworkOfEngine,
                 About::network(&network),
                 format!("network `{}` belongs to {engine}", network.label()),
                 Some(Remedy::run(format!("{} network rm {}", engine.program(), network.label()))),
             )),
-            None => self.remove_network(unlocked, name),
+            _ => self.remove_network(unlocked, name),
         }
     }
 
