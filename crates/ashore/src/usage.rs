@@ -10,10 +10,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::client::Failure;
 use crate::nearest::nearest;
 
-mod typed;
+pub(crate) mod typed;
 
-use typed::meant_by_command;
-pub(crate) use typed::{meant_by_option, meant_by_value};
+use typed::{meant_by_command, meant_by_option, meant_by_value};
 
 /// The failure for a command line that clap does not accept. Returns `None` if its text is what was asked for: the
 /// help or the version.
@@ -231,7 +230,7 @@ mod tests {
                 "ashore network create --help",
             ),
             ("ashore status --jsno", "no option `--jsno`", "--json"),
-            ("ashore detach lan", "<NAME>", "ashore detach"),
+            ("ashore detach lan", "NAME", "ashore detach"),
             ("ashore detach lan web more", "no further word, such as `more`", "ashore detach"),
             ("ashore router-config --for keaa", "'keaa'", "kea"),
             ("ashore router-config --for zzz", "possible values", "ashore router-config --help"),

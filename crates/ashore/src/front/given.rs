@@ -9,7 +9,7 @@ use ashore_core::net::name::NetworkName;
 use ashore_core::net::option::{self, NetworkOption};
 use ashore_core::rules::create::NetworkSpec;
 
-use crate::usage::{meant_by_option, meant_by_value};
+use crate::usage::typed::{meant_by_option, meant_by_value};
 
 /// The options that were given, each by one of its names.
 pub(super) struct Given<'a>(Vec<(&'a str, String)>);

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::nothing::is_nothing;
 use super::{Failed, code};
 use crate::front::given::nearest;
-use crate::usage::meant_by_value;
+use crate::usage::typed::meant_by_value;
 
 /// Keys of the reference plugins that are options of Ashore's.
 const REFERENCE: [(&str, &NetworkOption); 9] = [
