@@ -66,8 +66,7 @@ impl<'a> Walker<'a> {
 
     fn walk(&self, written: &str) -> String {
         let (mut now, mut file) = (String::new(), String::new());
-        let mut lines = written.lines().peekable();
-        while let Some(line) = lines.next() {
+        for line in written.lines() {
             if line.starts_with("== ") {
                 self.begin_anew();
             }

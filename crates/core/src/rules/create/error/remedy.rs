@@ -49,9 +49,7 @@ impl NetworkError {
             NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => {
                 Remedy::from("name one that has room: ").and_set(&IP_RANGE, "FIRST-LAST")
             }
-            NetworkError::RangeOutside(_, net) => Remedy::from(format!("choose one in {net}, or "))
-                .and_unset(&IP_RANGE)
-                .and(", to have one chosen"),
+            NetworkError::RangeOutside(_, net) => range_in(net),
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
             NetworkError::ParentDown(_)
@@ -213,6 +211,10 @@ fn subnet_of_lan() -> Remedy {
         .and(", or for another one a VLAN interface with ")
         .and_give(&PARENT)
         .in_docker(chosen_by_engine())
+}
+
+fn range_in(net: &IpNet) -> Remedy {
+    Remedy::from(format!("choose one in {net}, or ")).and_unset(&IP_RANGE).and(", to have one chosen")
 }
 
 fn no_range_beside(net: &IpNet) -> Remedy {
