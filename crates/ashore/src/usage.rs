@@ -3,15 +3,16 @@
 
 use std::ffi::OsString;
 
+use ashore_core::net::range::Range;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::client::Failure;
 use crate::nearest::nearest;
 
-mod typed;
+pub(crate) mod typed;
 
-use typed::{meant_by_command, meant_by_option};
+use typed::{meant_by_command, meant_by_option, meant_by_value};
 
 /// The failure for a command line that clap does not accept. Returns `None` if its text is what was asked for: the
 /// help or the version.
@@ -29,12 +30,17 @@ pub(crate) fn failure(error: &clap::Error, cli: &Command, words: &[OsString]) ->
             (format!("`ashore {path}` needs a command"), listed(command, &path))
         }
         ErrorKind::InvalidSubcommand => unknown_command(error, command, &path),
-        ErrorKind::UnknownArgument => unknown_argument(error, command, &path),
+        ErrorKind::UnknownArgument => of_an_engine(error, command, &path, words)
+            .unwrap_or_else(|| unknown_argument(error, command, &path)),
         ErrorKind::InvalidValue => {
             (first_paragraph(error), similar_value(error).unwrap_or_else(|| explained(&path)))
         }
+        ErrorKind::ValueValidation => {
+            (first_paragraph(error), meant_value(error).unwrap_or_else(|| explained(&path)))
+        }
         ErrorKind::MissingRequiredArgument => {
-            (first_paragraph(error), usage(error).unwrap_or_else(|| explained(&path)))
+            let missing = first_paragraph(error).replace(['<', '>'], "");
+            (missing, usage(error).unwrap_or_else(|| explained(&path)))
         }
         _ => (first_paragraph(error), explained(&path)),
     };
@@ -93,6 +99,54 @@ fn unknown_argument(error: &clap::Error, command: &Command, path: &str) -> (Stri
     )
 }
 
+/// An option as engines' users give it: `-o parent=eth0`, `-d ashore`.
+fn of_an_engine(
+    error: &clap::Error,
+    command: &Command,
+    path: &str,
+    words: &[OsString],
+) -> Option<(String, String)> {
+    let letter = text(error, ContextKind::InvalidArg)?;
+    let message = format!("`ashore {path}` has no option `{letter}`");
+    if path != "network create" {
+        return None;
+    }
+    if letter == "-d" {
+        let remedy = "leave it out: each network that `ashore` creates is Ashore's".into();
+        return Some((message, remedy));
+    }
+    let mut given = words.iter().filter_map(|word| word.to_str()).skip_while(|word| !word.starts_with("-o"));
+    let glued = given.next().filter(|_| letter == "-o")?.trim_start_matches("-o").trim_start_matches('=');
+    let given = if glued.is_empty() { given.next()? } else { glued };
+    let (key, value) = given.split_once('=').unwrap_or((given, ""));
+    let longs = || command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
+    let has = |meant: &&str| longs().any(|long| long == *meant);
+    let meant = meant_by_option(key).filter(has).or_else(|| nearest(key, longs()))?;
+    let takes = |arg: &&clap::Arg| arg.get_long() == Some(meant) && arg.get_action().takes_values();
+    let remedy = match command.get_arguments().find(takes) {
+        Some(_) if !value.is_empty() => format!("--{meant} {value}"),
+        _ => format!("--{meant}"),
+    };
+    Some((message, remedy))
+}
+
+/// The value that was meant by one that cannot be read.
+fn meant_value(error: &clap::Error) -> Option<String> {
+    let option = text(error, ContextKind::InvalidArg)?;
+    let option = option.split(' ').next()?;
+    let typed = text(error, ContextKind::InvalidValue)?;
+    let meant = match option {
+        "--ip-range" => {
+            // Only the order of the two is wrong.
+            let (first, last) = typed.split_once('-')?;
+            let turned = format!("{last}-{first}");
+            turned.parse::<Range>().ok().map(|_| turned)
+        }
+        _ => meant_by_value(option, &typed).map(str::to_owned),
+    };
+    Some(format!("{option} {}", meant?))
+}
+
 /// The commands below a command.
 fn listed(command: &Command, path: &str) -> String {
     if path.is_empty() {
@@ -118,8 +172,9 @@ fn similar_value(error: &clap::Error) -> Option<String> {
 /// The command line that the command expects.
 fn usage(error: &clap::Error) -> Option<String> {
     let ContextValue::StyledStr(usage) = error.get(ContextKind::Usage)? else { return None };
-    let usage = usage.to_string();
-    Some(one_line(usage.trim().trim_start_matches("Usage:")))
+    let usage = one_line(usage.to_string().trim().trim_start_matches("Usage:"));
+    // The socket is nobody's to give, and the brackets are no shell's.
+    Some(usage.replace("--socket <PATH> ", "").replace(['<', '>'], ""))
 }
 
 /// What is wrong, as clap says it. Its guesses and its usage come after an empty line.
@@ -175,11 +230,24 @@ mod tests {
                 "ashore network create --help",
             ),
             ("ashore status --jsno", "no option `--jsno`", "--json"),
-            ("ashore detach lan", "<NAME>", "ashore detach"),
+            ("ashore detach lan", "NAME", "ashore detach"),
             ("ashore detach lan web more", "no further word, such as `more`", "ashore detach"),
             ("ashore router-config --for keaa", "'keaa'", "kea"),
             ("ashore router-config --for zzz", "possible values", "ashore router-config --help"),
             ("ashore network create lan --vlan 0", "`0` is not a VLAN ID", "ashore network create --help"),
+            ("ashore network create lan --kind macvln", "`macvln`", "--kind macvlan"),
+            ("ashore network create lan --kind frobnicate", "the kinds are", "ashore network create --help"),
+            ("ashore network create lan --ipv6 yes", "`yes` is not one of", "--ipv6 auto"),
+            (
+                "ashore network create lan --ip-range 10.0.0.9-10.0.0.5",
+                "ends before it begins",
+                "--ip-range 10.0.0.5-10.0.0.9",
+            ),
+            ("ashore network create lan -o parent=eth0", "no option `-o`", "--parent eth0"),
+            ("ashore network create -oparent=eth0 lan", "no option `-o`", "--parent eth0"),
+            ("ashore network create lan -o dhcp=true", "no option `-o`", "--dhcp"),
+            ("ashore attach lan", "--netns", "ashore attach --netns PATH|--pid PID NETWORK"),
+            ("ashore network create -d ashore lan", "no option `-d`", "leave it out"),
         ] {
             let (said, hint) = said(line);
             assert!(said.contains(message) && !said.contains('\n'), "{line}: {said}");

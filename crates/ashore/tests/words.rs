@@ -62,7 +62,7 @@ fn an_error_of_the_command_line_looks_like_any_other() {
     for (command, message, remedy) in [
         ("logs", "there is no command `ashore logs`", "journalctl -u ashore"),
         ("network create lan --mode bridge", "has no option `--mode`", "--kind"),
-        ("detach lan", "<NAME>", "ashore detach"),
+        ("detach lan", "NAME", "ashore detach NETWORK NAME"),
     ] {
         let ran = home.run(command);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{command}: {}", ran.stderr);

@@ -259,12 +259,17 @@ impl Controller {
         }
         let unlocked = &mut Unlocked::of_this_thread();
         let (reads, of_user) = (only_reads(&request), matches!(request, Request::OfUser { .. }));
+        // Who adopts names an engine's networks. What users may not use is not told them.
+        let is_of_ashore = !of_user && !matches!(request, Request::Adopt(_));
         let answer = supervise::contained(|| self.answer(unlocked, request)).and_then(|answer| answer);
         // The request may have left a VLAN interface because it was not known whether others use it.
         if !reads && self.look_at_vlans(unlocked) {
             self.reconcile(unlocked, Cause::Search);
         }
-        answer.unwrap_or_else(|refusal| {
+        answer.unwrap_or_else(|mut refusal| {
+            if is_of_ashore {
+                network::name_the_meant(&mut refusal, &self.copies.state());
+            }
             // Whoever may only read, or is not root, must not fill the log. A fault of the daemon's own is logged by the
             // panic.
             if !reads && !of_user {

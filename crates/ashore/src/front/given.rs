@@ -9,6 +9,8 @@ use ashore_core::net::name::NetworkName;
 use ashore_core::net::option::{self, NetworkOption};
 use ashore_core::rules::create::NetworkSpec;
 
+use crate::usage::typed::{meant_by_option, meant_by_value};
+
 /// The options that were given, each by one of its names.
 pub(super) struct Given<'a>(Vec<(&'a str, String)>);
 
@@ -17,11 +19,12 @@ impl<'a> Given<'a> {
     pub(super) fn of(given: Vec<(&'a str, String)>, known: &[&str]) -> Result<Self, String> {
         match given.iter().find(|(key, _)| !known.contains(key)) {
             None => Ok(Given(given)),
-            Some((unknown, _)) => Err(format!(
-                "there is no option `{unknown}`; did you mean `{}`? There are {}",
-                nearest(unknown, known),
-                known.join(", ")
-            )),
+            Some((unknown, value)) if option::of_ipam().any(|name| name == *unknown) => {
+                Err(format!("`{unknown}` is an option of the IPAM driver; try: --ipam-opt {unknown}={value}"))
+            }
+            Some((unknown, _)) => {
+                Err(format!("there is no option `{unknown}`; {}", meant_or_all(unknown, known)))
+            }
         }
     }
 
@@ -73,7 +76,7 @@ impl<'a> Given<'a> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, String> {
         let given = names.find_map(|name| Some((name, self.text(name)?)));
-        let read = |(name, text)| parse(text).map_err(|error| format!("-o {name}={text}: {error}"));
+        let read = |(name, text)| parse(text).map_err(|error| unread(name, text, &error));
         given.map(read).transpose()
     }
 
@@ -97,7 +100,24 @@ impl<'a> Given<'a> {
                 return Err(format!("the link kind is given twice; keep one of {}", names.join(" and ")));
             }
         };
-        kind.parse().map(Some).map_err(|error| format!("-o {name}={text}: {error}"))
+        kind.parse::<LinkKind>().map(Some).map_err(|error| unread(name, text, &error))
+    }
+}
+
+/// Says that a value cannot be read, and which one was meant.
+fn unread(name: &str, text: &str, error: &impl Display) -> String {
+    let meant = meant_by_value(&format!("--{name}"), text);
+    let remedy = meant.map_or_else(String::new, |meant| format!("; try: -o {name}={meant}"));
+    format!("-o {name}={text}: {error}{remedy}")
+}
+
+/// What helps whoever has given an option that is none: the one that was meant, or all that there are.
+pub(super) fn meant_or_all(unknown: &str, known: &[&str]) -> String {
+    let meant = meant_by_option(unknown)
+        .filter(|meant| known.iter().any(|name| meant.split('=').next() == Some(name)));
+    match meant.or_else(|| crate::nearest::nearest(unknown, known.iter().copied())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("there are {}", known.join(", ")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What people type who come from other programs, and what it is called here.
 
+use crate::nearest::nearest;
+
 /// Words in the place of a command, each with the command to run.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["create", "new", "add", "init"], "ashore network create NETWORK"),
@@ -42,7 +44,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["setup"], "ashore install"),
 ];
 
-/// Options, each with the one that was meant.
+/// Options, each with the one that was meant, on the command line or in an engine.
 const OPTIONS: &[(&[&str], &str)] = &[
     (&["mode", "driver", "type", "macvlan", "ipvlan"], "kind"),
     (&["iface", "interface", "dev", "device", "nic", "link", "if"], "parent"),
@@ -57,7 +59,30 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["vlan-id", "vid", "tag"], "vlan"),
     (&["format", "output"], "json"),
     (&["container", "process"], "pid"),
+    (&["dhcp", "lease", "leases"], "addressing=dhcp"),
 ];
+
+/// Values of options, each with those that may be meant.
+const VALUES: &[(&str, &[&str])] = &[
+    (
+        "--kind",
+        &[
+            "macvlan",
+            "macvlan:private",
+            "macvlan:vepa",
+            "macvlan:passthru",
+            "ipvlan",
+            "ipvlan:l3",
+            "ipvlan:l3s",
+            "bridge",
+        ],
+    ),
+    ("--ipv6", &["auto", "slaac", "dhcp", "range", "off"]),
+];
+
+/// Values in the words of other programs, each with the one that was meant.
+const SAID: &[(&[&str], &str)] =
+    &[(&["yes", "on", "true", "1", "enable"], "auto"), (&["no", "false", "0", "disable"], "off")];
 
 fn of(table: &'static [(&[&str], &str)], word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
@@ -70,8 +95,15 @@ pub(super) fn meant_by_command(word: &str) -> Option<&'static str> {
 }
 
 /// The option, without its dashes, that another one stands for. A command may not have it.
-pub(super) fn meant_by_option(option: &str) -> Option<&'static str> {
+pub(crate) fn meant_by_option(option: &str) -> Option<&'static str> {
     of(OPTIONS, option)
+}
+
+/// The value that another one of an option stands for.
+pub(crate) fn meant_by_value(option: &str, value: &str) -> Option<&'static str> {
+    let (_, known) = VALUES.iter().find(|(name, _)| *name == option)?;
+    let said = of(SAID, value).filter(|said| known.contains(said));
+    said.or_else(|| nearest(value, known.iter().copied()))
 }
 
 /// Every command that is proposed.

@@ -187,10 +187,10 @@ impl AddressError {
                 .into()
             }
             AddressError::BeingTaken(_) => "try again in a second".into(),
-            AddressError::Outside { .. }
-            | AddressError::Unassignable { .. }
-            | AddressError::Host(_)
-            | AddressError::TwoOfFamily(..) => return None,
+            AddressError::Outside { .. } | AddressError::Unassignable { .. } | AddressError::Host(_) => {
+                Remedy::from("choose another with ").and_give(&IP).and(", or leave it out")
+            }
+            AddressError::TwoOfFamily(..) => return None,
         })
     }
 }

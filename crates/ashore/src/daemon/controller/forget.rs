@@ -1,5 +1,7 @@
 //! Removes what is remembered of a name.
 
+use std::collections::BTreeSet;
+
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
@@ -11,7 +13,11 @@ use ashore_core::net::name::EndpointName;
 use ashore_core::net::remedy::Remedy;
 
 use super::Controller;
+use crate::nearest::nearest;
 use crate::unlocked::Unlocked;
+
+/// How many names are listed. Up to 4,096 are remembered.
+const LISTED: usize = 8;
 
 impl Controller {
     pub(super) fn forget(
@@ -60,10 +66,28 @@ impl Controller {
                 Code::NothingRemembered,
                 About { endpoint: Some(name.clone()), ..About::default() },
                 format!("nothing is remembered for `{name}`"),
-                Some("`ashore state export` lists what is remembered, under identity/".into()),
+                Some(of_what_is_remembered(name, network, inner.state())),
             ));
         }
         inner.commit(changes)?;
         Ok(Reply::Forgotten(dropped))
     }
+}
+
+/// What helps somebody who has named nobody: the name that was meant, or those that there are.
+fn of_what_is_remembered(name: &EndpointName, network: Option<&str>, state: &State) -> Remedy {
+    let is_there = |scope: &Scope| network.is_none_or(|wanted| wanted == scope.label());
+    let there = state.identities.keys().filter(|(scope, _)| is_there(scope));
+    let names: BTreeSet<&str> = there.map(|(_, name)| name.as_str()).collect();
+    if let Some(meant) = nearest(name.as_str(), names.iter().copied()) {
+        let on = network.map_or(String::new(), |network| format!(" --network {network}"));
+        return Remedy::run(format!("ashore forget {meant}{on}")).and(", if you mean that");
+    }
+    if names.is_empty() {
+        return Remedy::from("no name is remembered; ").and_run("ashore ls").and(" shows who is attached");
+    }
+    let listed = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Remedy::from("a name that is remembered: ").and(listed).and(more)
 }

@@ -11,7 +11,7 @@ use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{EngineNetwork, HOST_AUX, Network, Subnet};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::{Pool, PoolKey};
-use ashore_core::model::state::Change;
+use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::NetworkName;
 use ashore_core::net::observed::{Observed, View};
@@ -25,6 +25,7 @@ use super::moved_links::check_beside_children_elsewhere;
 use super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
+use crate::nearest::nearest;
 use crate::unlocked::Unlocked;
 
 /// That nobody on the LAN could be asked, because no frame leaves. Nobody's silence means anything then.
@@ -232,13 +233,13 @@ impl Controller {
                 format!("network `{}` belongs to {engine}, and is adopted", network.label()),
                 Some(Remedy::run(format!("ashore adopt --undo {}", network.label()))),
             )),
-            Some((network, engine)) => Err(Refusal::new(
+            Some((network, engine)) if !Self::podman_lacks(unlocked, &network) => Err(Refusal::new(
                 Code::NetworkOfEngine,
                 About::network(&network),
                 format!("network `{}` belongs to {engine}", network.label()),
                 Some(Remedy::run(format!("{} network rm {}", engine.program(), network.label()))),
             )),
-            None => self.remove_network(unlocked, name),
+            _ => self.remove_network(unlocked, name),
         }
     }
 
@@ -312,6 +313,17 @@ fn marked(mut network: Network, pools: &[Pool]) -> Network {
     let chosen: Vec<bool> = network.subnets.iter().map(chosen).collect();
     network.subnets.iter_mut().zip(chosen).for_each(|(subnet, chosen)| subnet.chosen = chosen);
     network
+}
+
+/// Tells whoever has misspelt a network which one is like it.
+pub(super) fn name_the_meant(refusal: &mut Refusal, state: &State) {
+    let Some(name) = refusal.about.network.as_ref().filter(|_| refusal.code == Code::NoNetwork) else {
+        return;
+    };
+    if let Some(meant) = nearest(name, state.networks.values().map(Network::label)) {
+        let remedy = Remedy::from(format!("`{meant}`, if you mean that; ")).and_run("`ashore network ls`");
+        refusal.remedy = Some(remedy.and(" lists the networks"));
+    }
 }
 
 pub(super) fn no_network(name: &NetworkName) -> Refusal {

@@ -77,6 +77,16 @@ impl Controller {
         gone.since.retain(|name, _| lacking.contains(name));
     }
 
+    /// Whether Podman has removed a network, as its files say at this moment. Whoever asks for the network's removal need
+    /// not wait until that is certain.
+    pub(super) fn podman_lacks(unlocked: &mut Unlocked, network: &Network) -> bool {
+        let Some(engine) = &network.engine else { return false };
+        let Some(files) = engine.of.as_ref().filter(|_| engine.kind == EngineKind::Podman) else {
+            return false;
+        };
+        networks_in(unlocked, Path::new(files)).is_ok_and(|(_, there)| !there.contains(&engine.id))
+    }
+
     /// Notes that a network's file was seen, and where. Only then its absence says anything.
     fn note_file(&self, unlocked: &mut Unlocked, network: &Network, engine: &EngineNetwork, files: &Path) {
         let of = Some(files.to_string_lossy().into_owned());

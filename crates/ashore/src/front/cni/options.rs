@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::nothing::is_nothing;
 use super::{Failed, code};
 use crate::front::given::nearest;
+use crate::usage::typed::meant_by_value;
 
 /// Keys of the reference plugins that are options of Ashore's.
 const REFERENCE: [(&str, &NetworkOption); 9] = [
@@ -303,7 +304,13 @@ impl Options {
                 key if key.starts_with("ipvlan") || key == "mode" && is_of_ipvlan => "ipvlan:",
                 _ => "macvlan:",
             };
-            let kind = format!("{family}{mode}").parse().map_err(|error| wrong(entry, error))?;
+            let kind = format!("{family}{mode}").parse::<LinkKind>().map_err(|error| {
+                let failed = wrong(entry, error);
+                match meant_by_value("--kind", mode).filter(|_| family.is_empty()) {
+                    Some(meant) => failed.try_this(format!("`\"kind\": \"{meant}\"`")),
+                    None => failed,
+                }
+            })?;
             if !kinds.contains(&kind) {
                 kinds.push(kind);
             }

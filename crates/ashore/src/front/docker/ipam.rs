@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Shape, address, given, parse};
+use crate::front::given::meant_or_all;
 
 /// The option by which the engine says what an address is for (moby, `libnetwork/ipamapi`).
 const TYPE: &str = "RequestAddressType";
@@ -102,10 +103,11 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     let options = request.options.clone().unwrap_or_default();
     let known: Vec<&str> = option::of_ipam().collect();
     if let Some(unknown) = options.keys().find(|name| !known.contains(&name.as_str())) {
-        let known = known.join(", ");
-        return Err(format!(
-            "unknown option --ipam-opt {unknown}, known are {known}; set options of the network with -o"
-        ));
+        if option::of_driver().any(|name| name == unknown) {
+            let value = &options[unknown];
+            return Err(format!("`{unknown}` is an option of the network; try: -o {unknown}={value}"));
+        }
+        return Err(format!("there is no option --ipam-opt {unknown}; {}", meant_or_all(unknown, &known)));
     }
     let read = Read(&options);
     let net: Option<IpNet> = given("the subnet", &request.pool)?;

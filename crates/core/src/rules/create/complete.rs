@@ -30,7 +30,7 @@ impl NetworkSpec {
         let named = match (&self.parent, self.vlan) {
             (Some(parent), _) => host.resolved(parent),
             (None, None) => host.lan_parent(&self.subnets).map_err(|error| match error {
-                NetworkError::NobodyInSubnet { subnets, present } if self.internal => {
+                NetworkError::NobodyInSubnet { subnets, present, .. } if self.internal => {
                     NetworkError::InternalOffLan { subnets, present }
                 }
                 other => other,
@@ -123,6 +123,10 @@ impl View {
             [] => Err(NetworkError::NobodyInSubnet {
                 subnets: list(subnets.iter()),
                 present: self.facing_links(),
+                lan: default.and_then(|default| {
+                    let net = self.lan_subnet(&default, None).ok()?;
+                    Some((net, self.default_gateway(&net)?))
+                }),
             }),
             several => match default.filter(|default| several.contains(&default)) {
                 Some(default) => Ok(default),

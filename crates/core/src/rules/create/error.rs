@@ -63,6 +63,8 @@ pub enum NetworkError {
         subnets: String,
         /// The possible parents, with their addresses.
         present: String,
+        /// The subnet of the LAN that has the default route, with its router, for the hint.
+        lan: Option<(IpNet, IpAddr)>,
     },
     /// The same for an internal network. Some users expect such a network to be on no LAN.
     #[error(

@@ -164,6 +164,10 @@ impl Inner {
             let checked = self.state().check_address(network, name, net.addr(), &known);
             checked.map_err(|error| {
                 let refusal = refusal::attach(&error.into());
+                // No IPAM driver chooses the router's address: a user did.
+                if network.subnets.iter().any(|subnet| subnet.gateway == Some(net.addr())) {
+                    return refusal;
+                }
                 Refusal { remedy: Some(OWN_IPAM.into()), ..refusal }
             })?;
         }

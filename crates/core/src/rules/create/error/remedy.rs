@@ -1,5 +1,7 @@
 //! What helps where a network is refused.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::NetworkError;
@@ -27,9 +29,10 @@ impl NetworkError {
             NetworkError::NoParent { .. } => {
                 Remedy::from("name one that faces the LAN with ").and_give(&PARENT)
             }
+            NetworkError::NobodyInSubnet { lan: Some((net, router)), .. } => lans_own(net, router),
             NetworkError::ParentUnnamed
             | NetworkError::NoDefaultRoute { .. }
-            | NetworkError::NobodyInSubnet { .. }
+            | NetworkError::NobodyInSubnet { lan: None, .. }
             | NetworkError::SeveralParents { .. } => named_parent(),
             NetworkError::InternalOffLan { .. } => Remedy::from("name the LAN's interface with ")
                 .and_give(&PARENT)
@@ -46,6 +49,7 @@ impl NetworkError {
             NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => {
                 Remedy::from("name one that has room: ").and_set(&IP_RANGE, "FIRST-LAST")
             }
+            NetworkError::RangeOutside(_, net) => range_in(net),
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
             NetworkError::ParentDown(_)
@@ -104,7 +108,6 @@ impl NetworkError {
             | NetworkError::SubnetTooSmall(_)
             | NetworkError::SubnetUnfit(..)
             | NetworkError::SubnetsOverlap(..)
-            | NetworkError::RangeOutside(..)
             | NetworkError::AddressOutside { .. }
             | NetworkError::AddressUnfit { .. }
             | NetworkError::AddressTwice { .. }
@@ -187,16 +190,31 @@ fn named_parent() -> Remedy {
     Remedy::from("name it: ").and_set(&PARENT, "eth0").in_docker(elsewhere)
 }
 
+fn lans_own(net: &IpNet, router: &IpAddr) -> Remedy {
+    Remedy::from("give the LAN's own: ")
+        .and_set(&SUBNET, net)
+        .and(" and ")
+        .and_set(&GATEWAY, router)
+        .and("; or, if another LAN is meant, name its interface with ")
+        .and_give(&PARENT)
+        .in_docker(chosen_by_engine())
+}
+
+fn chosen_by_engine() -> Remedy {
+    Remedy::from("; if you named no subnet, the engine chose this one, as it does unless it is given ")
+        .and_set(&IPAM_DRIVER, "ashore")
+}
+
 fn subnet_of_lan() -> Remedy {
-    let chosen = Remedy::from("; without ")
-        .and_give(&SUBNET)
-        .and(", the engine chooses a subnet of its own unless it is given ")
-        .and_set(&IPAM_DRIVER, "ashore");
     Remedy::from("give the subnet that `ip addr` shows on the parent with ")
         .and_give(&SUBNET)
         .and(", or for another one a VLAN interface with ")
         .and_give(&PARENT)
-        .in_docker(chosen)
+        .in_docker(chosen_by_engine())
+}
+
+fn range_in(net: &IpNet) -> Remedy {
+    Remedy::from(format!("choose one in {net}, or ")).and_unset(&IP_RANGE).and(", to have one chosen")
 }
 
 fn no_range_beside(net: &IpNet) -> Remedy {
