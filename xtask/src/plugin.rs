@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::arch::Arch;
-use crate::{artifacts, cargo, package};
+use crate::{artifacts, cargo};
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginArgs {
@@ -35,15 +35,12 @@ pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same, but reuses the tests' build of everything except the last step. Beside it is the plugin as an OCI layout.
+/// The same, but reuses the tests' build of everything except the last step.
 pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
     let mut build = cargo();
     build.arg("rustc");
     let tree = root.join("target/plugin-debug");
-    make(root, build, &tree)
-        .and_then(|()| package::lay_out_plugin(&tree, &tree.with_extension("oci")))
-        .map_err(|error| format!("{error:#}"))?;
-    Ok(tree)
+    make(root, build, &tree).map(|()| tree).map_err(|error| format!("{error:#}"))
 }
 
 /// Builds the program as a static executable, and creates the plugin's directory around it.

@@ -70,12 +70,16 @@ enum Compression {
     Best,
 }
 
-/// Writes the tests' plugin as an OCI layout.
-pub(crate) fn lay_out_plugin(plugin: &Path, layout: &Path) -> anyhow::Result<()> {
-    if layout.exists() {
-        fs::remove_dir_all(layout)?;
-    }
-    plugin::lay_out(plugin, 0, Compression::None, layout)
+/// Writes the tests' plugin as an OCI layout too, beside its directory, which is returned.
+pub(crate) fn lay_out_plugin(plugin: PathBuf) -> Result<PathBuf, String> {
+    let layout = plugin.with_extension("oci");
+    let write = || {
+        if layout.exists() {
+            fs::remove_dir_all(&layout)?;
+        }
+        plugin::lay_out(&plugin, 0, Compression::None, &layout)
+    };
+    write().map(|()| plugin).map_err(|error: anyhow::Error| format!("{error:#}"))
 }
 
 /// Makes all files of a release in a directory of their own, and returns their paths.

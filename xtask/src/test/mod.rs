@@ -91,7 +91,11 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     }
     // This must come first, because it leaves the program linked differently from the tests' own build.
     let unasked = || Err("it was not requested".to_owned());
-    let plugin = if is_asked_for(PLUGIN_TEST, arguments) { plugin::make_for_tests(root) } else { unasked() };
+    let plugin = if is_asked_for(PLUGIN_TEST, arguments) {
+        plugin::make_for_tests(root).and_then(package::lay_out_plugin)
+    } else {
+        unasked()
+    };
     let predecessor =
         if is_asked_for(UPGRADE_TEST, arguments) { predecessor::build(root) } else { unasked() };
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;

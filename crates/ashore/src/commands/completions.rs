@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ashore_core::api::explained::{self, Language};
@@ -259,6 +259,20 @@ fn of_status(status: &Status, kind: Kind, network: Option<&str>) -> Vec<Candidat
     let endpoints = endpoints
         .map(|report| Candidate { word: report.name.to_string(), about: format!("on {}", report.network) });
     networks.chain(endpoints).collect()
+}
+
+/// The manual pages of some version in a directory.
+pub(crate) fn own_pages(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut own = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_named = name == "ashore.1" || name.starts_with("ashore-") && name.ends_with(".1");
+        if is_named && !is_page_of_others(&path) {
+            own.push(path);
+        }
+    }
+    Ok(own)
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::systemctl::{Units, systemctl};
-use super::{shared, sysusers};
+use super::sysusers;
 use crate::cli::Shell;
 use crate::client::Failure;
+use crate::commands::completions;
 use crate::files;
 use crate::out::{complain, line_if_read, say};
 
@@ -164,7 +165,7 @@ impl Action {
             Action::Relink { path, target } => relink(path, target),
             Action::RemoveFile(path) => remove(path),
             Action::RemovePages(of) => {
-                shared::own_pages(of).and_then(|pages| all_of(pages.iter().map(|page| remove(page))))
+                completions::own_pages(of).and_then(|pages| all_of(pages.iter().map(|page| remove(page))))
             }
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),

@@ -2,7 +2,6 @@
 //! of the program. A package has them there too, by the same definition.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
@@ -59,7 +58,7 @@ pub(super) fn remove_actions(host: &Host, program: &Path) -> (Vec<Action>, Vec<S
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     let Some(share) = directory(host, program) else { return (actions, left) };
     let pages = share.join(PAGES);
-    if own_pages(&pages).is_ok_and(|own| !own.is_empty()) {
+    if completions::own_pages(&pages).is_ok_and(|own| !own.is_empty()) {
         actions.push(Action::RemovePages(pages));
     }
     for (_, path) in COMPLETIONS {
@@ -76,18 +75,4 @@ pub(super) fn remove_actions(host: &Host, program: &Path) -> (Vec<Action>, Vec<S
 /// Whether a script is one that some version has printed.
 fn is_script(text: &str) -> bool {
     text.lines().take(2).any(|line| line.starts_with("# Completion of ashore for "))
-}
-
-/// The pages of some version in a directory.
-pub(super) fn own_pages(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut own = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_named = name == "ashore.1" || name.starts_with("ashore-") && name.ends_with(".1");
-        if is_named && !completions::is_page_of_others(&path) {
-            own.push(path);
-        }
-    }
-    Ok(own)
 }
