@@ -472,7 +472,7 @@ fn leases_are_renewed_in_its_confinement() {
             booted.ok(&format!("ashore attach lan --pid {pid} --name web"));
             let status: serde_json::Value = serde_json::from_str(&booted.ok("ashore status --json")).unwrap();
             let web = home::addresses(&status["endpoints"][0])[0];
-            let pings = booted.laptop.pings(web.into());
+            let pings = booted.laptop.pings(web);
             std::thread::sleep(std::time::Duration::from_secs(36));
             let counted = pings.end();
             assert_eq!(counted.lost, 0, "{parent}: {counted:?}\n{}", booted.nas.journal("ashore.service"));

@@ -71,7 +71,7 @@ fn hold_known(path: &Path) -> Option<Held> {
         SAID.call_once(|| {
             tracing::info!(
                 "all containers are entered each time: the kernel, or a unit, does without openat2"
-            )
+            );
         });
     }
     held.ok().map(Held::from)
