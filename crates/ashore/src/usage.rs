@@ -124,7 +124,10 @@ fn of_an_engine(
     let meant = meant_by_option(key).filter(has).or_else(|| nearest(key, longs()))?;
     let takes = |arg: &&clap::Arg| arg.get_long() == Some(meant) && arg.get_action().takes_values();
     let remedy = match command.get_arguments().find(takes) {
+        // A mode of macvlan is a part of the kind.
+        Some(_) if key.ends_with("mode") => explained(path),
         Some(_) if !value.is_empty() => format!("--{meant} {value}"),
+        None if ["false", "no", "off", "0"].contains(&value) => "leave it out".into(),
         _ => format!("--{meant}"),
     };
     Some((message, remedy))

@@ -70,7 +70,7 @@ fn hold_known(path: &Path) -> Option<Held> {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             tracing::info!(
-                "all containers are entered each time: the kernel, or a unit, does without openat2"
+                "all containers are entered each time: openat2 is missing; the kernel is old, or the unit forbids it"
             );
         });
     }

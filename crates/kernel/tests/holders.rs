@@ -135,7 +135,7 @@ fn the_threads_of_a_process_leave_room_for_other_processes() {
         "use threads; threads->create(sub { sleep 600 }) for 1..8; $| = 1; print qq(ready\n); sleep 600";
     let mut perl = Command::new("perl");
     let Some(threads) = started(perl.args(["-e", script]).stdin(file()).stderr(Stdio::null())) else {
-        return eprintln!("cannot-run: threads: this perl has none");
+        return eprintln!("cannot-run: threads that leave room: this perl has none");
     };
     let mut other = shell("true");
     let other = holder(other.stdin(file()));

@@ -72,7 +72,7 @@ fn name_at(mark: &str, seconds: u64) -> String {
 }
 
 /// Whether this command has given a file its name, for the state with this mark. No other file is removed: another host
-/// may have its backups here, and those of a state that was lost are what is looked for.
+/// may have its backups here, and those of a state that was lost are the ones that somebody will need.
 fn is_ours(mark: &str, name: &OsStr) -> bool {
     let time = name.to_str().and_then(|name| {
         name.strip_prefix("ashore-")?.strip_prefix(mark)?.strip_prefix('-')?.strip_suffix(".json")
@@ -86,8 +86,9 @@ fn zeroed(c: char) -> char {
     if c.is_ascii_digit() { '0' } else { c }
 }
 
-/// The last backup of a state.
+/// The last backup of a state. One of a time that is to come was made by a clock that was wrong.
 fn newest(directory: &Path, mark: &str) -> io::Result<Option<String>> {
+    let last = name_at(mark, now());
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries?,
@@ -96,7 +97,7 @@ fn newest(directory: &Path, mark: &str) -> io::Result<Option<String>> {
     for entry in entries {
         let entry = entry?;
         if is_ours(mark, &entry.file_name()) && entry.file_type()?.is_file() {
-            newest = newest.max(entry.file_name().into_string().ok());
+            newest = newest.max(entry.file_name().into_string().ok().filter(|name| *name <= last));
         }
     }
     Ok(newest)
@@ -116,7 +117,9 @@ fn rotate(directory: &Path, mark: &str, last: &str, keep: usize) -> io::Result<V
             old.extend(name.into_string());
         }
     }
-    old.sort();
+    // One of a time that is to come is no newer than others.
+    let now = name_at(mark, now());
+    old.sort_by_key(|name| (*name <= now, name.clone()));
     old.truncate((old.len() + 1).saturating_sub(keep));
     for name in old {
         fs::remove_file(directory.join(&name))?;

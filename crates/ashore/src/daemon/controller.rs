@@ -259,7 +259,7 @@ impl Controller {
         }
         let unlocked = &mut Unlocked::of_this_thread();
         let (reads, of_user) = (only_reads(&request), matches!(request, Request::OfUser { .. }));
-        // Who adopts names an engine's networks. What users may not use is not told them.
+        // A request to adopt has the name of an engine's network. What users may not use is not told them.
         let is_of_ashore = !of_user && !matches!(request, Request::Adopt(_));
         let answer = supervise::contained(|| self.answer(unlocked, request)).and_then(|answer| answer);
         // The request may have left a VLAN interface because it was not known whether others use it.

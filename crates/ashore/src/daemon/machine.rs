@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ashore_core::model::machine::Machine;
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+use nix::sys::statfs::statfs;
 
 use crate::platform::read;
 
@@ -18,8 +18,8 @@ const HARDWARE: [&str; 3] = [
     "/sys/firmware/devicetree/base/serial-number",
 ];
 
-/// That of ramfs (linux/magic.h). A root in memory is one if the kernel has no tmpfs.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// Those of tmpfs and ramfs (linux/magic.h). A root in memory is the latter if the kernel has no tmpfs.
+const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// This machine.
 pub(super) fn this_machine() -> Machine {
@@ -32,11 +32,10 @@ pub(super) fn this_machine() -> Machine {
 
 /// Whether a file is made anew at every boot: its file system is one in memory. So it is where the root is, as on Unraid,
 /// and where systemd has mounted an id for this boot alone over the file (machine-id(5)).
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn is_in_memory(path: &Path) -> bool {
-    statfs(path).is_ok_and(|there| {
-        let kind = there.filesystem_type();
-        kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
-    })
+    // The kernel has 32 bits for it, and each C library a type of its own.
+    statfs(path).is_ok_and(|there| IN_MEMORY.contains(&(there.filesystem_type().0 as u32)))
 }
 
 fn id(path: &str) -> Option<String> {

@@ -108,12 +108,15 @@ impl Controller {
         looked
     }
 
-    /// Whether the host's rules for frames may drop what it asks the LAN by a bridge, or what it is answered. Silence
-    /// means nothing then.
+    /// Whether the host's rules for frames drop what it asks the LAN by a bridge, or what it is answered. Silence means
+    /// nothing then.
     pub(super) fn is_deaf(firewall: &HostFirewall<'_>, network: &Network, net: IpNet, host: &View) -> bool {
         let bridge = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
         let Some((bridge, rules)) = bridge.zip(firewall.read().as_ref().ok()) else { return false };
-        ![Hook::Input, Hook::Output].into_iter().all(|hook| of_lan(rules, net, bridge, host, hook))
+        let is_dropped = |fate: &Fate| matches!(fate, Fate::Dropped { but_some: false, .. });
+        [Hook::Input, Hook::Output]
+            .into_iter()
+            .any(|hook| of_lan(rules, net, bridge, host, hook).iter().any(is_dropped))
     }
 
     /// What the host's firewall keeps from the host and its containers, and not from the host and the LAN.
@@ -262,7 +265,9 @@ fn crossing(
     }
     let facing = facing(bridge, host);
     // A host that gets nothing from the LAN either is meant to.
-    let [to_host, of_host] = [Hook::Input, Hook::Output].map(|hook| of_lan(rules, net, bridge, host, hook));
+    let passes = |fate: &Fate| *fate == Fate::Pass;
+    let [to_host, of_host] =
+        [Hook::Input, Hook::Output].map(|hook| of_lan(rules, net, bridge, host, hook).iter().all(passes));
     let (mut all, ports) = (Vec::new(), format!("'{ALL_PORTS}'"));
     let both = || vec![format!("iifname {ports}"), format!("oifname {ports}")];
     let mut meets = |whose, hook, into: (Option<&By>, &str), out: (Option<&By>, &str)| {
@@ -319,13 +324,13 @@ fn frames(
     rules.fates_of_frames(&Packets { hook, into, out, bridge, source: net, destination: net, begin })
 }
 
-/// Whether all frames pass by which this host gets from the LAN (`Hook::Input`), or sends to it (`Hook::Output`).
-fn of_lan(rules: &Firewall, net: IpNet, bridge: &Link, host: &View, hook: Hook) -> bool {
+/// What becomes of the frames that this host gets from the LAN (`Hook::Input`), or sends to it (`Hook::Output`).
+fn of_lan(rules: &Firewall, net: IpNet, bridge: &Link, host: &View, hook: Hook) -> Vec<Fate> {
     let all = facing(bridge, host).into_iter().flat_map(|nic| match hook {
         Hook::Output => frames(rules, net, bridge, hook, None, Some(&nic)),
         _ => frames(rules, net, bridge, hook, Some(&nic), None),
     });
-    all.into_iter().all(|(_, fate)| fate == Fate::Pass)
+    all.map(|(_, fate)| fate).collect()
 }
 
 const BETWEEN_LAN: &str = "its containers and the LAN send each other";

@@ -83,6 +83,18 @@ fn of_what_is_remembered(name: &EndpointName, network: Option<&str>, state: &Sta
         let on = network.map_or(String::new(), |network| format!(" --network {network}"));
         return Remedy::run(format!("ashore forget {meant}{on}")).and(", if you mean that");
     }
+    let labels: BTreeSet<&str> = state.identities.keys().map(|(scope, _)| scope.label()).collect();
+    if let Some(network) = network.filter(|network| !labels.contains(network) && !labels.is_empty()) {
+        let meant = nearest(network, labels.iter().copied());
+        return match meant {
+            Some(meant) => {
+                Remedy::run(format!("ashore forget {name} --network {meant}")).and(", if you mean that")
+            }
+            None => {
+                Remedy::from(format!("no name is remembered for network `{network}`; leave out --network"))
+            }
+        };
+    }
     if names.is_empty() {
         return Remedy::from("no name is remembered; ").and_run("ashore ls").and(" shows who is attached");
     }

@@ -84,7 +84,10 @@ impl Controller {
         let Some(files) = engine.of.as_ref().filter(|_| engine.kind == EngineKind::Podman) else {
             return false;
         };
-        networks_in(unlocked, Path::new(files)).is_ok_and(|(_, there)| !there.contains(&engine.id))
+        match networks_in(unlocked, Path::new(files)) {
+            Ok((_, there)) => !there.contains(&engine.id),
+            Err(_) => !Path::new(files).exists(),
+        }
     }
 
     /// Notes that a network's file was seen, and where. Only then its absence says anything.

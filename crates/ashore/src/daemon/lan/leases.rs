@@ -312,7 +312,7 @@ impl Protocol for Dhcp4 {
         if matches!(leasing.client.state(), Phase::Renewing | Phase::Rebinding) {
             match leasing.say_inside(outgoing) {
                 Ok(()) => return,
-                // The server's answer goes to the container, where nobody hears it.
+                // A warning, because the server's answer to the frame below goes to the container, where nobody hears it.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     tracing::warn!(name = %leasing.wanted.key.1, "the daemon may not renew from inside the container: {error}");
                 }

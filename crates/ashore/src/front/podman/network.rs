@@ -326,10 +326,10 @@ impl Subnet {
         let whole = Range::of_net(&self.net.trunc());
         let (first, last) = (start_ip.unwrap_or(whole.first()), end_ip.unwrap_or(whole.last()));
         let range = Range::between(first, last).ok_or_else(|| {
-            Failed(format!(
-                "the range {first}-{last} of {} ends before it begins; try: --ip-range {last}-{first}",
-                self.net
-            ))
+            let has = |ip| self.net.contains(ip);
+            let turned = format!("; try: --ip-range {last}-{first}");
+            let turned = if has(&first) && has(&last) { turned } else { String::new() };
+            Failed(format!("the range {first}-{last} of {} ends before it begins{turned}", self.net))
         })?;
         Ok(Some(if is_exact { range } else { range.block_without_first().unwrap_or(range) }))
     }

@@ -123,7 +123,7 @@ impl View {
             [] => Err(NetworkError::NobodyInSubnet {
                 subnets: list(subnets.iter()),
                 present: self.facing_links(),
-                lan: default.and_then(|default| {
+                lan: default.filter(|_| subnets.iter().all(|net| net.addr().is_ipv4())).and_then(|default| {
                     let net = self.lan_subnet(&default, None).ok()?;
                     Some((net, self.default_gateway(&net)?))
                 }),
