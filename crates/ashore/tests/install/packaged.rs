@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
+use super::links::LINKS;
 use super::shared::with_shared;
-use super::{LINKS, PROGRAM, SYSTEMD, Tree, UNITS};
+use super::{PROGRAM, SYSTEMD, Tree, UNITS};
 
 #[test]
 fn a_package_keeps_its_files_and_takes_over_what_an_earlier_installation_enabled() {
