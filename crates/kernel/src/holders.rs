@@ -105,9 +105,9 @@ impl Holders {
         (is_in || self.unseen.is_none() && !self.hidden).then_some(is_in)
     }
 
-    /// The same as [`Holders::paths_of`], for every namespace that is held.
-    pub fn all(&self) -> impl Iterator<Item = impl Iterator<Item = &Path>> {
-        self.paths.keys().map(|ino| self.paths_to(*ino))
+    /// The same as [`Holders::paths_of`], for every namespace that is held, with its inode number.
+    pub fn all(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = &Path>)> {
+        self.paths.keys().map(|ino| (*ino, self.paths_to(*ino)))
     }
 
     fn paths_to(&self, ino: u64) -> impl Iterator<Item = &Path> {

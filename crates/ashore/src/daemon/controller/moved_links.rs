@@ -23,6 +23,10 @@ use super::{Controller, Inner, all_netns};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
 
+/// How many times processes are looked at again for namespaces that could not be opened: what held one may have passed it
+/// on.
+const LOOKS: usize = 3;
+
 /// How many namespaces are read at a time. Their owners decide how much there is to read.
 const AT_A_TIME: usize = 8;
 /// The maximum duration of one search. An ordinary search takes milliseconds, but others decide how many
@@ -142,9 +146,7 @@ pub(super) fn look_into_all(
     kernel: &Kernel,
     mut look: impl FnMut(&mut Unlocked, &Netns, &View) -> Result<(), Refusal>,
 ) -> Result<Vec<String>, Refusal> {
-    let holders = Holders::look();
-    let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
-    unread.extend(holders.unseen().map(str::to_owned));
+    let (mut unread, mut large) = (Vec::new(), Vec::new());
     let end = Instant::now() + LONGEST;
     let in_time = |unread: &mut Vec<String>| {
         let is_over = Instant::now() >= end;
@@ -153,29 +155,52 @@ pub(super) fn look_into_all(
         }
         !is_over
     };
-    for paths in holders.all() {
-        if !in_time(&mut unread) {
-            break;
-        }
-        match open_by_any(paths) {
-            Ok(there) => {
-                found.extend(there.filter(|there| there != kernel.host()).map(|there| there.identity()));
-            }
-            Err(why) => unread.push(why.to_string()),
-        }
-    }
     let mut look = |unread: &mut Vec<String>, observed: &Observed| {
         for (netns, view) in &observed.netns {
             unread.extend(look(unlocked, netns, view).err().map(|refusal| refusal.to_string()));
         }
     };
-    for some in found.chunks(AT_A_TIME) {
-        if !in_time(&mut unread) {
+    let mut missed: Option<BTreeSet<u64>> = None;
+    'looks: for _ in 0..LOOKS {
+        let holders = Holders::look();
+        let (mut found, mut again) = (Vec::new(), BTreeSet::new());
+        for (number, paths) in holders.all() {
+            if missed.as_ref().is_some_and(|missed| !missed.contains(&number)) {
+                continue;
+            }
+            if !in_time(&mut unread) {
+                break 'looks;
+            }
+            match open_by_any(number, paths) {
+                Ok(Some(there)) if there == *kernel.host() => {}
+                Ok(Some(there)) => found.push(there.identity()),
+                Ok(None) => again.extend([number]),
+                Err(why) => unread.push(why.to_string()),
+            }
+        }
+        for some in found.chunks(AT_A_TIME) {
+            if !in_time(&mut unread) {
+                break 'looks;
+            }
+            let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
+            look(&mut unread, &observed);
+            let is_seen = |netns: &&Netns| {
+                observed.netns.contains_key(*netns) || observed.unreadable.contains_key(*netns)
+            };
+            again.extend(some.iter().filter(|netns| !is_seen(netns)).map(|netns| netns.ino));
+            large.extend(observed.unreadable.into_keys());
+        }
+        if missed.is_none() {
+            unread.extend(holders.unseen().map(str::to_owned));
+        }
+        let is_over = again.is_empty();
+        missed = Some(again);
+        if is_over {
             break;
         }
-        let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
-        look(&mut unread, &observed);
-        large.extend(observed.unreadable.into_keys());
+    }
+    if missed.is_some_and(|missed| !missed.is_empty()) {
+        unread.push("a namespace whose holders change faster than it can be read".to_owned());
     }
     for netns in large {
         if !in_time(&mut unread) {
@@ -210,13 +235,18 @@ pub(super) fn check_beside_children_elsewhere(
     found.map_err(|error| refusal::network(&error))
 }
 
-/// Opens a namespace by one of its paths. Returns `None` if no path leads there any more, and an error if a
-/// path fails for another reason.
-fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, NamespaceError> {
+/// Opens the namespace with an inode number by one of its paths. Returns `None` if no path leads there any more: what
+/// held it may have ended, or its descriptor may be another file's by now. Returns an error if a path fails for another
+/// reason.
+fn open_by_any<'a>(
+    number: u64,
+    paths: impl Iterator<Item = &'a Path>,
+) -> Result<Option<Namespace>, NamespaceError> {
     let mut why = None;
     for path in paths {
         match Namespace::open(path) {
-            Ok(there) => return Ok(Some(there)),
+            Ok(there) if there.file().1 == number => return Ok(Some(there)),
+            Ok(_) => {}
             Err(error) if error.leads_nowhere() => {}
             Err(error) => why = Some(error),
         }
