@@ -4,10 +4,12 @@ mod home;
 
 use std::time::Duration;
 
-use ashore_lab::Engines;
+use ashore_lab::{Engines, Machine};
 use home::dhcp::{Brand, Setup};
 use home::podman::with_ashore;
-use home::{eventually, ip, reaches};
+use home::strace::Strace;
+use home::users::{self, Container};
+use home::{comes_true, eventually, ip, reaches};
 
 #[test]
 fn whenever_the_daemon_is_killed_nothing_is_left_and_the_name_keeps_what_it_has() {
@@ -61,12 +63,39 @@ fn whenever_podman_is_killed_the_next_container_of_the_name_has_what_the_name_ha
             });
             site.start_on_lan("web", "");
             assert_eq!(site.address_of("web"), web, "after {delay} ms");
-            eventually("the LAN reaches it", || site.home.laptop.ping(ip(&web.0)).is_some());
-            assert_eq!(site.endpoints(), ["web"], "after {delay} ms");
+            let is_reached =
+                comes_true(Duration::from_secs(60), || site.home.laptop.ping(ip(&web.0)).is_some());
+            let told = || site.home.ok("status") + &site.home.ok("events");
+            assert!(is_reached && site.endpoints() == ["web"], "after {delay} ms: {}", told());
             site.ok("rm -f -t 0 web");
         }
         eventually("nothing is left", || site.endpoints().is_empty());
     });
+}
+
+/// Podman's next container of the name comes while Ashore still looks for where the last one's link may be.
+#[test]
+fn who_gets_the_name_of_a_container_that_is_being_taken_off_keeps_its_own_link() {
+    let (Some(site), Some(strace)) = (users::site(""), Strace::find("podman, taken off")) else { return };
+    let [first, second] = ["first", "second"].map(|name| site.home.world.container(name).unwrap());
+    let path = |container: &Machine| container.namespace().path().display().to_string();
+    let (one, other) = (Container::on_lan("a1", "web"), Container::on_lan("b2", "web"));
+    let place = site.sets_up(0, &path(&first), &one);
+    // The look through all processes takes that long, by the thread that takes containers off a moment later.
+    let pid = site.home.daemon().pid();
+    let slow = strace.inject_in_threads(pid, ["leaving"], "getdents64", "delay_enter=4000000:when=1");
+    site.tear_down(0, &one);
+    drop(first);
+    eventually("it is being taken off", || {
+        site.home.status()["endpoints"].as_array().unwrap().iter().all(|one| one["stage"] != "attached")
+    });
+    assert_eq!(site.sets_up(0, &path(&second), &other), place);
+    let pings = site.home.laptop.pings(ip(&place.0));
+    std::thread::sleep(Duration::from_secs(5));
+    drop(slow);
+    let counted = pings.end();
+    assert_eq!(counted.lost, 0, "{counted:?}");
+    assert_eq!(site.endpoints(), ["web"]);
 }
 
 #[test]

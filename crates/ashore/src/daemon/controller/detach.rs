@@ -95,7 +95,7 @@ impl Controller {
                 Ok(elsewhere) => elsewhere,
                 Err(refusal) => return Ok(is_going(name, &refusal)),
             };
-            let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+            let Some(endpoint) = inner.still_going(&endpoint) else {
                 return Ok(Reply::Done { warnings: Vec::new() });
             };
             inner.remade.remove(&endpoint.key());
@@ -117,7 +117,7 @@ impl Controller {
             Ok(elsewhere) => elsewhere,
             Err(refusal) => return Ok(is_going(name, &refusal)),
         };
-        let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+        let Some(endpoint) = inner.still_going(&endpoint) else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
         let before = inner.observe_where(&endpoint)?;
@@ -182,6 +182,13 @@ impl Inner {
         self.memory.remade.extend(anew.map(Endpoint::key));
         let state = self.store.state();
         self.memory.remade.retain(|key| state.endpoints.contains_key(key));
+    }
+
+    /// An endpoint that was to go before the lock was released, if it still is. Meanwhile the name may have got a new one,
+    /// in another namespace.
+    fn still_going(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        let there = self.state().endpoints.get(&endpoint.key())?;
+        (there.stage == Stage::Detaching && there.since == endpoint.since).then(|| there.clone())
     }
 
     /// Stores that an endpoint is to go, if the state does not say so yet.
