@@ -1,6 +1,7 @@
 //! The links to `ashore-plug`, by which Podman and CNI runtimes find it.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::{Build, SYSTEMD, Tree, UNITS};
 
