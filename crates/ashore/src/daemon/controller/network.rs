@@ -254,6 +254,8 @@ impl Controller {
         let mut changes = vec![Change::DelNetwork(name.clone())];
         changes.extend(inner.state().none_returns(name));
         inner.commit(changes)?;
+        // Somebody may have begun to use it since the network was made.
+        inner.vlans.forget_unused();
         // The shim goes with the last network on its parent, and so does a VLAN interface that nothing else
         // uses.
         let (mut observed, mut errors) = inner.sweep(&[])?;

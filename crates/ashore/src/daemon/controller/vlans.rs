@@ -67,6 +67,11 @@ impl Vlans {
         !self.unlooked.borrow().is_empty()
     }
 
+    /// Forgets which interfaces nothing else used a moment ago.
+    pub(super) fn forget_unused(&self) {
+        self.looked().retain(|_, (_, user)| user.is_some());
+    }
+
     fn looked(&self) -> MutexGuard<'_, Looked> {
         self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
