@@ -130,7 +130,7 @@ fn the_controller_waits_only_with_the_proof_that_it_does_not_hold_its_lock() {
     }
     let expected = [
         // A request, from whichever thread.
-        (format!("{daemon}/controller.rs"), 1),
+        (format!("{daemon}/controller/requests.rs"), 1),
         // The threads that ask the LAN side by side, for a request that waits for all of them without the lock.
         (format!("{daemon}/controller/doctor.rs"), 3),
         // The thread that ends a trial, and the process that does the same.
