@@ -443,7 +443,7 @@ fn a_daemon_started_by_hand_keeps_its_place() {
     });
 }
 
-/// As long as three leases last, with containers on macvlan and on the host's bridge. What its sockets inside of containers may
+/// Longer than two leases last, with containers on macvlan and on the host's bridge. What its sockets inside of containers may
 /// say and hear is filtered by its unit too.
 #[test]
 fn leases_are_renewed_in_its_confinement() {

@@ -86,7 +86,8 @@ impl Controller {
         };
         match networks_in(unlocked, Path::new(files)) {
             Ok((_, there)) => !there.contains(&engine.id),
-            Err(_) => !Path::new(files).exists(),
+            // A directory that cannot be looked at says nothing.
+            Err(_) => Path::new(files).try_exists().is_ok_and(|is_there| !is_there),
         }
     }
 
