@@ -4,8 +4,6 @@
 //! A block of commands is fenced as `console`. `$ ` is typed on the NAS, `laptop$ ` on the laptop. What follows is what
 //! is shown; `…` stands for anything, and on a line of its own for any lines.
 
-mod home;
-
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;

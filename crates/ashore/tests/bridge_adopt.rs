@@ -1,8 +1,6 @@
 //! `ashore bridge adopt` moves the host's only NIC into a bridge. No machine loses the host for good,
 //! whichever process dies during the move.
 
-mod home;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;

@@ -1,8 +1,6 @@
 //! A NIC's move into a bridge survives the host's next boot. Under a real systemd, with the real programs
 //! that configure a host's network.
 
-mod home;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};

@@ -1,7 +1,5 @@
 //! Networks of kind `bridge`: what their ports let through, and what the host's own firewall does to them.
 
-mod home;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

@@ -1,8 +1,6 @@
 //! Containers that start one after the other, faster than addresses can be probed: the more of them, the more
 //! addresses are probed ahead, and no more than a bound.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

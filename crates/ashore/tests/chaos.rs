@@ -4,8 +4,6 @@
 //!
 //! The test prints its seed. To repeat a run: `ASHORE_CHAOS=SEED[,SECONDS] cargo xtask test chaos`.
 
-mod home;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,7 +1,5 @@
 //! What the command line says to people: in Chinese where the locale is, and in English what it always said.
 
-mod home;
-
 use std::path::Path;
 use std::process::Command;
 

@@ -1,8 +1,6 @@
 //! Claims on addresses. A container may claim only its own addresses, and an unsolicited claim does not make
 //! Ashore refuse an address.
 
-mod home;
-
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,7 +1,5 @@
 //! Containers on the LAN through CNI. The runtime is played by hand.
 
-mod home;
-
 use ashore_core::net::name::EndpointName;
 use ashore_lab::Machine;
 use home::cni::{Container, call_for_network, config};

@@ -1,8 +1,6 @@
 //! Containers on the LAN through CNI as real engines call it: containerd's `ctr`, and the Podman that has no other
 //! plugins.
 
-mod home;
-
 use ashore_lab::{Containerd, Engines, Ran, cannot_run};
 use home::cni::{Container, config};
 use home::podman::PodmanSite;

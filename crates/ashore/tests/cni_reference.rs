@@ -1,8 +1,6 @@
 //! Ashore beside the reference plugins of CNI: the same results, addresses that one of them chooses for Ashore's links,
 //! and addresses that Ashore chooses for their links.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,8 +1,6 @@
 //! The control socket: clients that connect and then do nothing block neither other clients nor the daemon's
 //! own work.
 
-mod home;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! The daemon itself: one for each network namespace, what it needs to start, and what must not end it.
 
-mod home;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! The Debian package under a real systemd: over an earlier `ashore install`, upgraded while a container runs, removed
 //! and purged. In the ordinary suite on Debian 12, with `ASHORE_TEST_ALL` on 13 and sid too.
 
-mod home;
-
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 

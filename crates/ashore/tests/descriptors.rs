@@ -1,8 +1,6 @@
 //! File descriptors. Containers hold none for long, however many containers there are. A daemon without free
 //! descriptors cannot look into its containers, and must not conclude from this that they are gone.
 
-mod home;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

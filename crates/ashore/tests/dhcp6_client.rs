@@ -1,8 +1,6 @@
 //! The DHCPv6 client against real servers, without a daemon. A machine on the LAN runs the client itself, on
 //! a clock that the test controls, so that T1 comes when the test wants it.
 
-mod home;
-
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 

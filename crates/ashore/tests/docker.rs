@@ -1,7 +1,5 @@
 //! Containers on the LAN through real Docker engines.
 
-mod home;
-
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::Step;
 use home::site::on_every_engine;

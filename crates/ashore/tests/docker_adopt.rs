@@ -1,7 +1,5 @@
 //! Networks of Docker's own macvlan driver. Once adopted, they get what Docker leaves to the user.
 
-mod home;
-
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 

@@ -1,8 +1,6 @@
 //! Ashore never blocks the boot. All containers of a rebooted NAS come back, whether the daemon runs from the
 //! beginning, starts late, or dies in the middle.
 
-mod home;
-
 use std::time::{Duration, Instant};
 
 use home::booted::{Booted, on_every_systemd};

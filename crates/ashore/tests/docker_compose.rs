@@ -1,7 +1,5 @@
 //! The Compose example, with the Compose of each engine's release: 1.29 and 2.40.
 
-mod home;
-
 use std::path::PathBuf;
 
 use home::site::{Site, on_an_engine};

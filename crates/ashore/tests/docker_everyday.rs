@@ -1,7 +1,5 @@
 //! What users do with containers every day must work as with the built-in driver.
 
-mod home;
-
 use std::time::Duration;
 
 use home::site::{Site, on_an_engine, on_every_engine};

@@ -1,7 +1,5 @@
 //! Clients of the plugin that do not complete their calls hold neither descriptors nor other callers.
 
-mod home;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};

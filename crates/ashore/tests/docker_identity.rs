@@ -1,8 +1,6 @@
 //! A container's identity: its name keeps its MAC and address, however often the container, the engine and
 //! the host restart.
 
-mod home;
-
 use std::time::Duration;
 
 use home::site::{Site, on_an_engine, on_every_engine};

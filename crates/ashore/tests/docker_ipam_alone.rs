@@ -1,8 +1,6 @@
 //! Networks with Ashore's IPAM driver and another network driver, because the user left out `-d ashore`.
 //! Docker's bridge driver would give the router's address to the host.
 
-mod home;
-
 use std::collections::BTreeSet;
 
 use home::fake_engine::FakeEngine;

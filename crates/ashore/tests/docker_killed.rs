@@ -1,8 +1,6 @@
 //! The daemon is killed while Docker waits for its answer. Docker repeats the call without its body. The
 //! request is carried out all the same.
 
-mod home;
-
 use std::net::IpAddr;
 use std::process::Child;
 use std::time::Duration;

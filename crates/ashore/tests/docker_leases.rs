@@ -1,7 +1,5 @@
 //! Docker containers with addresses from the LAN's own DHCP server.
 
-mod home;
-
 use ashore_lab::Engines;
 use ashore_wire::dhcp4::code;
 use home::dhcp::Server;

@@ -1,7 +1,5 @@
 //! Docker containers with IPv6 addresses from the LAN's DHCPv6 server, on networks created without `--ipv6`.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_lab::Engines;

@@ -1,8 +1,6 @@
 //! Leases of Docker containers: the scenarios of `leases_servers.rs`, each with one of the
 //! servers.
 
-mod home;
-
 use home::dhcp::{Brand, Setup};
 use home::leasing::{on_an_engine, scenarios};
 

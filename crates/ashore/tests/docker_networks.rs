@@ -1,7 +1,5 @@
 //! The cases of the built-in macvlan driver's own suite in moby (`integration/network/macvlan`), on a LAN.
 
-mod home;
-
 use std::collections::BTreeSet;
 
 use home::site::{Site, on_an_engine};

@@ -1,7 +1,5 @@
 //! The options of Docker's built-in macvlan driver, as containers and the LAN see them.
 
-mod home;
-
 use home::site::{Site, on_an_engine};
 use home::told::Told;
 use home::{does_not_reach, eventually, ip, mac_known_to, reaches};

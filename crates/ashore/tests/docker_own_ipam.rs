@@ -1,7 +1,5 @@
 //! A network for which the user changed only the driver to Ashore: Docker's own IPAM chooses the addresses.
 
-mod home;
-
 use home::site::on_an_engine;
 use home::together::{Together, rounds};
 use home::{HOST, eventually, ip, mac_known_to, reaches};

@@ -1,7 +1,5 @@
 //! The managed plugin on real Docker engines: created, enabled, used, disabled, and removed.
 
-mod home;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,7 +1,5 @@
 //! Docker networks and the pools of the LAN's DHCP servers.
 
-mod home;
-
 use ashore_lab::Engines;
 use home::dhcp::Server;
 use home::frames::{Frames, What};

@@ -1,7 +1,5 @@
 //! Restarts of the engine, the daemon and the host. Nothing is lost, and nothing is left over.
 
-mod home;
-
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
 use home::site::{Site, at_every_site, on_an_engine, on_every_engine};

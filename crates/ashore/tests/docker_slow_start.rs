@@ -1,7 +1,5 @@
 //! A container that starts slowly is not mistaken for one that the engine has forgotten.
 
-mod home;
-
 use std::time::Duration;
 
 use home::site::on_engine;

@@ -1,8 +1,6 @@
 //! For which container an address is requested. Docker 29 and later say so; for earlier versions, the daemon
 //! asks the engine's API. The tests have no such engine: they make the calls and play the API.
 
-mod home;
-
 use std::net::Ipv4Addr;
 
 use ashore_wire::Mac;

@@ -1,7 +1,5 @@
 //! `ashore doctor`: each trouble is made on a real LAN, and found with what helps; a healthy LAN has none.
 
-mod home;
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;

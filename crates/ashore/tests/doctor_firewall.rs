@@ -1,8 +1,6 @@
 //! What `ashore doctor` says of the host's firewall, held against what passes: rules for frames on a bridge, tables that
 //! are asleep, links by their numbers, and rules by which the LAN may reach some of the host.
 
-mod home;
-
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! `ashore doctor` on set-ups of which nothing is wrong: it says so, and ends well. A false alarm is a fault.
 
-mod home;
-
 use std::path::Path;
 
 use ashore_lab::{Engines, cannot_run};

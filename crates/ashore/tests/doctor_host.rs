@@ -1,7 +1,5 @@
 //! `ashore doctor` and the host's own settings: each trouble is made on a real host, and found with what helps.
 
-mod home;
-
 use std::os::unix::fs::PermissionsExt;
 
 use ashore_lab::{Engines, Ran, cannot_run};

@@ -1,7 +1,5 @@
 //! `ashore doctor` and names: two containers of one name on one LAN are told of, where one name stands for both.
 
-mod home;
-
 use ashore_lab::{Engines, cannot_run};
 use home::dhcp::Server;
 use home::told::Told;

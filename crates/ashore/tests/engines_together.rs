@@ -1,7 +1,5 @@
 //! Docker, Podman and a CNI runtime on one NAS: one network for all of them, one range, and no address twice.
 
-mod home;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! `ashore events` and `ashore map`: what has happened outlives the daemon, whatever a machine on the LAN claims.
 
-mod home;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;

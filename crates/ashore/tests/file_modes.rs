@@ -1,8 +1,6 @@
 //! Files that the daemon writes have the same modes under any umask. The daemon follows nothing that another
 //! user has put in a file's place.
 
-mod home;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

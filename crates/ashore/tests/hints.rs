@@ -1,8 +1,6 @@
 //! Every remedy leads somewhere. `hints.txt` makes the mistakes by the command line, and does what is printed then: it
 //! works, or there is another answer than the one before. The file says how to read it.
 
-mod home;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};

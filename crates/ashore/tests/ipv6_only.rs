@@ -1,7 +1,5 @@
 //! Networks with IPv6 only, and hosts without IPv4.
 
-mod home;
-
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::site::on_engine;
 use home::{HOST6, Home, addresses, ip, reaches, type_on};

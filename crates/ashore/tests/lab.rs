@@ -1,7 +1,5 @@
 //! `ashore lab` as root and as an ordinary user: every row is as expected, and nothing is left.
 
-mod home;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,7 +1,5 @@
 //! Addresses that the LAN's own DHCP server assigns.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};

@@ -1,7 +1,5 @@
 //! IPv6 addresses that a DHCPv6 server on the LAN assigns.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine, cannot_run};

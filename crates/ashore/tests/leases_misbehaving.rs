@@ -1,7 +1,5 @@
 //! A DHCP server that misbehaves: what the LAN sees of it, and that no client floods it.
 
-mod home;
-
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -1,8 +1,6 @@
 //! When a lease is released, which servers' offers count, and which address is used where no server makes an
 //! offer.
 
-mod home;
-
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};

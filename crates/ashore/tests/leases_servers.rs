@@ -1,7 +1,5 @@
 //! Leases of dnsmasq, Kea, ISC's dhcpd and busybox's udhcpd: every scenario with every server.
 
-mod home;
-
 use home::dhcp::{Brand, Setup};
 use home::leasing::{scenarios, with_every_server, with_server};
 

@@ -1,8 +1,6 @@
 //! What DHCP servers are told of containers: host names, names to register, vendor classes and client identifiers;
 //! and how long their answer is waited for.
 
-mod home;
-
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,6 @@
 //! cannot come back until the link is gone, so the status names the link and its place. A link that is hidden
 //! while it is down disappears with the detach.
 
-mod home;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::Ipv4Addr;

@@ -1,7 +1,5 @@
 //! What each macvlan mode lets through, as the LAN sees it.
 
-mod home;
-
 use ashore_lab::Daemon;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};

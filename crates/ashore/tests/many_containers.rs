@@ -1,8 +1,6 @@
 //! Where there are many containers, the daemon enters only those in which something has changed, and still knows at
 //! once what has.
 
-mod home;
-
 use std::net::IpAddr;
 use std::path::PathBuf;
 

@@ -1,8 +1,6 @@
 //! Thirty mistakes that people make, each through the programs by which it can be made, with the answer as it is printed.
 //! `mistakes.txt` has them, to be read by a person: `ASHORE_WRITE_MISTAKES=1` writes the answers anew.
 
-mod home;
-
 use std::fmt::Write as _;
 
 use ashore_lab::{Engines, Machine, Ran};

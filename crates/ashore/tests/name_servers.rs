@@ -1,7 +1,5 @@
 //! Name servers that the LAN announces by IPv6, and names that containers look up with them.
 
-mod home;
-
 use std::net::Ipv6Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! A path that no longer leads to a namespace says nothing about the namespace. The namespace lives as long
 //! as anything holds it, and its endpoint keeps its addresses as long. Nothing else gets them.
 
-mod home;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, UdpSocket};

@@ -1,7 +1,5 @@
 //! Which namespaces can be attached, and that the daemon recognises each by any path.
 
-mod home;
-
 use std::process::Command;
 
 use home::{Home, addresses, eventually, ip, reaches};

@@ -1,8 +1,6 @@
 //! Links with names that are not text. A container's administrator may name its links freely. Other
 //! containers must not notice, and the container must leave when told to.
 
-mod home;
-
 use ashore_lab::Machine;
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_ip};
 

@@ -1,8 +1,6 @@
 //! Default routes that are not one next hop on one link. Ashore sees them where it looks for the LAN, and
 //! where one of its own routes would conflict with them.
 
-mod home;
-
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
 /// Ways to configure a default route with two routers, or with one of the other family.

@@ -4,8 +4,6 @@
 //! has a lease and gets them at its renewal. Rows in which the engine plays a part are also tried with the
 //! engine's containers.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,6 @@
 //! What happens to a parent happens to its networks: down and up, removed and back, another address of the
 //! host.
 
-mod home;
-
 use ashore_lab::{Engines, World, cannot_run};
 use home::dhcp::Server;
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_on};

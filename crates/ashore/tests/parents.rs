@@ -12,8 +12,6 @@
 //! Before and after each event, a laptop on the LAN and the host reach each container by ping and by TCP. The
 //! same holds for containers that start or restart at that moment.
 
-mod home;
-
 use ashore_lab::{Engines, cannot_run};
 use home::dhcp::Server;
 use home::parents::Befalls::{ForwardsLate, MadeAgain, NetworksMadeAgain, Renamed, Replaced};

@@ -1,7 +1,5 @@
 //! The commands that `ashore plan` prints, run in a shell, produce exactly the same result as Ashore.
 
-mod home;
-
 use std::process::Stdio;
 
 use ashore_core::net::observed::View;

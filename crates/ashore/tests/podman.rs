@@ -1,7 +1,5 @@
 //! Podman as it is, before Ashore comes in: its own macvlan on the lab's LAN.
 
-mod home;
-
 use ashore_lab::Engines;
 use home::podman::{ALL, on_every_podman};
 use home::{ip, reaches};

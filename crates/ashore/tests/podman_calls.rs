@@ -1,7 +1,5 @@
 //! What Podman says to a netavark plugin, as a plugin that stands in for Ashore's writes it down.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

@@ -1,7 +1,5 @@
 //! Podman's containers where things go otherwise than usual: names, pods, several networks, a daemon that is down.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_lab::Engines;

@@ -1,7 +1,5 @@
 //! Containers on the LAN through real Podman engines.
 
-mod home;
-
 use home::podman::with_ashore_on_all;
 use home::{HOST, eventually, ip, reaches};
 

@@ -1,7 +1,5 @@
 //! Podman on a NAS that has booted systemd, with Ashore as `ashore install` leaves it.
 
-mod home;
-
 use std::time::{Duration, Instant};
 
 use home::booted::{Booted, on_a_podman, on_every_podman};

@@ -1,7 +1,5 @@
 //! Podman, and the daemon or Podman itself is killed at any moment.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_lab::{Engines, Machine};

@@ -1,7 +1,5 @@
 //! What a network of Podman's says of its containers' routes and addresses, and what becomes of a call that is refused.
 
-mod home;
-
 use home::podman::{PodmanSite, with_ashore};
 use home::{eventually, ip, reaches};
 

@@ -1,7 +1,5 @@
 //! Containers of a user other than root on the LAN, through his own real Podman.
 
-mod home;
-
 use ashore_lab::{Engines, Ran, Rootless};
 use home::podman::{PodmanSite, newest, on_every_podman};
 use home::{HOST, booted, eventually, eventually_within, ip, reaches};

@@ -1,8 +1,6 @@
 //! Ranges and the pools of the LAN's DHCP servers: the daemon learns the pools by asking, and keeps ranges
 //! clear of them.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_lab::{Engines, Ran, cannot_run};

@@ -1,8 +1,6 @@
 //! What an engine was answered outlives a power failure: what was not synced to the disk by then is gone, and so is
 //! the run directory.
 
-mod home;
-
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,8 +1,6 @@
 //! Promise 1: a container answers on its own address from every LAN machine, from every container on the LAN
 //! and from its own host. It reaches them all, and the gateway.
 
-mod home;
-
 use std::collections::BTreeSet;
 
 use ashore_lab::Machine;

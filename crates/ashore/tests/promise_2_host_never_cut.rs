@@ -1,7 +1,5 @@
 //! Promise 2: the host's own connectivity is never cut. The LAN knows the host by its NIC's MAC throughout.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_core::net::link::{LinkSpec, LinkType, Place};

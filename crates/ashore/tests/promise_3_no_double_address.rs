@@ -1,7 +1,5 @@
 //! Promise 3: no address is assigned twice, and no address that another machine on the LAN holds is assigned.
 
-mod home;
-
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Promise 4: a container keeps its MAC and its addresses by its name alone.
 
-mod home;
-
 use std::collections::BTreeSet;
 
 use ashore_core::api::document::Document;

@@ -2,8 +2,6 @@
 //! the kernel or the disk, or sends its answer. After the next start, the request is complete or undone, and
 //! what was there before is still there.
 
-mod home;
-
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;

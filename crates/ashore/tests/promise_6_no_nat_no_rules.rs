@@ -1,7 +1,5 @@
 //! Promise 6: Ashore adds no NAT and no rule to the host's filter tables, and changes no sysctl of the host.
 
-mod home;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::net::kind::MacvlanMode;

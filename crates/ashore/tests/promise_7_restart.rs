@@ -1,7 +1,5 @@
 //! Promise 7: the daemon can be killed, restarted and stopped without a lost ping.
 
-mod home;
-
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, ip};
 

@@ -1,8 +1,6 @@
 //! Promise 8: bad input is refused before anything changes. The error says what is wrong, why, and what to
 //! do.
 
-mod home;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;

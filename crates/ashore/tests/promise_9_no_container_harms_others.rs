@@ -2,8 +2,6 @@
 //! work for others, takes another endpoint's address by a broadcast claim or on the parent without being
 //! shown, changes the host's routes, or escapes a detach.
 
-mod home;
-
 use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;

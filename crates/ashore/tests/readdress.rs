@@ -1,7 +1,5 @@
 //! `ashore network move` with another range, or the subnet of another router.
 
-mod home;
-
 use std::process::Stdio;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Users other than root, by the socket that is theirs: what root has allowed them, and what they try beyond that. They
 //! call as their netavark would, by `ashore-plug`, or write what they like.
 
-mod home;
-
 use std::io::{BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

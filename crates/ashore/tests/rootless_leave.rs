@@ -1,8 +1,6 @@
 //! Root's side of leave for other users: the networks on which none is let, what root is told who lets them on, and how much
 //! a refusal tells them.
 
-mod home;
-
 use std::fs::File;
 
 use ashore_lab::Ran;

@@ -2,8 +2,6 @@
 //! nftables and Kea. The VLAN itself needs a kernel with VLANs (`vm_router_config.rs`); here a plain wire
 //! stands in for it.
 
-mod home;
-
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};

@@ -1,8 +1,6 @@
 //! The package for rpm under a real systemd: installed by rpm, upgraded while a container runs, and removed. The system
 //! is Debian's, with its rpm: no system whose packages are rpm's is to be had here.
 
-mod home;
-
 use ashore_lab::{Engines, Ran, cannot_run};
 use home::booted::Booted;
 use home::packaged::{WEB, is_the_packages, make_lan, names, start_web};

@@ -1,7 +1,5 @@
 //! `ashore setup`: nothing but the cable is known, and at the end there is a network on which a container is reached.
 
-mod home;
-
 use ashore_lab::{Engines, cannot_run};
 use home::dhcp::Server;
 use home::{Home, ip, is_root};

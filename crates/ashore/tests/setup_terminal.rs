@@ -1,8 +1,6 @@
 //! `ashore setup` on a terminal of 80 columns, where nothing but the cable is known: the questions, what is typed, and
 //! the result, as a person sees them.
 
-mod home;
-
 use std::io::{Read, Write};
 use std::process::{ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};

@@ -1,7 +1,5 @@
 //! IPv6 addresses and routes from router advertisements.
 
-mod home;
-
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,6 @@
 //! Sockets that exist before the daemon. Clients that connect wait for the daemon, and the sockets stay when
 //! it ends.
 
-mod home;
-
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;

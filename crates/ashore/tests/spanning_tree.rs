@@ -1,8 +1,6 @@
 //! A switch with spanning tree: its port has carrier before it forwards. Requests and announcements sent
 //! meanwhile are lost.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_lab::{Engines, cannot_run};

@@ -1,8 +1,6 @@
 //! The system extension under a real systemd: laid over `/usr`, started, used by a container over a boot, and taken away.
 //! The image itself needs a loop device, so the tests have its files in a directory, which systemd takes as well.
 
-mod home;
-
 use ashore_lab::{Engines, cannot_run};
 use home::booted::Booted;
 use home::packaged::{WEB, make_lan, names, start_web};

@@ -1,7 +1,5 @@
 //! Under a real systemd: `ashore install` on a booted NAS, its units, and a daemon that restarts by itself.
 
-mod home;
-
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;

@@ -1,8 +1,6 @@
 //! Two container engines on one host. What one of them lists, forgets or has forgotten in a restart takes
 //! nothing from the other one's containers.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,6 @@
 //! `crates/ashore/src/unlocked.rs`. Here the system calls are traced that the daemon makes while it holds the
 //! lock.
 
-mod home;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_lab::cannot_run;

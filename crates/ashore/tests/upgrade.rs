@@ -1,7 +1,5 @@
 //! An upgrade with containers running: the daemon of an earlier version is replaced, and nobody on the LAN notices.
 
-mod home;
-
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;

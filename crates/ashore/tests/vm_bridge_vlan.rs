@@ -1,8 +1,6 @@
 //! Networks of kind `bridge` in a VLAN of a VLAN-filtering bridge. Runs in the virtual machine, whose kernel
 //! has such bridges.
 
-mod home;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -2,8 +2,6 @@
 //! all tests, because it starts slowly there. `cargo xtask test --all` runs all of them; without Docker,
 //! `vm_vlan.rs` has nearly the same.
 
-mod home;
-
 use std::time::Duration;
 
 use ashore_core::net::link::Tag;

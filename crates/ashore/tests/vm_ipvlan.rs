@@ -1,7 +1,5 @@
 //! ipvlan in its three modes, as the LAN sees it. Runs in the virtual machine, whose kernel has ipvlan.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_core::net::kind::IpvlanMode;

@@ -1,8 +1,6 @@
 //! `ashore lab --vlan`: VLAN 200 beside the LAN. Runs in the virtual machine, whose kernel has VLANs and can
 //! also run without them.
 
-mod home;
-
 use std::fs;
 use std::process::Command;
 use std::sync::Mutex;

@@ -1,7 +1,5 @@
 //! Leases that need ipvlan and VLANs. Runs in the virtual machine, whose kernel has both.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine, cannot_run};

@@ -2,8 +2,6 @@
 //! the host. All of them belong to others, and must trouble nothing. Runs in the virtual machine, whose
 //! kernel has nearly all of them.
 
-mod home;
-
 use std::os::unix::ffi::OsStrExt;
 
 use ashore_kernel::Namespace;

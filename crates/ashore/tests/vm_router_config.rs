@@ -2,8 +2,6 @@
 //! network, run on a router that Debian's ifupdown or systemd-networkd configures. Runs in the virtual
 //! machine, whose kernel has VLANs.
 
-mod home;
-
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 use std::thread::sleep;

@@ -1,7 +1,5 @@
 //! IPv6 router advertisements with ipvlan and VLANs. Runs in the virtual machine, whose kernel has both.
 
-mod home;
-
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, cannot_run};

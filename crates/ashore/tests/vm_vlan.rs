@@ -1,8 +1,6 @@
 //! VLANs as parents: created for the networks that need them and only as long as they do. A VLAN link that
 //! belongs to others is never removed. Runs in the virtual machine, whose kernel has VLANs.
 
-mod home;
-
 use std::net::IpAddr;
 use std::time::Duration;
 

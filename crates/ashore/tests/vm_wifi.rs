@@ -1,8 +1,6 @@
 //! A NAS on Wi-Fi: its access point accepts one MAC only. Runs in the virtual machine, whose kernel simulates
 //! radios.
 
-mod home;
-
 use std::collections::BTreeSet;
 
 use ashore_core::net::kind::MacvlanMode;

@@ -1,7 +1,5 @@
 //! The ways back: from an upgrade, to a new machine, from a copied disk, and from what a user has broken since yesterday.
 
-mod home;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,5 @@
 //! Containers of LXC and of systemd-nspawn on a NAS that has booted systemd, by the lines that the manual gives.
 
-mod home;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -1,7 +1,5 @@
 //! The words of the command line: what it shows of a name, and what it says to what nobody meant.
 
-mod home;
-
 use std::process::Command;
 
 use ashore_lab::Ran;

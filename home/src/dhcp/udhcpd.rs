@@ -38,7 +38,7 @@ impl Server {
     pub fn renews(&self, when: &str) {
         let acks = || std::fs::read_to_string(&self.log).unwrap().matches("sending ACK").count();
         let before = acks();
-        crate::home::eventually(&format!("it is renewed {when}"), || acks() > before + 1);
+        crate::eventually(&format!("it is renewed {when}"), || acks() > before + 1);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Scenarios: what happens to leases.
 
-use super::*;
+use super::{
+    At, IpAddr, Ipv4Addr, Leasing, LinkSpec, LinkType, PATIENCE, Place, Relay, Said, Step, What, address_of,
+    dns, endpoint, eventually, eventually_within, is_defended, mac_known_to, reaches, takes,
+};
 
 /// The messages go in the RFC's order and come from the container's own MAC. The server's table and the LAN
 /// agree.

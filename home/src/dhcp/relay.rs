@@ -13,7 +13,7 @@ impl Relay {
         let mut command = on.command(engines.path("usr/sbin/dhcrelay")).unwrap();
         command.args(["-4", "-d", "--no-pid", "-id", "eth0", "-iu", "eth1", &server.to_string()]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        crate::home::eventually("the relay listens", || super::has_server_port(on));
+        crate::eventually("the relay listens", || super::has_server_port(on));
         Relay(child)
     }
 }

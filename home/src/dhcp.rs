@@ -119,7 +119,7 @@ impl Server {
     ) -> Server {
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         let mut server = Server { child, leases, log, rows };
-        crate::home::eventually("the server listens", || {
+        crate::eventually("the server listens", || {
             assert_eq!(server.child.try_wait().unwrap(), None, "the server has ended");
             has_server_port(on)
         });

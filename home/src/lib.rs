@@ -1,6 +1,14 @@
-//! The common start of every end-to-end test: a home LAN with a NAS, and a daemon on the NAS.
+//! What the end-to-end tests share: a home LAN with a NAS, a daemon on the NAS, and all that can stand beside them. A library
+//! of its own, because more than a hundred test programs would otherwise compile it once each.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
+#![allow(missing_docs, reason = "the names say it")]
+#![allow(clippy::missing_panics_doc, reason = "a test ends where a helper panics")]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "a test that drops the value fails"
+)]
+#![allow(clippy::new_without_default, reason = "each of these starts processes")]
 
 pub mod advertiser;
 pub mod booted;
@@ -64,7 +72,8 @@ pub struct Home {
     pub directory: tempfile::TempDir,
 }
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
+/// The program under test.
+pub const PROGRAM: &str = env!("ASHORE_PROGRAM");
 pub const HOST: &str = "192.168.88.9";
 pub const HOST6: &str = "fd88::9";
 /// A machine on the internet. The LAN's machines reach it through the router.
