@@ -322,7 +322,7 @@ impl Responder {
         };
         let claims = self.claims.values().filter_map(of_claim).min();
         let replies = self.replies.iter().map(|reply| reply.due).min();
-        let retries = self.claims.values().filter_map(Claim::retry).min();
+        let retries = self.retries().map(|(_, at)| at).min();
         [claims, retries, replies, self.collected.next(), self.zone.next()].into_iter().flatten().min()
     }
 

@@ -148,6 +148,7 @@ impl Responder {
         let next = claim.next_label();
         let tired = claim.count_conflict(now);
         self.note(key, label.clone(), Some(by), now);
+        // Without a goodbye: it would be said of what the other host has under the same names.
         self.withdraw(key, now);
         if tired.is_some() {
             self.relabel(key, wanted);

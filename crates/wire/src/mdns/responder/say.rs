@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Boottime;
 
 use super::super::channel::Channels;
-use super::super::claim::{Claim, Owned, PROBES, Phase, services_of_the_link};
+use super::super::claim::{Owned, PROBES, Phase, services_of_the_link};
 use super::super::message::{Question, Section, Writer};
 use super::super::record::{Record, kind};
 use super::super::zone::EVERY;
@@ -58,21 +58,27 @@ impl Responder {
 
     /// Lets names try the wanted label again that have had another one for long: the other host may be gone.
     fn retry(&mut self, now: Boottime) {
-        let due = |claim: &Claim| claim.retry().is_some_and(|at| at <= now);
-        let keys: Vec<String> =
-            self.claims.iter().filter(|(_, claim)| due(claim)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            let Some(claim) = self.claims.get_mut(&key) else { continue };
+        // One after the other: of two names that want the same label, one gets it.
+        let due = |responder: &Self| Some(responder.retries().find(|(_, at)| *at <= now)?.0.to_owned());
+        while let Some(key) = due(self) {
+            let Some(claim) = self.claims.get_mut(&key) else { return };
             claim.note_retry();
-            let (wanted, label) = (claim.wanted.clone(), claim.wanted.label.clone());
-            // Not from another name of this responder, or from the host.
-            if self.free(&wanted, label.clone()) == label {
-                let gone = self.withdraw(&key, now);
-                self.part(gone);
-                self.relabel(&key, label);
-                self.begin(&key, Duration::ZERO, false, now);
-            }
+            let label = claim.wanted.label.clone();
+            let gone = self.withdraw(&key, now);
+            self.part(gone);
+            self.relabel(&key, label);
+            self.begin(&key, Duration::ZERO, false, now);
         }
+    }
+
+    /// The names that will try the wanted label again, and when. Not those whose wanted label another name of this
+    /// responder or the host has: that would be no attempt, and their only one is still to come.
+    pub(super) fn retries(&self) -> impl Iterator<Item = (&str, Boottime)> {
+        self.claims.iter().filter_map(|(key, claim)| {
+            let at = claim.retry()?;
+            let label = &claim.wanted.label;
+            (self.free(&claim.wanted, label.clone()) == *label).then_some((key.as_str(), at))
+        })
     }
 
     /// Sends the probes that are due. A name whose last probe no host has answered is published, and the caller hears of its

@@ -155,6 +155,18 @@ fn a_name_that_another_host_had_for_a_while_is_tried_again_after_an_hour_and_onl
     }
 }
 
+#[test]
+fn a_label_that_another_own_name_has_is_tried_again_once_that_name_is_gone() {
+    let mut bench = Bench::new();
+    bench.publish("lan/web", web());
+    bench.publish("tv/web", wanted("web", "192.168.88.8", ""));
+    bench.run(seconds(3 * 3600));
+    assert_eq!(bench.states(), [is("web", State::Announced), is("web-2", State::Announced)]);
+    bench.responder.remove("lan/web", bench.now);
+    bench.run(seconds(10));
+    assert_eq!(bench.states(), [is("web", State::Announced)]);
+}
+
 /// RFC 6762, 6 and 11: it may come from elsewhere, with a forged source, and no query of the responder asks for it.
 #[test]
 fn what_is_not_sent_to_the_group_from_the_port_speaks_against_no_name() {
