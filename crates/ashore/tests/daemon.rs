@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::{Strace, let_go};
 use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// The error of a daemon that does not start. Another command starts it, on a machine and in a directory of
 /// its own.
@@ -241,18 +243,21 @@ fn a_reconciliation_that_stopped_at_a_failed_write_is_shown_until_one_succeeds()
     home.daemon = Some((1..20).find_map(starts_with_failing_writes).expect("it comes up"));
     let troubles = || home.status()["troubles"].to_string();
     assert!(troubles().contains("could not reconcile"), "{}", troubles());
-    // What its own start has changed is looked at a moment later. Once writes succeed, that would be the success.
-    std::thread::sleep(Duration::from_millis(700));
+    // It stands still from one fault to the next. Otherwise it might look again in between, and succeed.
     let pid = home.daemon().pid();
+    let daemon = Pid::from_raw(pid.cast_signed());
+    kill(daemon, Signal::SIGSTOP).unwrap();
     let_go(pid);
     // Of the writes of one request, the first fails, which is the one of the reconciliation. Those that
     // succeed after it do not hide that.
-    let faults = [("watch", "error=EIO"), ("control", "error=EIO:when=1")]
-        .map(|(thread, fault)| strace.inject_in_threads(pid, [thread], "fdatasync", fault));
+    let fails = strace.inject_in_threads(pid, ["control"], "fdatasync", "error=EIO:when=1");
+    // The daemon's own reconciliation follows the request's. It would succeed before anybody has looked.
+    const WAITS: &str = "poll,ppoll,epoll_wait,epoll_pwait,recvmsg,recvfrom,read,futex,restart_syscall";
+    let is_late = strace.inject_in_threads(pid, ["watch"], WAITS, "delay_exit=5000000");
+    kill(daemon, Signal::SIGCONT).unwrap();
     home.ok("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27 --conflict off");
-    // The daemon's own reconciliation follows the request's a moment later.
-    eventually("it is shown", || troubles().contains("could not reconcile"));
-    drop(faults);
+    assert!(troubles().contains("could not reconcile"), "{}", troubles());
+    drop((fails, is_late));
     home.nudge();
     eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
     reaches(&home.laptop, at);
