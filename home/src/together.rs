@@ -2,6 +2,7 @@
 //! address. Each container must get its own identity all the same, again and again.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ashore_lab::Docker;
@@ -11,9 +12,9 @@ use super::{comes_true, mac_known_to};
 
 /// The number of rounds. Each is compared with the first.
 pub const ROUNDS: usize = 8;
-/// The number of rounds on Docker 20.10, which tells no more than 28 about the container it asks for. `cargo
-/// xtask test --all` runs all rounds there.
-const ROUNDS_ON_THE_OLDER: usize = 3;
+/// The number of rounds of most tests, and on Docker 20.10, which tells no more than 28 about the container it asks
+/// for. `cargo xtask test --all` runs all rounds everywhere.
+const FEW_ROUNDS: usize = 3;
 /// The template prefix that finds the only network of a container.
 const ONE: &str = "range.NetworkSettings.Networks";
 /// Long enough for a machine with a lot of other work.
@@ -22,10 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// container meanwhile.
 const MISTAKEN: Duration = Duration::from_secs(1);
 
-/// The number of rounds on the engine of a site.
-pub fn rounds(site: &Site) -> std::ops::RangeInclusive<usize> {
-    let is_older = site.suite == "bookworm" && std::env::var_os("ASHORE_TEST_ALL").is_none();
-    1..=if is_older { ROUNDS_ON_THE_OLDER } else { ROUNDS }
+/// The rounds on the engine of a site.
+pub fn rounds(site: &Site) -> RangeInclusive<usize> {
+    if site.suite == "bookworm" { few_rounds() } else { 1..=ROUNDS }
+}
+
+/// The rounds of a test of what another test shows in all rounds, in another place.
+pub fn few_rounds() -> RangeInclusive<usize> {
+    1..=if std::env::var_os("ASHORE_TEST_ALL").is_some() { ROUNDS } else { FEW_ROUNDS }
 }
 
 /// The first place of each container in a group.

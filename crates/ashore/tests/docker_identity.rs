@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use home::site::{Site, on_an_engine, on_every_engine};
-use home::together::{Place, ROUNDS, Together, rounds, start_at_once};
+use home::together::{Place, ROUNDS, Together, few_rounds, rounds, start_at_once};
 use home::{comes_true, eventually, ip, reaches};
 
 #[test]
@@ -73,7 +73,7 @@ fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until
             site.start(name, "");
         }
         let all = Together::of(site, &names);
-        for round in rounds(site) {
+        for round in few_rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
         }
@@ -92,7 +92,7 @@ fn of_two_subnets_each_address_is_the_containers_own() {
         site.start("own", "--mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "four", "six", "own"]);
         assert_eq!(all.place("six").v6, "fd88::d5");
-        for round in rounds(site) {
+        for round in few_rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
         }
@@ -114,7 +114,7 @@ fn on_each_of_two_networks_a_container_is_itself() {
         let places = || names.map(|name| ["lan", "other"].map(|network| Place::on(site, name, network)));
         let before = places();
         assert!(before.iter().flatten().all(Option::is_some));
-        for round in rounds(site) {
+        for round in few_rounds() {
             site.ok("stop -t 0 web db");
             start_at_once(&site.docker, names);
             eventually(&format!("start {round}: each is as before on both"), || places() == before);

@@ -12,45 +12,45 @@ use crate::{artifacts, cargo};
 /// A test program that takes longer than this hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// How long programs take, in seconds, measured on two cores while others run. All other programs take less.
-/// This only decides the order: the longest programs start first. Otherwise they would run alone at the end.
-const LONG: &[(&str, u32)] = &[
-    ("ashore/docker_identity", 476),
-    ("ashore/docker_restarts", 331),
-    ("ashore/docker_boot", 311),
-    ("ashore/leases_servers", 282),
-    ("ashore/promise_9_no_container_harms_others", 265),
-    ("ashore/leases_misbehaving", 256),
-    ("ashore/podman_installed", 201),
-    ("ashore/docker_leases_servers", 184),
-    ("ashore/systemd", 172),
-    ("ashore/docker_own_ipam", 162),
-    ("ashore/chaos", 158),
-    ("ashore/docker_leases", 125),
-    ("ashore/docker_options", 119),
-    ("ashore/hints", 117),
-    ("ashore/power_failure", 111),
-    ("ashore/pool_check", 111),
-    ("ashore/docker", 110),
-    ("ashore/podman_edges", 103),
-    ("ashore/docker_networks", 102),
-    ("ashore/doctor", 98),
-    ("ashore/bridge_persist", 97),
-    ("ashore/docker_everyday", 86),
-    ("ashore/control_socket", 86),
-    ("ashore/docker_killed", 85),
-    ("ashore/leases", 81),
-    ("ashore/slaac", 80),
-    ("ashore/docker_ipam_alone", 80),
-    ("ashore/descriptors", 75),
-    ("ashore/podman_calls", 70),
-    ("ashore/events", 70),
-    ("ashore/podman_rootless", 69),
-    ("ashore/two_engines", 68),
-    ("ashore/docker_compose", 66),
-    ("ashore/leases6", 61),
-    ("ashore/router_config", 60),
-    ("ashore/podman_killed", 60),
+/// How long programs take, in seconds, measured on two cores while others run, and how many of their tests run at
+/// once. All other programs take less. The longest programs start first; otherwise they would run alone at the end.
+/// Tests that mostly wait (for leases, for what must not happen) wait side by side.
+const LONG: &[(&str, u32, usize)] = &[
+    ("ashore/docker_identity", 573, 4),
+    ("ashore/docker_restarts", 378, 4),
+    ("ashore/leases_servers", 246, 6),
+    ("ashore/docker_boot", 227, 4),
+    ("ashore/systemd", 225, 2),
+    ("ashore/leases_misbehaving", 221, 8),
+    ("ashore/doctor_host", 179, 6),
+    ("ashore/promise_9_no_container_harms_others", 164, 4),
+    ("ashore/chaos", 150, 1),
+    ("ashore/doctor_firewall", 134, 4),
+    ("ashore/hints", 122, 4),
+    ("ashore/pool_check", 115, 6),
+    ("ashore/docker_leases_servers", 112, 4),
+    ("ashore/doctor_healthy", 99, 4),
+    ("ashore/doctor", 99, 6),
+    ("ashore/podman_edges", 90, 2),
+    ("ashore/power_failure", 87, 2),
+    ("ashore/docker_everyday", 80, 2),
+    ("ashore/leases", 78, 6),
+    ("ashore/docker_options", 78, 4),
+    ("ashore/docker_leases", 77, 2),
+    ("ashore/docker", 77, 4),
+    ("ashore/bridge_persist", 76, 2),
+    ("ashore/docker_ipam_alone", 73, 4),
+    ("ashore/control_socket", 71, 2),
+    ("ashore/slaac", 70, 4),
+    ("ashore/two_engines", 67, 4),
+    ("ashore/events", 67, 4),
+    ("ashore/daemon", 66, 4),
+    ("ashore/podman_installed", 64, 2),
+    ("ashore/leases6", 61, 4),
+    ("ashore/mistakes", 59, 2),
+    ("ashore/docker_networks", 51, 2),
+    ("ashore/docker_slow_start", 49, 4),
+    ("ashore/leases_options", 45, 4),
 ];
 
 /// A test program.
@@ -73,7 +73,11 @@ impl Program {
 
     /// The approximate run time in seconds.
     pub(super) fn seconds(&self) -> u32 {
-        LONG.iter().find(|(name, _)| self.name == *name).map_or(0, |(_, seconds)| *seconds)
+        self.long().map_or(0, |(_, seconds, _)| *seconds)
+    }
+
+    fn long(&self) -> Option<&'static (&'static str, u32, usize)> {
+        LONG.iter().find(|(name, ..)| self.name == *name)
     }
 
     /// The command that runs the program in namespaces of its own. Everything that it leaves running ends
@@ -89,6 +93,9 @@ impl Program {
         // In the virtual machine the programs write to a terminal, hence no colours. The output of a passing
         // test may say that it could not run.
         command.args(["--color", "never", "--show-output"]);
+        if let Some((.., at_once)) = self.long() {
+            command.arg(format!("--test-threads={at_once}"));
+        }
         if !self.tests.is_empty() {
             command.arg("--exact").args(&self.tests);
         }

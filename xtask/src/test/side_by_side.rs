@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(700);
 /// Another program starts if the processors were idle for at least this share of the time, in percent.
 const IDLE: u64 = 25;
 /// The maximum number of programs per processor.
-const MOST: usize = 3;
+const MOST: usize = 6;
 /// How much memory must be free to start another program, in bytes: enough for two engines with their
 /// containers.
 const MEMORY: u64 = 2 << 30;
