@@ -490,10 +490,11 @@ pub fn waits_beside<T>(home: &Home, does: impl FnOnce() -> T) -> (T, Vec<Duratio
     })
 }
 
-/// Waits up to 60 s for something that takes the daemon a moment, or ten moments in the virtual machine.
+/// Waits up to 120 s for something that takes the daemon a moment, or many in the virtual machine and on a machine with
+/// other work.
 #[track_caller]
 pub fn eventually(what: &str, is: impl FnMut() -> bool) {
-    eventually_within(Duration::from_secs(60), what, is);
+    eventually_within(Duration::from_secs(120), what, is);
 }
 
 /// Waits for something that takes longer.

@@ -18,7 +18,7 @@ const FEW_ROUNDS: usize = 3;
 /// The template prefix that finds the only network of a container.
 const ONE: &str = "range.NetworkSettings.Networks";
 /// Long enough for a machine with a lot of other work.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// For this long, an engine may take an earlier end of a container for its present end. It does not show the
 /// container meanwhile.
 const MISTAKEN: Duration = Duration::from_secs(1);

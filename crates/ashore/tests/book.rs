@@ -16,7 +16,7 @@ use home::site::Site;
 use home::{PROGRAM, comes_true, eventually};
 
 /// How long what was told may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A command, and what is shown then.
 #[derive(Debug, PartialEq, Eq)]

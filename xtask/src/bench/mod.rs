@@ -26,6 +26,10 @@ pub(crate) struct BenchArgs {
     /// Measure this `ashore` program, and the `ashore-plug` beside it, instead of building them
     #[arg(long, global = true)]
     program: Option<PathBuf>,
+    /// Measure this `ashore` program in the same run: first, second, second, first. What the machine does meanwhile then
+    /// disturbs both alike, and their ratios to the peers can be compared
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    beside: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
@@ -93,22 +97,35 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
         execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
         root.join("target/release/ashore")
     };
-    let bench = Bench { program, directory: root.join("target/bench") };
+    let Some(beside) = &arguments.beside else { return measure(root, arguments, &program) };
+    let beside = beside.canonicalize().with_context(|| beside.display().to_string())?;
+    for measured in [&program, &beside, &beside, &program] {
+        println!("\n## {}", measured.display());
+        measure(root, arguments, measured)?;
+    }
+    Ok(())
+}
+
+fn measure(root: &Path, arguments: &BenchArgs, program: &Path) -> anyhow::Result<()> {
+    let bench = Bench { program: program.to_owned(), directory: root.join("target/bench") };
+    let plugin = || match arguments {
+        BenchArgs { program: None, beside: None, .. } => plug::make(root, None),
+        _ => beside_of(program),
+    };
     match &arguments.what {
         What::Attach { rounds } => attach::run(&bench, *rounds),
-        What::Cni { rounds } => cni::run(&bench, &plugin(root, arguments)?, *rounds),
+        What::Cni { rounds } => cni::run(&bench, &plugin()?, *rounds),
         What::Data(arguments) => data::run(&bench, arguments),
         What::Dhcp { rounds, leases } => dhcp::run(&bench, *rounds, *leases),
         What::Docker { rounds } => docker::run(&bench, *rounds),
-        What::Podman { rounds, boots } => podman::run(&bench, &plugin(root, arguments)?, *rounds, *boots),
+        What::Podman { rounds, boots } => podman::run(&bench, &plugin()?, *rounds, *boots),
         What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
     }
 }
 
-/// The `ashore-plug` that is measured: as it is shipped, or the one beside the program that was named.
-fn plugin(root: &Path, arguments: &BenchArgs) -> anyhow::Result<PathBuf> {
-    let Some(program) = &arguments.program else { return plug::make(root, None) };
-    let plugin = program.canonicalize()?.with_file_name("ashore-plug");
+/// The `ashore-plug` beside a program that was named.
+fn beside_of(program: &Path) -> anyhow::Result<PathBuf> {
+    let plugin = program.with_file_name("ashore-plug");
     ensure!(plugin.exists(), "{} is missing", plugin.display());
     Ok(plugin)
 }

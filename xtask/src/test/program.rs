@@ -10,7 +10,7 @@ use super::Ground;
 use crate::{artifacts, cargo};
 
 /// A test program that takes longer than this hangs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(25 * 60);
 
 /// How long programs take, in seconds, measured on two cores while others run, and how many of their tests run at
 /// once. All other programs take less. The longest programs start first; otherwise they would run alone at the end.
