@@ -96,6 +96,23 @@ fn with_fault(home: &mut Home, at: &str) {
     home.start_by(&["env", &format!("ASHORE_FAULT={at}")]);
 }
 
+/// All threads that a daemon without a socket for users other than root needs.
+const NEEDED: [&str; 13] = [
+    "lan",
+    "docker",
+    "control",
+    "read",
+    "plug",
+    "leases",
+    "routers",
+    "claims",
+    "deferred",
+    "leaving",
+    "search",
+    "chronicle",
+    "watch",
+];
+
 #[test]
 fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() {
     let mut home = Home::new();
@@ -103,7 +120,7 @@ fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() 
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
     let pings = [home.laptop.pings(at), home.nas.pings(at), web.pings(ip(home::HOST))];
-    for thread in ["lan", "docker", "control", "read", "leases", "routers", "deferred", "watch"] {
+    for thread in NEEDED {
         home.daemon = None;
         // A thread without its fault must not keep the test for ever.
         let mut daemon = home.nas.command("timeout").unwrap();
