@@ -1,7 +1,7 @@
 //! A network for which the user changed only the driver to Ashore: Docker's own IPAM chooses the addresses.
 
 use home::site::on_an_engine;
-use home::together::{Together, few_rounds};
+use home::together::{Together, rounds};
 use home::{HOST, eventually, ip, mac_known_to, reaches};
 
 const CREATE: &str =
@@ -59,7 +59,7 @@ fn containers_that_start_at_once_keep_their_macs_every_time() {
         site.start("mail", "--restart always");
         site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "db", "mail", "own"]);
-        for round in few_rounds() {
+        for round in rounds(site) {
             if round % 3 == 0 {
                 site.docker.stop_dockerd().unwrap();
                 site.docker.start_dockerd(&site.home.nas).unwrap();

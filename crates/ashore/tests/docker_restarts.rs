@@ -3,7 +3,7 @@
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
 use home::site::{Site, at_every_site, on_an_engine, on_every_engine};
-use home::together::{Together, few_rounds};
+use home::together::{Together, rounds};
 use home::{BEYOND, eventually, ip, reaches};
 
 const NAMES: [&str; 3] = ["web", "db", "mail"];
@@ -117,7 +117,7 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
         let all = Together::of(site, &["web", "db", "fixed", "own", "both"]);
         assert_eq!(all.place("fixed").v4, "192.168.88.215");
         assert_eq!(all.place("own").mac, "02:42:aa:00:00:01");
-        for round in few_rounds() {
+        for round in rounds(site) {
             if round % 2 == 0 {
                 site.docker.kill_dockerd().unwrap();
             } else {
