@@ -1,5 +1,7 @@
 //! A user inside a container.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use ashore_core::net::observed::Link;
@@ -30,9 +32,10 @@ impl Inside {
         }
     }
 
-    /// Runs one command. Returns its error output if it fails.
+    /// Runs one command. Returns its error output if it fails. `\xff` is the byte that no text has.
     pub fn tries(&self, line: &str) -> Result<(), String> {
-        let mut words = line.split_whitespace();
+        let bytes = |word: &str| word.split(r"\xff").map(str::as_bytes).collect::<Vec<_>>().join(&0xff_u8);
+        let mut words = line.split_whitespace().map(|word| OsString::from_vec(bytes(word)));
         let mut command = std::process::Command::new(words.next().unwrap());
         command.in_namespace(&Namespace::open(&self.netns).unwrap()).unwrap();
         let output = self.engines.equip(&mut command).args(words).output().unwrap();

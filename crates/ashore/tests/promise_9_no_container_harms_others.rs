@@ -29,6 +29,11 @@ const TRICKS: &[(&str, &str)] = &[
     ("a sibling's tag", "ip link set eth0 alias ashore:lan:db"),
     ("the shim's tag", "ip link set eth0 alias ashore-shim:eth0"),
     ("another name", "ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up"),
+    (
+        "a tag and an alternative name that are no text",
+        r"ip link set eth0 alias \xff; ip link property add dev eth0 altname \xff\xff",
+    ),
+    ("a name that is no text", r"ip link set eth0 down; ip link set eth0 name x\xffy; ip link set x\xffy up"),
     ("another MAC", "ip link set eth0 address 02:00:00:00:00:77"),
     (
         "all three",
@@ -64,8 +69,9 @@ const TRICKS: &[(&str, &str)] = &[
 
 /// The tricks for an engine's containers, each of which starts three times.
 fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
-    const SOME: [&str; 7] = [
+    const SOME: [&str; 8] = [
         "a sibling's tag",
+        "a tag and an alternative name that are no text",
         "another name",
         "another MAC",
         "all three",
