@@ -67,6 +67,15 @@ const TRICKS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What takes a container off the LAN by itself, or puts another link in the place of its own. `AT` is its address.
+const BRIDGED: &[(&str, &str)] = &[
+    ("a port of a bridge", "ip link add br7 type bridge; ip link set br7 up; ip link set eth0 master br7"),
+    (
+        "a port of a bridge that has the address",
+        "ip link add br7 type bridge; ip link set br7 up; ip link set eth0 master br7; ip addr flush dev eth0; ip addr add AT/24 dev br7",
+    ),
+];
+
 /// The tricks for an engine's containers, each of which starts three times.
 fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
     const SOME: [&str; 8] = [
@@ -169,9 +178,14 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
     }
     let mut home = Home::new();
     home.create_lan();
-    for (at, (what, commands)) in for_this_kernel(&home).into_iter().enumerate() {
+    let sibling = home.world.container("mail").unwrap();
+    let at_sibling = address(&home, &sibling);
+    reaches(&home.laptop, at_sibling);
+    for (at, (what, commands)) in for_this_kernel(&home).into_iter().chain(BRIDGED).enumerate() {
         // The daemon has looked meanwhile, or another daemon has, or none.
-        let all = what.starts_with("another name") || ["another MAC", "all three"].contains(what);
+        let all = what.starts_with("another name")
+            || what.starts_with("a port of a bridge")
+            || ["another MAC", "all three"].contains(what);
         for moment in (0..3).filter(|moment| all || at % 3 == *moment) {
             let web = home.world.container("web").unwrap();
             let at = address(&home, &web);
@@ -179,7 +193,8 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
             let [link] = inside.children()[..] else { panic!("{what}: one link") };
             // A daemon that is killed before it has noted the link's index knows less about it.
             eventually("the link is noted", || is_noted(&home, "web"));
-            inside.types(commands);
+            let pings = home.laptop.pings(at_sibling);
+            inside.types(&commands.replace("AT", &at.to_string()));
             match moment {
                 1 => home.nudge(),
                 2 => home.restart(),
@@ -190,7 +205,9 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
             let others = inside.links().iter().any(|link| link.name.as_str() == "x0");
             assert_eq!((ran.code, ran.stderr.contains("`x0`")), (Some(0), others), "{what}: {ran:?}");
             does_not_reach(&home.laptop, at);
-            assert!(home.made_routes().is_empty(), "{what}");
+            assert_eq!(home.made_routes().len(), 1, "{what}");
+            let counted = pings.end();
+            assert!(counted.sent > 0 && counted.lost == 0, "{what}, {moment}: {counted:?}");
         }
     }
 }
