@@ -284,3 +284,26 @@ impl Inner {
         (Instant::now() < until).then_some(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_list_lacks_is_kept_and_what_comes_back_has_its_time_anew() {
+        let network = |n: u32| Item::Network(format!("lan{n}").parse().expect("a name"));
+        let all: Vec<Item> = (0..100).map(network).collect();
+        let mut missing = Missing::default();
+        assert!(missing.given_up(&all).is_empty(), "it may still come");
+        assert_eq!(missing.since.len(), all.len());
+        missing.given_up(&all[..1]);
+        assert_eq!(missing.since.keys().collect::<Vec<_>>(), [&all[0]]);
+
+        let long_ago = Instant::now().checked_sub(GRACE).expect("the machine runs for longer");
+        missing.since.insert(all[0].clone(), long_ago);
+        assert_eq!(missing.given_up(&all[..2]), &all[..1]);
+        missing.given_up(&[]);
+        assert!(missing.since.is_empty());
+        assert!(missing.given_up(&all[..1]).is_empty(), "it was there meanwhile");
+    }
+}

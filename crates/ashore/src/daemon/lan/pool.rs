@@ -285,3 +285,103 @@ impl Surveying {
         self.survey.servers().iter().map(of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use ashore_wire::dhcp4::{CLIENT_PORT, Kind, Op, code};
+
+    use super::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    fn eth0() -> IfName {
+        "eth0".parse().expect("a name")
+    }
+
+    fn parents() -> BTreeMap<IfName, Tap> {
+        BTreeMap::from([(eth0(), Tap { parent: 2, mac: MAC, shim: None, own: MAC })])
+    }
+
+    fn ip(n: u32) -> Ipv4Addr {
+        Ipv4Addr::from(10 << 24 | n)
+    }
+
+    /// The frame in which a server offers the address that a survey's frame requests.
+    fn offer(question: &[u8], server: Ipv4Addr) -> Vec<u8> {
+        /// The length of the headers of Ethernet, IPv4 and UDP.
+        const HEADERS: usize = 14 + 20 + 8;
+        /// Where the UDP header has the receiver's port.
+        const PORT: usize = 14 + 20 + 2;
+        let asked = Message::decode(&question[HEADERS..]).expect("a message");
+        let requested = asked.options.address(code::REQUESTED_ADDRESS).expect("four bytes");
+        let yiaddr = requested.expect("it requests an address");
+        let mut offer = Message { op: Op::Reply, yiaddr, ..Message::request(asked.xid, asked.chaddr) };
+        offer.options.set(code::MESSAGE_TYPE, [Kind::Offer as u8]);
+        offer.options.set(code::SERVER_ID, server.octets());
+        let (source, destination) = (server, Ipv4Addr::BROADCAST);
+        let payload = &offer.encode();
+        let datagram =
+            Datagram { source_mac: MAC, destination_mac: Mac::BROADCAST, source, destination, payload };
+        let mut frame = datagram.to_server();
+        frame[PORT..PORT + 2].copy_from_slice(&CLIENT_PORT.to_be_bytes());
+        frame
+    }
+
+    /// Surveys a single address, which these servers offer one after the other.
+    fn survey(surveys: &mut Surveys, requested: Ipv4Addr, servers: &[Ipv4Addr]) {
+        surveys.open.clear();
+        let range = Range::between(requested.into(), requested.into()).expect("a range");
+        surveys.begin(&eth0(), range, &[requested]);
+        let questions = RefCell::new(Vec::new());
+        let send = |_: &IfName, frame: &[u8]| {
+            questions.borrow_mut().push(frame.to_vec());
+            Ok(())
+        };
+        surveys.turn(&parents(), &send, &mut BTreeMap::new());
+        let questions = questions.into_inner();
+        assert_eq!(questions.len(), 1);
+        for server in servers {
+            assert!(surveys.hear(&eth0(), &offer(&questions[0], *server)), "{server}");
+        }
+    }
+
+    #[test]
+    fn of_servers_that_somebody_makes_up_the_last_ones_are_kept() {
+        let mut surveys = Surveys::default();
+        let servers: Vec<Ipv4Addr> = (0..=MOST_SERVERS as u32).map(ip).collect();
+        // No survey hears as many.
+        for some in servers.chunks(4) {
+            survey(&mut surveys, ip(1000), some);
+        }
+        let kept: Vec<Ipv4Addr> = surveys.seen[&eth0()].keys().copied().collect();
+        assert_eq!(kept, servers[1..]);
+    }
+
+    #[test]
+    fn of_a_servers_offers_those_of_the_last_surveys_are_kept() {
+        let (mut surveys, server) = (Surveys::default(), ip(0));
+        let requested: Vec<Ipv4Addr> = (1000..=1000 + MOST_OFFERS as u32).map(ip).collect();
+        for requested in &requested {
+            survey(&mut surveys, *requested, &[server]);
+        }
+        let kept: Vec<Ipv4Addr> = surveys.seen[&eth0()][&server].pool.offers.keys().copied().collect();
+        assert_eq!(kept, requested[1..]);
+    }
+
+    #[test]
+    fn what_was_seen_on_a_parent_is_forgotten_with_it() {
+        let mut surveys = Surveys::default();
+        survey(&mut surveys, ip(1000), &[ip(0)]);
+        let counts = |surveys: &Surveys| (surveys.seen.len(), surveys.open.len());
+        surveys.follow(&BTreeMap::new());
+        assert_eq!(counts(&surveys), (0, 1), "somebody waits for the answers");
+        survey(&mut surveys, ip(1000), &[ip(0)]);
+        surveys.open.values_mut().for_each(|there| there.attended = false);
+        surveys.follow(&parents());
+        assert_eq!(counts(&surveys), (1, 1));
+        surveys.follow(&BTreeMap::new());
+        assert_eq!(counts(&surveys), (0, 0));
+    }
+}
