@@ -160,6 +160,26 @@ fn a_container_full_of_them_is_attached_and_detached_as_any_other() {
 }
 
 #[test]
+fn a_link_that_is_a_port_of_a_vrf_is_taken_off_and_no_sibling_notices() {
+    let home = Home::new();
+    home.create_lan();
+    let [web, db, mail] = ["web", "db", "mail"].map(|name| home.world.container(name).unwrap());
+    let [at, at_db] = [&web, &db].map(|container| addresses(&home.attach("lan", container, ""))[0]);
+    reaches(&home.laptop, at);
+    reaches(&home.laptop, at_db);
+    let pings = home.laptop.pings(at_db);
+    let vrf: &[&[u8]] = &[b"link", b"add", b"vrf7", b"up", b"type", b"vrf", b"table", b"7"];
+    assert!(type_ip(web.namespace(), vrf));
+    assert!(type_ip(web.namespace(), &[b"link", b"set", b"eth0", b"master", b"vrf7"]));
+    all_is_well(&home, &mail);
+    home.ok("detach lan web");
+    does_not_reach(&home.laptop, at);
+    assert!(web.kernel().observe(&[]).unwrap().host.link(&"eth0".parse().unwrap()).is_none());
+    let counted = pings.end();
+    assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+}
+
+#[test]
 fn a_host_full_of_them_serves_its_containers_all_the_same() {
     let mut home = Home::new();
     home.create_lan();
