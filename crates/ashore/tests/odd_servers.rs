@@ -40,7 +40,7 @@ use Then::{Default, Lan, OneRoute};
 const ROWS: &[(&str, Answers, Then)] = &[
     // Missing options.
     ("no server id (54)", |_, good| now(good.without(code::SERVER_ID)), Default),
-    ("no lease time (51)", |_, good| now(good.without(code::LEASE_TIME)), Default),
+    (NO_TIME, |_, good| now(good.without(code::LEASE_TIME)), Default),
     ("no mask (1)", |_, good| now(good.without(code::SUBNET_MASK)), Default),
     ("no router (3)", |_, good| now(good.without(code::ROUTER)), Lan),
     // Routes (option 121).
@@ -85,7 +85,7 @@ const ROWS: &[(&str, Answers, Then)] = &[
 /// rules.
 const BY_DOCKER: &[&str] = &[
     "no server id (54)",
-    "no lease time (51)",
+    NO_TIME,
     "the LAN itself on the link",
     "both",
     "a tiny MTU",
@@ -94,6 +94,9 @@ const BY_DOCKER: &[&str] = &[
     "a padded reply",
     OWN_MAC,
 ];
+
+/// A renewal without a time is for the time that the lease had before.
+const NO_TIME: &str = "no lease time (51)";
 
 /// A router or an access point answers ARP requests for its leases with the client's own MAC.
 const OWN_MAC: &str = "ARP is answered for it";
@@ -119,6 +122,8 @@ const BY_NOBODY: &[u8] = &[24, 10, 1, 1, 192, 168, 88, 255];
 
 /// The time of a lease that is renewed. T1 comes after half of it.
 const SHORT: u32 = 16;
+/// T2 of such a lease: late, so that a client that has its answer does not come to it on a slow machine.
+const SHORT_T2: u32 = 15;
 const LONG: u32 = 600;
 
 fn now(reply: Reply) -> Vec<Answer> {
@@ -184,6 +189,11 @@ impl Case {
         Ipv4Addr::new(192, 168, 88, 100 + 2 * self.row as u8 + u8::from(self.renews))
     }
 
+    /// The time that its lease has once it was renewed.
+    fn renewed_for(self) -> u32 {
+        if ROWS[self.row].0 == NO_TIME { SHORT } else { LONG }
+    }
+
     fn title(self) -> String {
         format!("{}, at its {}", ROWS[self.row].0, if self.renews { "renewal" } else { "attach" })
     }
@@ -195,7 +205,11 @@ fn script(question: &Question) -> Vec<Answer> {
     let begins = matches!(question.what, What::Discover | What::Select);
     let seconds = if case.renews && begins { SHORT } else { LONG };
     let Some(good) = question.good(case.ip(), seconds) else { return Vec::new() };
-    if case.renews && begins { now(good) } else { ROWS[case.row].1(question, good) }
+    if case.renews && begins {
+        now(good.with(code::REBINDING_TIME, SHORT_T2.to_be_bytes()))
+    } else {
+        ROWS[case.row].1(question, good)
+    }
 }
 
 fn eth0(machine: &Machine) -> Mac {
@@ -248,14 +262,22 @@ fn in_order(cases: impl Iterator<Item = Case>) -> Vec<Case> {
 
 /// Checks the results: first of the containers that got these answers from the beginning, and, once all
 /// leases that were not renewed since then have ended, of the others.
-fn look_at_all(home: &Home, containers: &[(Case, Namespace)], since: Instant, failures: &Mutex<Vec<String>>) {
+fn look_at_all(
+    home: &Home,
+    server: &Scripted,
+    containers: &[(Case, Namespace)],
+    since: Instant,
+    failures: &Mutex<Vec<String>>,
+) {
     let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
     for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
         look_at(home, *case, container, &failed);
     }
     std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(since.elapsed()));
+    let status = home.status();
     for (case, container) in containers.iter().filter(|(case, _)| case.renews) {
         look_at(home, *case, container, &failed);
+        look_at_renewal(*case, server, &status, &failed);
     }
     let failures = failures.lock().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -269,7 +291,7 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
         return cannot_run("odd servers", "a DHCP server needs root");
     }
     let home = Home::new();
-    let _lan = odd_lan(&home);
+    let (server, _answering) = odd_lan(&home);
     home.ok("network create lan --parent eth0 --dhcp");
     let containers: Vec<(Case, Machine)> = in_order(Case::all())
         .into_iter()
@@ -297,7 +319,7 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
     });
     let namespaces: Vec<(Case, Namespace)> =
         containers.iter().map(|(case, container)| (*case, container.namespace().clone())).collect();
-    look_at_all(&home, &namespaces, Instant::now(), &failures);
+    look_at_all(&home, &server, &namespaces, Instant::now(), &failures);
 }
 
 #[test]
@@ -306,7 +328,7 @@ fn dockers_containers_come_off_as_well() {
         return cannot_run("odd servers, docker", "a DHCP server needs root");
     }
     on_engine("sid", "odd servers, docker", |site| {
-        let _lan = odd_lan(&site.home);
+        let (server, _answering) = odd_lan(&site.home);
         site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
         let cases = in_order(Case::all().filter(|case| BY_DOCKER.contains(&ROWS[case.row].0)));
         assert_eq!(cases.len(), 2 * BY_DOCKER.len());
@@ -332,7 +354,7 @@ fn dockers_containers_come_off_as_well() {
         let open =
             |key: &str| Namespace::open(&site.docker.root().join(key.trim_start_matches('/'))).unwrap();
         let containers: Vec<(Case, Namespace)> = started.into_iter().zip(keys.lines().map(open)).collect();
-        look_at_all(&site.home, &containers, since, &failures);
+        look_at_all(&site.home, &server, &containers, since, &failures);
     });
 }
 
@@ -389,5 +411,23 @@ fn look_at(home: &Home, case: Case, container: &Namespace, failed: &dyn Fn(Case,
     }
     if view.link(&"eth0".parse().unwrap()).map(|link| link.mtu) != Some(1500) {
         failed(case, "it has another MTU");
+    }
+}
+
+/// Checks that a container has its lease by the answer to its first RENEW. A client that ignored that answer
+/// would ask all servers, or lose the lease and get another, and be on the LAN as well.
+fn look_at_renewal(case: Case, server: &Scripted, status: &serde_json::Value, failed: &dyn Fn(Case, &str)) {
+    let heard = server.heard();
+    let of_case = heard.iter().filter(|question| Case::of(&question.message) == Some(case));
+    let asked: Vec<What> = of_case.map(|question| question.what).collect();
+    let mut since = asked.iter().skip_while(|what| **what != What::Renew);
+    if !asked.contains(&What::Renew) || since.any(|what| *what != What::Renew) {
+        failed(case, &format!("it was not renewed by its first RENEW: it asked {asked:?}"));
+    }
+    let endpoints = status["endpoints"].as_array().unwrap();
+    let report = endpoints.iter().find(|report| report["name"] == case.name());
+    let end = report.and_then(|report| report["lease"]["term"]["end"].as_u64());
+    if end != Some(case.renewed_for().into()) {
+        failed(case, &format!("its lease is for {end:?} s"));
     }
 }

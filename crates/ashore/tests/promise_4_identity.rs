@@ -53,6 +53,33 @@ fn over_a_killed_daemon_and_a_network_made_anew() {
 }
 
 #[test]
+fn in_a_range_that_was_changed_its_address_is_another_and_that_is_told_unless_it_is_asked_for() {
+    let home = Home::new();
+    home.ok(CREATE);
+    let (mac, before) = attach(&home, "web");
+    home.ok("network rm lan");
+    home.ok(&CREATE.replace("192.168.88.192/27", "192.168.88.64/27"));
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("lan", &web, "");
+    let now = addresses(&report);
+    let in_range: ipnet::IpNet = "192.168.88.64/27".parse().unwrap();
+    assert!(in_range.contains(&now[0]) && now[1..] == before[1..] && report["mac"] == mac, "{report:#}");
+    reaches(&home.laptop, now[0]);
+    let words =
+        format!("`web` has {}: its former address {} is outside the current range", now[0], before[0]);
+    assert!(report["warnings"].to_string().contains(&words), "{report:#}");
+    home.ok("detach lan web");
+    // Once the user has chosen the former address, it is the name's own.
+    for options in [format!("--ip {}", before[0]), String::new()] {
+        let report = home.attach("lan", &web, &options);
+        assert!(addresses(&report) == before && report["mac"] == mac, "{report:#}");
+        assert!(!report["warnings"].to_string().contains("outside the current range"), "{report:#}");
+        reaches(&home.laptop, before[0]);
+        home.ok("detach lan web");
+    }
+}
+
+#[test]
 fn over_the_loss_of_its_namespace() {
     let mut home = Home::new();
     home.ok(CREATE);

@@ -408,6 +408,10 @@ fn what_cannot_be_is_refused_and_nothing_touched() {
     type_on(&home.nas, "bridge vlan del dev eth0 vid 20");
     let ran = home.run("network create two --parent br0.20 --kind bridge --subnet 10.0.21.0/24");
     assert!(ran.code == Some(3) && ran.stderr.contains("does not let VLAN 20 through"), "{}", ran.stderr);
+    let is_told = || home.codes().contains(&"vlan-not-on-bridge".to_owned());
+    eventually("the status tells that the network is off the LAN", is_told);
+    type_on(&home.nas, &member);
+    eventually("and that it is on it again", || !is_told());
 }
 
 /// The user's own interface for a VLAN of a filtering bridge, as a macvlan parent.

@@ -84,6 +84,12 @@ fn a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site: &Site) {
     site.ok(theirs);
     home.ok("adopt old");
     site.ok(&create("vlan200", "-o parent=eth0.200", "10.0.200.192/27"));
+    // It is said at both: Docker shows no warning of a driver's.
+    let owned = "`eth0.200` is also the parent of Docker's network `old`";
+    assert!(site.logs().contains(owned), "{}", site.logs());
+    home.ok("adopt old --undo");
+    let adopted = home.run("adopt old");
+    assert!(adopted.code == Some(0) && adopted.stderr.contains(owned), "{}", adopted.stderr);
     site.ok("run -d --init --name web --network vlan200 box sleep 1000");
     let (at, _) = site.address_of("web");
     eventually("the LAN reaches it", || home.laptop.ping(ip(&at)).is_some());

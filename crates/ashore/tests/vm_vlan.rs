@@ -352,6 +352,19 @@ fn on_a_bond() {
     let ran = home.run(IOT);
     assert!(ran.code == Some(3) && ran.stderr.contains("--parent bond0 --vlan 200"), "{}", ran.stderr);
     made_reached_and_gone(&home, "bond0");
+    // A second cable, whose other end is off.
+    home.ok(&IOT.replace("eth0", "bond0"));
+    type_on(&home.nas, "ip link add spare0 type veth peer name far0");
+    type_on(&home.nas, "ip link set dev spare0 master bond0");
+    assert!(!home.codes().contains(&"no-carrier".to_owned()));
+    home.world.set_cable(&home.nas, false).unwrap();
+    eventually("the status tells that both cables are out", || {
+        let told = home.troubles().to_string();
+        ["the cables of ", "`eth0`", "`spare0`"].iter().all(|words| told.contains(words))
+    });
+    assert!(home.codes().contains(&"no-carrier".to_owned()));
+    home.world.set_cable(&home.nas, true).unwrap();
+    eventually("one cable is enough", || !home.codes().contains(&"no-carrier".to_owned()));
 }
 
 #[test]
