@@ -100,23 +100,6 @@ fn a_server_on_this_very_host_is_named_where_a_lease_is_wanted() {
     });
 }
 
-#[test]
-fn a_server_on_this_very_host_is_named_where_its_pool_may_hold_a_range() {
-    const CREATE: &str =
-        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27";
-    let words = "it may hand out addresses of 192.168.88.192/27 too";
-    let home = Home::new();
-    let made = home.run(CREATE);
-    assert!(made.code == Some(0) && !made.stderr.contains("DHCP server"), "{}", made.stderr);
-    home.ok("network rm lan");
-    let bind = || std::net::UdpSocket::bind("0.0.0.0:67");
-    let _listening = home.nas.namespace().run(bind).unwrap().unwrap();
-    let made = home.run(CREATE);
-    assert!(made.code == Some(0) && made.stderr.contains(words), "{}", made.stderr);
-    let told = home.run("doctor lan");
-    assert!(told.stdout.contains("a DHCP server runs on this host"), "{}{}", told.stdout, told.stderr);
-}
-
 /// What is sent by a bridge goes to its ports, and not to the host that has the bridge.
 #[test]
 fn a_server_on_the_hosts_own_bridge_does_not_hear_and_is_named() {

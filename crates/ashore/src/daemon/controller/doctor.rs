@@ -87,10 +87,6 @@ impl Controller {
         findings.extend(host_checks::managed_elsewhere(unlocked, &host));
         findings.extend(host_checks::plugin_socket(unlocked, &networks, self.doctor.plugin.get()));
         findings.extend(self.unheard_routers(&networks));
-        findings.extend(networks.iter().filter_map(|network| {
-            let why = self.own_server(unlocked, network)?;
-            Some(Finding::unknown("dhcp", About::network(network), why))
-        }));
         findings.extend(ports_in_vain(&of_scope));
         // Of a host without a network, what a network would find is said.
         if networks.is_empty() {

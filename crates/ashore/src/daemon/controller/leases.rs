@@ -11,14 +11,12 @@ use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Scope;
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::lease::{Fallback, LeaseRecord, LeaseTimeout};
-use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::{Observed, View};
-use ashore_core::net::range::Range;
 use ashore_core::net::remedy::Remedy;
-use ashore_core::net::text::list;
 use ashore_core::rules::allocate::AddressError;
 use ashore_core::rules::leases::LeaseOutcome;
 use ashore_kernel::has_dhcp_server;
@@ -350,29 +348,19 @@ impl Inner {
 }
 
 impl Controller {
-    /// The warning about leases, or about a range whose pool cannot be asked for, on a host that runs a DHCP
-    /// server itself. It is not known which LAN that server serves. It never hears of those who ask by the parent:
-    /// what is sent by a NIC leaves the host, and what is sent by a bridge goes to the bridge's ports. Ashore's own port
-    /// in a VLAN of a bridge is such a port itself, so what is sent there goes to the host as to any other machine.
+    /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
+    /// server serves. It never hears of those who ask by the parent: what is sent by a NIC leaves the host, and what is
+    /// sent by a bridge goes to the bridge's ports. Ashore's own port in a VLAN of a bridge is such a port itself, so what
+    /// is sent there goes to the host as to any other machine.
     pub(super) fn own_server(&self, _: &Unlocked, network: &Network) -> Option<String> {
-        let (parent, leases) = (&network.parent, network.leases(Family::Ipv4));
-        let own = network.handed_out().filter(|subnet| !network.adopted && subnet.net.addr().is_ipv4());
-        let ranges: Vec<Range> = own.map(Subnet::pool).collect();
-        let asks = network.bridge_vlan().is_none() && (leases || !ranges.is_empty());
-        if !asks || !has_dhcp_server(self.copies.host()) {
-            return None;
-        }
-        Some(if leases {
+        let apart = network.bridge_vlan().is_none();
+        let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
+        own.then(|| {
             format!(
                 "a DHCP server runs on this host (UDP port 67 is in use), but what Ashore asks for leases by `{parent}` does not reach it: \
                  if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, or create \
-                 the network again without leases, with a range outside the server's pool"
-            )
-        } else {
-            format!(
-                "a DHCP server runs on this host (UDP port 67 is in use), but what Ashore asks about its pool by `{parent}` does not reach \
-                 it: if it is the server of this LAN, it may hand out addresses of {ranges} too; keep them out of its pool",
-                ranges = list(ranges.iter())
+                 the network again without leases, with a range outside the server's pool",
+                parent = network.parent
             )
         })
     }
