@@ -10,6 +10,9 @@ use crate::model::lease::Addressing;
 use crate::net::remedy::Remedy;
 
 const CHECK: &str = "dhcp";
+/// What helps where a DHCP server on this host does not hear who asks for leases.
+pub const SERVE_ELSEWHERE: &str = "if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, \
+     or create the network again without leases, with a range outside the server's pool";
 
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -44,7 +47,14 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                     "addresses of network `{label}` are leased, and no DHCP server answers on the LAN of `{}`",
                     network.parent
                 );
-                let remedy = Remedy::from("check that the router's DHCP server is on; it may have no address left");
+                let own = facts.asked.own_servers.get(&network.name);
+                let (message, remedy) = match own {
+                    Some(why) => (format!("{message}: {why}"), Remedy::from(SERVE_ELSEWHERE)),
+                    None => {
+                        let usual = "check that the router's DHCP server is on; it may have no address left";
+                        (message, Remedy::from(usual))
+                    }
+                };
                 Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, Some(remedy)))
             } else {
                 Finding::fine(CHECK, about, format!("a DHCP server answers for network `{label}`"))

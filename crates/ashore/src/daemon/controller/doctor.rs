@@ -71,6 +71,8 @@ impl Controller {
         let firewall = self.firewall();
         let mut asked = self.ask_the_lan(&state, &passing, &host);
         unheard(&mut asked, &firewall, &passing, &host);
+        let deaf = |network: &Network| Some((network.name.clone(), self.deaf_server(unlocked, network)?));
+        asked.own_servers = passing.iter().filter_map(deaf).collect();
         asked.unanswered = self.copies.reader(unlocked)?.with_link(self.lan.unanswered());
         // After the LAN was asked, because what it answered may end a trouble.
         let Reply::Status(status) = self.status_behind(unlocked, &firewall)? else {
