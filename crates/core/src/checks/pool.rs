@@ -47,15 +47,13 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                     "addresses of network `{label}` are leased, and no DHCP server answers on the LAN of `{}`",
                     network.parent
                 );
-                let own = facts.asked.own_servers.get(&network.name);
-                let (message, remedy) = match own {
-                    Some(why) => (format!("{message}: {why}"), Remedy::from(SERVE_ELSEWHERE)),
-                    None => {
-                        let usual = "check that the router's DHCP server is on; it may have no address left";
-                        (message, Remedy::from(usual))
-                    }
+                let usual = "check that the router's DHCP server is on; it may have no address left";
+                let (message, remedy) = match facts.asked.own_servers.get(&network.name) {
+                    Some(why) => (format!("{message}: {why}"), SERVE_ELSEWHERE),
+                    None => (message, usual),
                 };
-                Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, Some(remedy)))
+                let remedy = Some(Remedy::from(remedy));
+                Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, remedy))
             } else {
                 Finding::fine(CHECK, about, format!("a DHCP server answers for network `{label}`"))
             });
