@@ -15,6 +15,11 @@ yes-or-no-hint = [Y/n]
 yes-or-no = yes or no
 no-answer-nothing-done = no answer, and nothing was done
 
+## While a command waits
+
+waits-for-lan = asking the LAN …
+waits-for-daemon = waiting for the daemon …
+
 ## Columns of tables
 
 column-address = ADDRESS

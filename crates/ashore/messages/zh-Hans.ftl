@@ -15,6 +15,11 @@ yes-or-no-hint = [是(Y)/否(n)]
 yes-or-no = 请回答“是”或“否”，也可以输入 y 或 n
 no-answer-nothing-done = 没有回答，什么也没做
 
+## While a command waits
+
+waits-for-lan = 正在询问局域网……
+waits-for-daemon = 正在等待守护进程……
+
 ## Columns of tables
 
 column-address = 地址

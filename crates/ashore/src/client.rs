@@ -1,7 +1,7 @@
 //! The client's side of the control socket, and the errors of commands.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write, stderr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use ashore_core::net::remedy::Remedy;
 use ashore_kernel::wait_readable;
 use clap::Args;
 
+use crate::messages::message;
 use crate::out::{complain, escaped_json, line_if_read, say};
 use crate::protocol::{self, OtherVersion};
 
@@ -25,7 +26,9 @@ const SOCKET: &str = "/run/ashore/ashore.sock";
 pub(crate) const READ: &str = "ashore-read.sock";
 /// The group whose members may use the read socket.
 pub(crate) const GROUP: &str = "ashore";
-/// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
+/// A person who waits longer for an answer is told for what.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// No request takes longer after that. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a command failed.
@@ -148,7 +151,7 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
     let line = protocol::request_line(request).map_err(anyhow::Error::from)?;
     let mut answer = Vec::new();
     stream.write_all(&line).map_err(Failure::NoAnswer)?;
-    wait_for_answer(&socket, &stream).map_err(Failure::NoAnswer)?;
+    wait_for_answer(&socket, &stream, request).map_err(Failure::NoAnswer)?;
     BufReader::new(stream).read_until(b'\n', &mut answer).map_err(Failure::NoAnswer)?;
     if answer.is_empty() {
         return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
@@ -187,14 +190,44 @@ fn connect(client: &ClientArgs, request: &Request) -> Result<(UnixStream, PathBu
     }))
 }
 
-/// Waits for the answer to begin. An init system that holds the socket keeps callers waiting until there is a
-/// daemon. If that takes long, this tells the user what the command waits for.
-fn wait_for_answer(socket: &Path, stream: &UnixStream) -> io::Result<()> {
-    if !wait_readable(&[stream.as_fd()], Some(PATIENCE))?[0] {
+/// Whether whoever reads standard error knows that the command waits.
+static KNOWN_TO_WAIT: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the command has said itself that it takes some time.
+pub(crate) fn has_said_it_waits() {
+    KNOWN_TO_WAIT.store(true, Ordering::Relaxed);
+}
+
+/// Waits for the answer to begin. On a terminal, this says after a second what the command waits for. An init system
+/// that holds the socket keeps callers waiting until there is a daemon. If that takes long, everybody is told.
+fn wait_for_answer(socket: &Path, stream: &UnixStream, request: &Request) -> io::Result<()> {
+    let comes_within = |most| wait_readable(&[stream.as_fd()], Some(most)).map(|readable| readable[0]);
+    if comes_within(AT_ONCE)? {
+        return Ok(());
+    }
+    if stderr().is_terminal() && !KNOWN_TO_WAIT.swap(true, Ordering::Relaxed) {
+        let what =
+            if asks_the_lan(request) { message!("waits-for-lan") } else { message!("waits-for-daemon") };
+        complain!("{what}");
+    }
+    if !comes_within(PATIENCE)? {
         let socket = socket.display();
         complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` shows why");
     }
     Ok(())
+}
+
+/// Whether it is the LAN that takes the time.
+fn asks_the_lan(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::CreateNetwork(_)
+            | Request::MoveNetwork { .. }
+            | Request::Readdress(_)
+            | Request::Attach(_)
+            | Request::CheckPool(_)
+            | Request::Diagnose(_)
+    )
 }
 
 /// The error for a reply of a kind that does not belong to the request.

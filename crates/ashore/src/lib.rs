@@ -27,6 +27,7 @@ mod unlocked;
 mod usage;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 
 use ashore_core::api::explained;
@@ -39,7 +40,7 @@ use crate::out::{Style, one_line};
 
 /// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = meant(std::env::args_os().collect());
     let matches = match Cli::command().try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) => match usage::failure(&error, &Cli::command(), &words) {
@@ -102,6 +103,21 @@ pub fn run() -> ExitCode {
             report(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// The command line. Who wants a network and names none, on a terminal, is asked: that is `ashore setup`.
+fn meant(words: Vec<OsString>) -> Vec<OsString> {
+    match words.as_slice() {
+        [program, network, create]
+            if network == "network"
+                && create == "create"
+                && stdin().is_terminal()
+                && stdout().is_terminal() =>
+        {
+            vec![program.clone(), "setup".into()]
+        }
+        _ => words,
     }
 }
 

@@ -78,6 +78,12 @@ fn a_switch_that_drops_the_macs_of_containers_is_found_and_found_mended() {
         });
         let words = ["192.168.88.1", "`web`", "port security", "--kind ipvlan:l2"];
         Told::of(&home, "").is_only("mac-dropped", 11, &words);
+        // Who starts another container there hears of it at once.
+        let db = home.world.container("db").unwrap();
+        let report = home.attach("lan", &db, "");
+        let warnings = report["warnings"].to_string();
+        assert!(warnings.contains("192.168.88.1 answers this host, and not"), "{warnings}");
+        home.ok("detach lan db");
 
         type_on(home.world.switch(), "bridge link set dev p-nas learning on locked off");
         Told::of(&home, "web").is_well();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::dhcp::{Server, Setup};
 use home::frames::Frames;
+use home::told::Told;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches, type_on};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
@@ -93,6 +94,10 @@ fn a_server_on_this_very_host_is_named_where_a_lease_is_wanted() {
         let ran = home.run(&format!("attach lan --netns {} --name web", web.namespace().path().display()));
         assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
         assert!(ran.stderr.contains("a DHCP server runs on this host"), "{}", ran.stderr);
+        let told = Told::of(&home, "lan");
+        let trouble = told.trouble("no-dhcp-server");
+        assert!(trouble.contains("a DHCP server runs on this host"), "{trouble}");
+        assert!(trouble.contains("on another machine") && !trouble.contains("router's DHCP"), "{trouble}");
         home.ok("network rm lan");
         let made = home.run("network create lan --parent eth0 --dhcp");
         assert_eq!(made.code, Some(0), "{}", made.stderr);

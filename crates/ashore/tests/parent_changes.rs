@@ -23,6 +23,12 @@ fn is_said(home: &Home, words: &str) {
     });
 }
 
+/// Asserts that the answer to an attach says something, and says it once.
+#[track_caller]
+fn is_answered(report: &serde_json::Value, words: &str) {
+    assert_eq!(report["warnings"].to_string().matches(words).count(), 1, "{report}");
+}
+
 #[test]
 fn a_bridge_whose_link_to_the_lan_is_cut_off() {
     let home = Home::bridged();
@@ -59,7 +65,9 @@ fn who_starts_while_the_parent_is_down_is_on_the_lan_once_it_is_up() {
     home.create_lan();
     home.nas.set_up("eth0", false).unwrap();
     let web = home.world.container("web").unwrap();
-    let at = addresses(&home.attach("lan", &web, ""))[0];
+    let report = home.attach("lan", &web, "");
+    let at = addresses(&report)[0];
+    is_answered(&report, "the parent `eth0` is down");
     is_said(&home, "the parent `eth0` is down");
     home.nas.set_up("eth0", true).unwrap();
     eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
@@ -96,7 +104,7 @@ fn a_host_that_does_not_answer_by_the_shim_is_told_with_what_makes_it() {
     let told = "net.ipv4.conf.all.arp_ignore is 1";
     assert!(home.troubles().to_string().contains(told), "{}", home.status());
     let db = home.world.container("db").unwrap();
-    home.attach("lan", &db, "");
+    is_answered(&home.attach("lan", &db, ""), told);
     does_not_reach(&db, ip(home::HOST));
     let other = "network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/28";
     assert!(home.run(other).stderr.contains(told));
@@ -116,7 +124,9 @@ fn a_pulled_cable_is_forgotten_once_it_is_plugged_in_again() {
     // A container that starts meanwhile is on the LAN as soon as there is one. A NAS may be up before its
     // switch.
     let db = home.world.container("db").unwrap();
-    let at_db = addresses(&home.attach("lan", &db, ""))[0];
+    let report = home.attach("lan", &db, "");
+    let at_db = addresses(&report)[0];
+    is_answered(&report, "`eth0` has no carrier");
     home.world.set_cable(&home.nas, true).unwrap();
     for at in [at, at_db] {
         eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());

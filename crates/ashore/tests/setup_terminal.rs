@@ -132,3 +132,35 @@ fn who_says_no_has_changed_nothing() {
     assert!(!shown.contains("name of the network") && !shown.contains("made with"), "{shown}");
     assert_eq!(home.ok("network ls --json").trim(), "[]");
 }
+
+#[test]
+fn a_network_without_a_name_is_asked_for_on_a_terminal_and_elsewhere_an_error() {
+    let home = Home::new();
+    if home.nas.command("script").unwrap().arg("--version").output().is_err() {
+        return cannot_run("setup, terminal", "there is no `script`");
+    }
+    let mut terminal = Terminal::of(&home, "network create");
+    terminal.shows("looking at this host, and asking the LAN's DHCP servers");
+    terminal.asks("name of the network [lan]: ", "");
+    terminal.asks("made with docker, podman or ashore [ashore]: ", "");
+    terminal.asks("make it now? [Y/n] ", "n");
+    terminal.ends();
+    assert_eq!(home.ok("network ls --json").trim(), "[]");
+    let ran = home.run("network create");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("NETWORK") && ran.stderr.contains("try: "), "{}", ran.stderr);
+}
+
+/// Without a DHCP server, a check of the pool waits some seconds for one.
+#[test]
+fn who_waits_on_a_terminal_is_told_for_what_and_a_program_is_not() {
+    let home = Home::new();
+    if home.nas.command("script").unwrap().arg("--version").output().is_err() {
+        return cannot_run("setup, terminal", "there is no `script`");
+    }
+    let mut terminal = Terminal::of(&home, "pool-check");
+    terminal.shows("asking the LAN …");
+    terminal.shows("no DHCP server offered any");
+    assert_eq!(terminal.ends().matches("asking the LAN").count(), 1);
+    assert_eq!(home.run("pool-check").stderr, "");
+}

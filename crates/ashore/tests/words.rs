@@ -166,6 +166,8 @@ fn a_report_tells_what_is_wrong_and_not_whose_it_is() {
     assert!(!report.contains("\"web\"") && !report.contains("\"lan\""), "{report}");
     let json: serde_json::Value = serde_json::from_str(&home.ok("report --json")).unwrap();
     assert_eq!(json["status"]["endpoints"][0]["name"], "web");
+    let findings = json["doctor"]["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["check"] == "router"), "{json}");
 }
 
 #[test]

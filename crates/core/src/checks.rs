@@ -31,6 +31,7 @@ pub use engine::unreachable_engine;
 pub use host::host;
 pub use names::names;
 pub use platform::Platform;
+pub use pool::SERVE_ELSEWHERE;
 pub use router::{Unanswered, unanswered};
 
 /// All that the checks know.
@@ -65,6 +66,8 @@ pub struct Asked {
     pub answered: BTreeMap<NetworkName, Result<Answered, String>>,
     /// What DHCP servers offered for a network, or why that could not be found out.
     pub pools: BTreeMap<NetworkName, Result<Vec<PoolReport>, String>>,
+    /// Why a DHCP server on this host does not answer for a network.
+    pub own_servers: BTreeMap<NetworkName, String>,
     /// The container engines that run here, by name, and why their API cannot be reached.
     pub engines: BTreeMap<&'static str, Option<String>>,
 }

@@ -12,7 +12,7 @@ use ashore_core::net::name::IfName;
 use ashore_kernel::Kernel;
 
 use crate::cli::DoctorArgs;
-use crate::client::{Failure, ask, print_json, unexpected};
+use crate::client::{Failure, ask, has_said_it_waits, print_json, unexpected};
 use crate::clock::now;
 use crate::kinds;
 use crate::meaning;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     } else {
         if stderr().is_terminal() {
             complain!("{}", message!("doctor-asking"));
+            has_said_it_waits();
         }
         Request::Diagnose(Complaint { about: about.clone(), parent: parent.clone(), to: *to })
     };

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ashore_core::api::diagnosis::Complaint;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use serde_json::{Map, Value, json};
@@ -71,6 +72,8 @@ fn parts(client: &ClientArgs, status: Result<Reply, Failure>, state: Result<Repl
         Ok(Reply::State(document)) => {
             Value::Object(document.rows.into_iter().filter(|(key, _)| key.starts_with("pool/")).collect())
         }
+        Ok(Reply::Diagnosis(diagnosis)) => json!(diagnosis),
+        Ok(Reply::Done { .. }) => json!("nothing was looked for since the daemon started"),
         Ok(_) => Value::Null,
         Err(failure) => json!(failure.to_string()),
     };
@@ -85,10 +88,19 @@ fn parts(client: &ClientArgs, status: Result<Reply, Failure>, state: Result<Repl
             ),
         ),
         ("status", answer(status)),
+        ("doctor", answer(diagnosis(client))),
         ("plan", answer(ask(client, &Request::Plan(None)))),
         ("pools", answer(state)),
         ("log", json!(log())),
     ]
+}
+
+/// What the doctor finds. Who may only read, and so cannot ask the LAN, gets what it found last.
+fn diagnosis(client: &ClientArgs) -> Result<Reply, Failure> {
+    match ask(client, &Request::Diagnose(Complaint::default())) {
+        Err(Failure::Privilege(_)) => ask(client, &Request::LastDiagnosis),
+        answered => answered,
+    }
 }
 
 fn file(path: &str) -> String {

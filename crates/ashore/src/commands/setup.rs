@@ -28,7 +28,7 @@ mod picture;
 mod trial;
 
 use crate::cli::{Maker, SetupArgs};
-use crate::client::{Failure, ask, print_json, unexpected};
+use crate::client::{Failure, ask, has_said_it_waits, print_json, unexpected};
 use crate::messages::message;
 use crate::out::{self, complain, say};
 
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
     }
     if !args.client.json {
         complain!("{}", message!("setup-looking"));
+        has_said_it_waits();
     }
     let found = find(args)?;
     if !args.client.json {

@@ -56,8 +56,10 @@ pub fn names<'a>(state: &State, listed: impl IntoIterator<Item = &'a Inventory>)
 impl Bearer<'_> {
     /// Whether one name stands for both.
     fn is_like(&self, other: &Bearer<'_>) -> bool {
-        let have_namespace = self.endpoint.netns().is_some();
-        let is_one_machine = have_namespace && self.endpoint.netns() == other.endpoint.netns();
+        let [netns, its_netns] = [self.endpoint.netns(), other.endpoint.netns()];
+        let [sandbox, its_sandbox] = [self.endpoint.sandbox(), other.endpoint.sandbox()];
+        let is_one_machine =
+            netns.is_some() && netns == its_netns || sandbox.is_some() && sandbox == its_sandbox;
         !is_one_machine && (self.is_of_one_memory(other) || self.is_leased() && other.is_leased())
     }
 
@@ -249,6 +251,17 @@ mod tests {
         let [one, two] = [leased("lan", "192.168.88.100"), leased("iot", "192.168.88.101")];
         let told = names(&state(&other, &[one.clone(), two.clone()]), []);
         assert!(told.len() == 1 && told[0].message.contains("DNS"), "{told:?}");
+        // One container of an engine on both.
+        let inside = |endpoint: &Endpoint| {
+            let placement = Placement::Engine {
+                id: Some(endpoint.network.to_string()),
+                ifname: format!("ash-{}", endpoint.network).parse().unwrap(),
+                sandbox: Some("/run/docker/netns/web".into()),
+                inside: None,
+            };
+            Endpoint { placement, ..endpoint.clone() }
+        };
+        assert_eq!(names(&state(&other, &[inside(&one), inside(&two)]), []), []);
         let mut named = two;
         named.wishes.hostname = Some("page".parse().unwrap());
         assert_eq!(names(&state(&other, &[one, named]), []), []);

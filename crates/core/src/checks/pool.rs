@@ -10,6 +10,9 @@ use crate::model::lease::Addressing;
 use crate::net::remedy::Remedy;
 
 const CHECK: &str = "dhcp";
+/// What helps where a DHCP server on this host does not hear who asks for leases.
+pub const SERVE_ELSEWHERE: &str = "if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, \
+     or create the network again without leases, with a range outside the server's pool";
 
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -44,8 +47,13 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                     "addresses of network `{label}` are leased, and no DHCP server answers on the LAN of `{}`",
                     network.parent
                 );
-                let remedy = Remedy::from("check that the router's DHCP server is on; it may have no address left");
-                Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, Some(remedy)))
+                let usual = "check that the router's DHCP server is on; it may have no address left";
+                let (message, remedy) = match facts.asked.own_servers.get(&network.name) {
+                    Some(why) => (format!("{message}: {why}"), SERVE_ELSEWHERE),
+                    None => (message, usual),
+                };
+                let remedy = Some(Remedy::from(remedy));
+                Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, remedy))
             } else {
                 Finding::fine(CHECK, about, format!("a DHCP server answers for network `{label}`"))
             });

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::{EndpointReport, Reply};
+use ashore_core::api::trouble::Trouble;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::lease::Addressing;
 use ashore_core::model::network::Network;
@@ -134,8 +135,8 @@ impl Controller {
         let mut warnings = left_behind;
         warnings.append(&mut inner.left_out.take());
         let network = inner.state().network_of(&endpoint);
-        let elsewhere = network.and_then(|network| network.trouble_of_subnets(&observed.host));
-        warnings.extend(elsewhere.map(|trouble| trouble.to_string()));
+        let standing = network.map(|network| self.standing(inner, network, &observed.host));
+        warnings.extend(standing.into_iter().flatten().map(|trouble| trouble.to_string()));
         let yielded = |network| spec.yielded_to(inner.state(), network, &endpoint, inside?);
         if let Some((there, network)) = network.and_then(|network| Some((yielded(network)?, network))) {
             let (name, network, there) = (&endpoint.name, network.label(), there.way());
@@ -145,6 +146,18 @@ impl Controller {
             tracing::info!("{}", warnings.last().expect("it is the last"));
         }
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
+    }
+
+    /// What the status says of a network's way to the LAN and to this host, as far as it is known without waiting: who
+    /// starts a container does not look at the status.
+    fn standing(&self, inner: &Inner, network: &Network, host: &View) -> Vec<Trouble> {
+        let of_network = [
+            network.trouble_of_parent(host),
+            network.trouble_of_subnets(host),
+            network.trouble_of_arp(host),
+            network.trouble_of_reverse_path(host),
+        ];
+        of_network.into_iter().flatten().chain(self.dropped_macs(inner, network, host)).collect()
     }
 
     /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without

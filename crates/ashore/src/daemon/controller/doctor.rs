@@ -71,6 +71,8 @@ impl Controller {
         let firewall = self.firewall();
         let mut asked = self.ask_the_lan(&state, &passing, &host);
         unheard(&mut asked, &firewall, &passing, &host);
+        let deaf = |network: &Network| Some((network.name.clone(), self.deaf_server(unlocked, network)?));
+        asked.own_servers = passing.iter().filter_map(deaf).collect();
         asked.unanswered = self.copies.reader(unlocked)?.with_link(self.lan.unanswered());
         // After the LAN was asked, because what it answered may end a trouble.
         let Reply::Status(status) = self.status_behind(unlocked, &firewall)? else {
@@ -271,11 +273,14 @@ impl Controller {
 
     /// Troubles with routers, as they are known without asking.
     pub(super) fn unanswered_troubles(&self, inner: &Inner, host: &View) -> Vec<Trouble> {
-        let all = inner.with_link(self.lan.unanswered());
-        if all.is_empty() {
-            return Vec::new();
-        }
-        checks::unanswered(inner.state(), host, platform(), &all)
+        inner.troubles_of(self.lan.unanswered(), host)
+    }
+
+    /// That something drops the frames of a network's MACs, as it is known without asking.
+    pub(super) fn dropped_macs(&self, inner: &Inner, network: &Network, host: &View) -> Vec<Trouble> {
+        let mut all = self.lan.unanswered();
+        all.retain(|one| one.endpoint.0 == network.name && one.answers_parent == Some(true));
+        inner.troubles_of(all, host)
     }
 
     /// That the API of an engine cannot be reached.
@@ -366,6 +371,15 @@ fn pending(steps: &[PlannedStep]) -> Trouble {
 }
 
 impl Inner {
+    /// What is wrong where routers do not answer endpoints.
+    fn troubles_of(&self, unanswered: Vec<Unanswered>, host: &View) -> Vec<Trouble> {
+        let all = self.with_link(unanswered);
+        if all.is_empty() {
+            return Vec::new();
+        }
+        checks::unanswered(self.state(), host, platform(), &all)
+    }
+
     /// Those whose link is up. A link that its engine has not brought up yet gets no answer, and that is no fault of
     /// the LAN's. A parent that does not tell its children's MACs has them all.
     fn with_link(&self, mut all: Vec<Unanswered>) -> Vec<Unanswered> {

@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
+use ashore_core::checks::SERVE_ELSEWHERE;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::identity::Scope;
 use ashore_core::model::inventory::Inventory;
@@ -348,18 +349,21 @@ impl Inner {
 }
 
 impl Controller {
-    /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
+    /// The warning about leases on a host that runs a DHCP server itself.
+    pub(super) fn own_server(&self, unlocked: &Unlocked, network: &Network) -> Option<String> {
+        self.deaf_server(unlocked, network).map(|why| format!("{why}: {SERVE_ELSEWHERE}"))
+    }
+
+    /// That a DHCP server on this host does not answer for a network. It is not known which LAN that
     /// server serves. It never hears of those who ask by the parent: what is sent by a NIC leaves the host, and what is
     /// sent by a bridge goes to the bridge's ports. Ashore's own port in a VLAN of a bridge is such a port itself, so what
     /// is sent there goes to the host as to any other machine.
-    pub(super) fn own_server(&self, _: &Unlocked, network: &Network) -> Option<String> {
+    pub(super) fn deaf_server(&self, _: &Unlocked, network: &Network) -> Option<String> {
         let apart = network.bridge_vlan().is_none();
         let own = apart && network.leases(Family::Ipv4) && has_dhcp_server(self.copies.host());
         own.then(|| {
             format!(
-                "a DHCP server runs on this host (UDP port 67 is in use), but what Ashore asks for leases by `{parent}` does not reach it: \
-                 if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, or create \
-                 the network again without leases, with a range outside the server's pool",
+                "a DHCP server runs on this host (UDP port 67 is in use), but what Ashore asks for leases by `{parent}` does not reach it",
                 parent = network.parent
             )
         })
