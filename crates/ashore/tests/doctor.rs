@@ -1,11 +1,14 @@
 //! `ashore doctor`: each trouble is made on a real LAN, and found with what helps; a healthy LAN has none.
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
 use ashore_lab::{Engines, cannot_run};
+use ashore_wire::Mac;
 use home::told::Told;
+use home::voice::Answering;
 use home::{Home, eventually_within, ip, is_root, type_on};
 
 fn with_tools(test: &str, run: impl FnOnce()) {
@@ -121,6 +124,45 @@ fn a_machine_with_an_address_of_the_range_is_named() {
     let (home, _web) = with_web();
     home.laptop.add_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
     Told::of(&home, "lan").is_only("address-in-use", 10, &["192.168.88.200", "outside the range"]);
+}
+
+/// The test answers itself, because Linux as a proxy answers no question whose asker has no address yet
+/// (`arp_process`), and addresses are looked for in this way (RFC 5227, 2.1.1).
+#[test]
+fn a_machine_that_answers_for_all_free_addresses_is_named_by_its_mac() {
+    let home = Home::new();
+    home.create_lan();
+    let in_range = |at: IpAddr| at >= ip("192.168.88.192") && at <= ip("192.168.88.223");
+    let answering = Answering::that_has(&home.laptop, Mac([2, 0, 0, 0, 0, 7]), in_range);
+    let words = ["02:00:00:00:00:07", "free addresses of network `lan`", "turn proxy ARP off"];
+    Told::of(&home, "").is_only("proxy-arp", 10, &words);
+    // It is turned off.
+    drop(answering);
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_machine_that_should_answer_and_does_not_is_told() {
+    let (home, _web) = with_web();
+    let asked = "--to 192.168.88.77";
+    Told::of(&home, asked).is_only(
+        "machine-silent",
+        10,
+        &["192.168.88.77", "check the address on that machine"],
+    );
+    assert!(!home.codes().contains(&"machine-silent".to_owned()), "only who asks for it is told");
+    home.laptop.add_address("eth0", "192.168.88.77/24".parse().unwrap()).unwrap();
+    Told::of(&home, asked).is_well();
+    // The host, a container, and a machine beyond the router, which nobody asks by ARP.
+    for (to, words) in [
+        ("192.168.88.9", "192.168.88.9 is this host's own"),
+        ("192.168.88.192", "192.168.88.192 is the address of `web`"),
+        (home::BEYOND, "203.0.113.7 is in no subnet of these networks"),
+    ] {
+        let told = Told::of(&home, &format!("--to {to}"));
+        told.is_well();
+        assert!(told.ran.stdout.contains(words), "{words}: {}", told.ran.stdout);
+    }
 }
 
 #[test]
