@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ashore_lab::{Engines, cannot_run};
 use ashore_wire::Mac;
+use home::site::on_an_engine;
 use home::told::Told;
 use home::voice::Answering;
 use home::{Home, eventually_within, ip, is_root, type_on};
@@ -236,13 +237,44 @@ fn an_engine_that_runs_and_cannot_be_asked_is_no_matter_without_a_network_of_its
         return cannot_run("doctor, engine", "other processes are not seen without root");
     }
     let (home, _web) = with_web();
-    // A program of this name that does not listen.
-    let dockerd = home.directory.path().join("dockerd");
-    std::fs::copy("/bin/sleep", &dockerd).unwrap();
-    std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut stuck = std::process::Command::new(&dockerd).arg("120").stdin(Stdio::null()).spawn().unwrap();
+    let mut stuck = engine_that_does_not_listen(&home);
     std::thread::sleep(Duration::from_secs(20));
     Told::of(&home, "").is_well();
     stuck.kill().unwrap();
     stuck.wait().unwrap();
+}
+
+/// A program of the engine's name that does not listen. It ends with the test at the latest.
+fn engine_that_does_not_listen(home: &Home) -> Child {
+    let dockerd = home.directory.path().join("dockerd");
+    std::fs::copy("/bin/sleep", &dockerd).unwrap();
+    std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
+    home.nas.command(&dockerd).unwrap().arg("300").stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn an_engine_that_cannot_be_asked_is_told_until_the_daemon_has_its_socket() {
+    on_an_engine("doctor, an engine's API", |site| {
+        site.create_lan();
+        site.silent = true;
+        site.home.daemon = None;
+        site.start_daemon();
+        // The lab's engine is in a PID namespace of its own, and so is not taken for this host's.
+        let mut stuck = engine_that_does_not_listen(&site.home);
+        eventually_within(Duration::from_secs(60), "status shows it by itself", || {
+            site.home.codes().contains(&"engine-unreachable".to_owned())
+        });
+        let words = ["the API of Docker", "nobody.sock", "ashore daemon --docker-host unix://SOCKET"];
+        Told::of(&site.home, "").is_only("engine-unreachable", 10, &words);
+        // The daemon is given the engine's socket.
+        site.silent = false;
+        site.home.daemon = None;
+        site.start_daemon();
+        eventually_within(Duration::from_secs(60), "the engine answers", || {
+            Told::of(&site.home, "").ran.stdout.contains("Docker answers")
+        });
+        Told::of(&site.home, "").is_well();
+        stuck.kill().unwrap();
+        stuck.wait().unwrap();
+    });
 }
