@@ -202,6 +202,8 @@ fn nothing_but_reading_passes_the_read_socket() {
     let table = [
         (r#""status""#, true),
         (r#""list-networks""#, true),
+        (r#""last-diagnosis""#, true),
+        (r#"{"diagnose":{}}"#, false),
         (r#"{"events":{"after":null,"about":null}}"#, true),
         (r#"{"map":{"network":null}}"#, true),
         (r#"{"inspect-network":{"network":"lan"}}"#, true),
@@ -225,6 +227,8 @@ fn nothing_but_reading_passes_the_read_socket() {
         (r#"{"take-inventory":{"engine":"x","networks":[],"containers":[]}}"#, false),
         (r#"{"move-nic":{"direction":"adopt","nic":"eth0","bridge":"br0","seconds":9}}"#, false),
         (r#""keep-move""#, false),
+        (r#""rekey""#, false),
+        (r#""accept-machine""#, false),
         (import.as_str(), false),
     ];
     let log = home.daemon().log();

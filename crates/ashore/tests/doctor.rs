@@ -1,11 +1,15 @@
 //! `ashore doctor`: each trouble is made on a real LAN, and found with what helps; a healthy LAN has none.
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ashore_lab::{Engines, cannot_run};
+use ashore_wire::Mac;
+use home::site::on_an_engine;
 use home::told::Told;
+use home::voice::Answering;
 use home::{Home, eventually_within, ip, is_root, type_on};
 
 fn with_tools(test: &str, run: impl FnOnce()) {
@@ -129,6 +133,45 @@ fn a_machine_with_an_address_of_the_range_is_named() {
     Told::of(&home, "lan").is_only("address-in-use", 10, &["192.168.88.200", "outside the range"]);
 }
 
+/// The test answers itself, because Linux as a proxy answers no question whose asker has no address yet
+/// (`arp_process`), and addresses are looked for in this way (RFC 5227, 2.1.1).
+#[test]
+fn a_machine_that_answers_for_all_free_addresses_is_named_by_its_mac() {
+    let home = Home::new();
+    home.create_lan();
+    let in_range = |at: IpAddr| at >= ip("192.168.88.192") && at <= ip("192.168.88.223");
+    let answering = Answering::that_has(&home.laptop, Mac([2, 0, 0, 0, 0, 7]), in_range);
+    let words = ["02:00:00:00:00:07", "free addresses of network `lan`", "turn proxy ARP off"];
+    Told::of(&home, "").is_only("proxy-arp", 10, &words);
+    // It is turned off.
+    drop(answering);
+    Told::of(&home, "").is_well();
+}
+
+#[test]
+fn a_machine_that_should_answer_and_does_not_is_told() {
+    let (home, _web) = with_web();
+    let asked = "--to 192.168.88.77";
+    Told::of(&home, asked).is_only(
+        "machine-silent",
+        10,
+        &["192.168.88.77", "check the address on that machine"],
+    );
+    assert!(!home.codes().contains(&"machine-silent".to_owned()), "only who asks for it is told");
+    home.laptop.add_address("eth0", "192.168.88.77/24".parse().unwrap()).unwrap();
+    Told::of(&home, asked).is_well();
+    // The host, a container, and a machine beyond the router, which nobody asks by ARP.
+    for (to, words) in [
+        ("192.168.88.9", "192.168.88.9 is this host's own"),
+        ("192.168.88.192", "192.168.88.192 is the address of `web`"),
+        (home::BEYOND, "203.0.113.7 is in no subnet of these networks"),
+    ] {
+        let told = Told::of(&home, &format!("--to {to}"));
+        told.is_well();
+        assert!(told.ran.stdout.contains(words), "{words}: {}", told.ran.stdout);
+    }
+}
+
 #[test]
 fn what_a_script_for_macvlan_left_is_named() {
     with_tools("doctor, another shim", || {
@@ -200,13 +243,44 @@ fn an_engine_that_runs_and_cannot_be_asked_is_no_matter_without_a_network_of_its
         return cannot_run("doctor, engine", "other processes are not seen without root");
     }
     let (home, _web) = with_web();
-    // A program of this name that does not listen.
-    let dockerd = home.directory.path().join("dockerd");
-    std::fs::copy("/bin/sleep", &dockerd).unwrap();
-    std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut stuck = std::process::Command::new(&dockerd).arg("120").stdin(Stdio::null()).spawn().unwrap();
+    let mut stuck = engine_that_does_not_listen(&home);
     std::thread::sleep(Duration::from_secs(20));
     Told::of(&home, "").is_well();
     stuck.kill().unwrap();
     stuck.wait().unwrap();
+}
+
+/// A program of the engine's name that does not listen. It ends with the test at the latest.
+fn engine_that_does_not_listen(home: &Home) -> Child {
+    let dockerd = home.directory.path().join("dockerd");
+    std::fs::copy("/bin/sleep", &dockerd).unwrap();
+    std::fs::set_permissions(&dockerd, std::fs::Permissions::from_mode(0o755)).unwrap();
+    home.nas.command(&dockerd).unwrap().arg("300").stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn an_engine_that_cannot_be_asked_is_told_until_the_daemon_has_its_socket() {
+    on_an_engine("doctor, an engine's API", |site| {
+        site.create_lan();
+        site.silent = true;
+        site.home.daemon = None;
+        site.start_daemon();
+        // The lab's engine is in a PID namespace of its own, and so is not taken for this host's.
+        let mut stuck = engine_that_does_not_listen(&site.home);
+        eventually_within(Duration::from_secs(60), "status shows it by itself", || {
+            site.home.codes().contains(&"engine-unreachable".to_owned())
+        });
+        let words = ["the API of Docker", "nobody.sock", "ashore daemon --docker-host unix://SOCKET"];
+        Told::of(&site.home, "").is_only("engine-unreachable", 10, &words);
+        // The daemon is given the engine's socket.
+        site.silent = false;
+        site.home.daemon = None;
+        site.start_daemon();
+        eventually_within(Duration::from_secs(60), "the engine answers", || {
+            Told::of(&site.home, "").ran.stdout.contains("Docker answers")
+        });
+        Told::of(&site.home, "").is_well();
+        stuck.kill().unwrap();
+        stuck.wait().unwrap();
+    });
 }

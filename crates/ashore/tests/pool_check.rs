@@ -6,6 +6,7 @@ use std::time::Duration;
 use ashore_lab::{Engines, Ran, cannot_run};
 use home::dhcp::{Brand, Server, Setup};
 use home::frames::{Frames, What};
+use home::told::Told;
 use home::{Home, eventually, eventually_within, is_root};
 
 /// A home, and a capture of what its NAS sends to DHCP servers.
@@ -192,6 +193,27 @@ fn a_server_that_pings_first_is_heard_behind_and_waited_for_when_asked_about() {
         eventually("the status says so", || asked.troubles().contains(words));
         let (ran, _) = asked.check("lan");
         refused(&ran, &["192.168.88.160/27 overlaps the pool of the DHCP server 192.168.88.1"]);
+        assert_eq!(server.rows(), []);
+    });
+}
+
+#[test]
+fn a_server_whose_pool_has_the_range_of_a_network_that_is_there_is_told_by_the_doctor() {
+    asked("doctor, a range in the pool", |asked| {
+        let home = &asked.home;
+        let made = asked.create("--ip-range 192.168.88.160/27");
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        Told::of(home, "").is_well();
+        let server = asked.dnsmasq("192.168.88.100,192.168.88.200");
+        asked.until_heard();
+        let words = ["192.168.88.160/27", "the DHCP server 192.168.88.1", "ashore pool-check"];
+        Told::of(home, "").is_only("range-in-pool", 10, &words);
+        // What it says to type names a range beside the pool.
+        refused(&home.run("pool-check lan"), &["--ip-range 192.168.88.224/27"]);
+        home.ok("network rm lan");
+        let made = asked.create("--ip-range 192.168.88.224/27");
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        Told::of(home, "").is_well();
         assert_eq!(server.rows(), []);
     });
 }

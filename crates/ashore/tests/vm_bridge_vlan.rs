@@ -11,6 +11,7 @@ use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};
+use home::told::Told;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches, type_on};
 
@@ -83,6 +84,7 @@ fn endpoints_are_in_the_vlan_alone_and_nothing_of_it_stays() {
     reaches(&web, ip("10.0.20.1"));
     reaches(&web, at_db);
     reaches(&home.laptop, at_media);
+    Told::of(&home, "").is_well();
     assert!(tagged.any_from(&mac), "its frames bear the tag");
     assert!(!untagged.any_from(&mac), "and none goes without");
     assert_eq!(memberships(&home).iter().filter(|one| **one == only_in(20, Membership::UNTAGGED)).count(), 3);

@@ -6,8 +6,13 @@ use ashore_core::net::kind::IpvlanMode;
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::{Route, Step};
 use ashore_lab::Machine;
+use home::rules::{command_in, remedy};
+use home::told::Told;
 use home::untouched::{is_untouched, untouched};
-use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches, type_on};
+use home::{
+    HOST, HOST6, Home, addresses, arp_answered, does_not_reach, eventually, ip, mac_known_to, reaches,
+    type_on,
+};
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 \
                       --ip-range 192.168.88.192/27 --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1";
@@ -67,6 +72,11 @@ fn everybody_reaches_everybody(mode: &str, rp_filter: i32) {
     if mode == "l2" {
         assert_eq!(mac_known_to(&home.laptop, at_web[0]), home.nic());
     }
+    // Once for each mode, under the strictest filter with which it has host access.
+    let strictest = if mode == "l2" { 2 } else { 1 };
+    if rp_filter == strictest {
+        Told::of(&home, "").is_well();
+    }
     is_untouched(&home, &before);
 }
 
@@ -115,6 +125,26 @@ fn l2_under_strict_reverse_path_filtering_has_no_host_access_and_says_so() {
     reaches(&web, ip("192.168.88.222"));
     reaches(&home.laptop, ip(HOST));
     assert_eq!(mac_known_to(&home.laptop, ip(HOST)), home.nic());
+}
+
+#[test]
+fn a_reverse_path_filter_that_became_strict_later_is_found() {
+    let home = home("l2", 0);
+    let (web, at) = attached(&home, "web");
+    Told::of(&home, "").is_well();
+    home.nas.set_ipv4_conf("all", "rp_filter", 1).unwrap();
+    does_not_reach(&web, ip(HOST));
+    does_not_reach(&home.nas, at[0]);
+    reaches(&home.laptop, at[0]);
+    eventually("status shows it by itself", || home.codes().contains(&"reverse-path".to_owned()));
+    let told = Told::of(&home, "");
+    told.is_only("reverse-path", 11, &["network `lan`", "rp_filter is 1 on `eth0`", "--host-access no"]);
+    let command = command_in(&remedy(&told, "reverse-path"), "sysctl -w ");
+    assert_eq!(command, "sysctl -w net.ipv4.conf.eth0.rp_filter=2");
+    home.nas.set_ipv4_conf("eth0", "rp_filter", 2).unwrap();
+    reaches(&web, ip(HOST));
+    reaches(&home.nas, at[0]);
+    Told::of(&home, "").is_well();
 }
 
 #[test]

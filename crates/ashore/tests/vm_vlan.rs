@@ -8,6 +8,7 @@ use ashore_core::net::observed::{Link, ObservedKind};
 use ashore_lab::{Engines, Machine, World, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};
+use home::told::Told;
 use home::untouched::{is_untouched, untouched};
 use home::{
     HOST, Home, addresses, arp_answered, does_not_reach, eventually, eventually_within, ip, reaches, type_on,
@@ -73,6 +74,7 @@ fn made_with_its_first_network_and_removed_with_its_last() {
         reaches(&home.router, to);
     }
     reaches(&web, at_cam);
+    Told::of(&home, "").is_well();
     is_untouched(&home, &before);
     assert!(tagged.any_from(mac), "its frames bear the tag");
     assert!(!untagged.any_from(mac), "and none goes without");

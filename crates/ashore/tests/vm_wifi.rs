@@ -9,6 +9,7 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Wifi};
 use home::frames::{Frames, Tag};
+use home::told::Told;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches, seen_as};
 
@@ -71,6 +72,7 @@ fn without_a_kind_it_is_ipvlan_and_all_reach_all_by_one_mac() {
     assert_eq!(seen_as(&home.nas, &web, at_web), host);
     assert_eq!(seen_as(&web, &home.nas, host), at_web);
     assert_eq!(mac_known_to(&home.laptop, at_web), mac_of_nas(&home));
+    Told::of(&home, "").is_well();
     assert_eq!(sent.sources(), BTreeSet::from([mac_of_nas(&home)]), "what the access point has heard");
 
     for (name, at) in [("web", at_web), ("db", at_db)] {
