@@ -206,23 +206,6 @@ fn isolated_ports_of_both_families() {
 }
 
 #[test]
-fn a_vlan_where_the_kernel_has_them() {
-    let home = Home::new();
-    if home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).is_err() {
-        return cannot_run("doctor, healthy VLAN", "this kernel has no VLANs");
-    }
-    home.ok(
-        "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --gateway 10.0.200.1",
-    );
-    home.create_lan();
-    for network in ["iot", "lan"] {
-        let one = home.world.container(&format!("on-{network}")).unwrap();
-        home.attach(network, &one, "");
-    }
-    Told::of(&home, "").is_well();
-}
-
-#[test]
 fn ipv6_alone() {
     let home = Home::new();
     home.ok("network create six --parent eth0 --subnet fd88::/64 --ip-range fd88::c0/123 --gateway fd88::1");
