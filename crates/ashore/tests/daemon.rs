@@ -4,13 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::{Strace, let_go};
 use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 /// The error of a daemon that does not start. Another command starts it, on a machine and in a directory of
 /// its own.
@@ -260,21 +258,11 @@ fn a_reconciliation_that_stopped_at_a_failed_write_is_shown_until_one_succeeds()
     home.daemon = Some((1..20).find_map(starts_with_failing_writes).expect("it comes up"));
     let troubles = || home.status()["troubles"].to_string();
     assert!(troubles().contains("could not reconcile"), "{}", troubles());
-    // It stands still from one fault to the next. Otherwise it might look again in between, and succeed.
-    let pid = home.daemon().pid();
-    let daemon = Pid::from_raw(pid.cast_signed());
-    kill(daemon, Signal::SIGSTOP).unwrap();
-    let_go(pid);
-    // Of the writes of one request, the first fails, which is the one of the reconciliation. Those that
-    // succeed after it do not hide that.
-    let fails = strace.inject_in_threads(pid, ["control"], "fdatasync", "error=EIO:when=1");
-    // The daemon's own reconciliation follows the request's. It would succeed before anybody has looked.
-    const WAITS: &str = "poll,ppoll,epoll_wait,epoll_pwait,recvmsg,recvfrom,read,futex,restart_syscall";
-    let is_late = strace.inject_in_threads(pid, ["watch"], WAITS, "delay_exit=5000000");
-    kill(daemon, Signal::SIGCONT).unwrap();
-    home.ok("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27 --conflict off");
-    assert!(troubles().contains("could not reconcile"), "{}", troubles());
-    drop((fails, is_late));
+    // A request that fails as well does not hide it.
+    let refused =
+        home.run("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
+    assert!(refused.code != Some(0) && troubles().contains("could not reconcile"), "{refused:?}");
+    let_go(home.daemon().pid());
     home.nudge();
     eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
     reaches(&home.laptop, at);
@@ -288,7 +276,7 @@ fn what_changes_nothing_is_answered_while_a_request_waits_for_the_disk() {
     let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
     home.attach("lan", &web, "");
     eventually("all is in order", || home.ok("plan").contains("nothing to change"));
-    let faults = strace.inject(home.daemon().pid(), "fdatasync,fsync", "delay_enter=10000000");
+    let faults = strace.inject(home.daemon().pid(), "fdatasync,fsync", "delay_enter=100000000");
     std::thread::scope(|scope| {
         let mut attach = Command::new(PROGRAM);
         attach.args(["attach", "lan", "--name", "db", "--netns"]).arg(db.namespace().path());
@@ -296,13 +284,10 @@ fn what_changes_nothing_is_answered_while_a_request_waits_for_the_disk() {
         let attach = scope.spawn(move || Ran::of(&mut attach).unwrap());
         // The attach has the lock now, and waits for the disk.
         std::thread::sleep(Duration::from_secs(2));
-        let said = ["status", "network ls", "network inspect lan", "plan", "state export"].map(|line| {
-            let began = Instant::now();
-            (home.ok(line), began.elapsed(), line)
-        });
-        assert!(!attach.is_finished());
-        for (said, took, line) in &said {
-            assert!(*took < Duration::from_secs(3), "{line}: {took:?}");
+        let said = ["status", "network ls", "network inspect lan", "plan", "state export"]
+            .map(|line| (home.ok(line), line));
+        assert!(!attach.is_finished(), "it still waits");
+        for (said, line) in &said {
             assert!(line.starts_with("plan") || said.contains("lan"), "{line}: {said}");
         }
         let [(status, ..), ..] = &said;
