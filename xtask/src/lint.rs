@@ -20,8 +20,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     execute(Command::new(deny).args(["check", "bans", "licenses", "sources"]))
 }
 
-/// A cargo tool in the given release: the user's own, or else one that is installed below `target`, unless it is
-/// already there. Returns its path.
+/// A tool in the given release: the user's own if it is of that release, or else one below `target`, which is installed
+/// if it is missing. Returns its path.
 pub(crate) fn tool(root: &Path, name: &str, version: &str, options: &[&str]) -> anyhow::Result<PathBuf> {
     if is_installed(name, version) {
         return Ok(name.into());

@@ -28,8 +28,10 @@ pub(crate) const READ: &str = "ashore-read.sock";
 pub(crate) const GROUP: &str = "ashore";
 /// A person who waits longer for an answer is told for what.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// No request takes longer after that. The longest one asks the LAN for an address with the timing of the RFC.
+/// No other request takes longer after that. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A diagnosis asks the DHCP servers of several networks, one after the other.
+const PATIENCE_OF_DIAGNOSES: Duration = Duration::from_secs(120);
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -210,7 +212,8 @@ fn wait_for_answer(socket: &Path, stream: &UnixStream, request: &Request) -> io:
             if asks_the_lan(request) { message!("waits-for-lan") } else { message!("waits-for-daemon") };
         complain!("{what}");
     }
-    if !comes_within(PATIENCE)? {
+    let patience = if matches!(request, Request::Diagnose(_)) { PATIENCE_OF_DIAGNOSES } else { PATIENCE };
+    if !comes_within(patience)? {
         let socket = socket.display();
         complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` shows why");
     }

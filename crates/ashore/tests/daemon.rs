@@ -261,7 +261,8 @@ fn a_reconciliation_that_stopped_at_a_failed_write_is_shown_until_one_succeeds()
     // A request that fails as well does not hide it.
     let refused =
         home.run("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
-    assert!(refused.code != Some(0) && troubles().contains("could not reconcile"), "{refused:?}");
+    assert!(refused.code != Some(0) && refused.stderr.contains("I/O error"), "{refused:?}");
+    assert!(troubles().contains("could not reconcile"), "{}", troubles());
     let_go(home.daemon().pid());
     home.nudge();
     eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());

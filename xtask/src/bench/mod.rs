@@ -94,7 +94,7 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     let program = if let Some(program) = &arguments.program {
         program.canonicalize().with_context(|| program.display().to_string())?
     } else {
-        execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
+        execute(cargo().args(["build", "--release", "--package", "ashore", "--package", "ashore-plug"]))?;
         root.join("target/release/ashore")
     };
     let Some(beside) = &arguments.beside else { return measure(root, arguments, &program) };

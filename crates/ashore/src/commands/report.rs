@@ -38,7 +38,10 @@ type Part = (&'static str, Value);
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
     let client = &args.client;
     let (status, state) = (ask(client, &Request::Status), ask(client, &Request::ExportState));
+    let found = diagnosis(client);
     let known = [
+        // What was found last may have the names of containers that are gone.
+        if let Ok(Reply::Diagnosis(found)) = &found { json!(found) } else { Value::Null },
         if let Ok(Reply::Status(status)) = &status { json!(status) } else { Value::Null },
         if let Ok(Reply::State(document)) = &state { json!(document.rows) } else { Value::Null },
     ];
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         complain!("ashore: the daemon does not tell the names, so they stay in its log");
     }
     let mut redaction = Redaction::new(names, ids);
-    let parts = parts(client, status, state);
+    let parts = parts(client, status, state, found);
     let parts: Vec<Part> = parts.into_iter().map(|(part, value)| (part, redaction.value(value))).collect();
     if client.json {
         let parts = parts.into_iter().map(|(part, value)| (part.to_owned(), value));
@@ -62,7 +65,12 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
 }
 
 /// The parts. One that cannot be had says why, because that is what help is needed for.
-fn parts(client: &ClientArgs, status: Result<Reply, Failure>, state: Result<Reply, Failure>) -> Vec<Part> {
+fn parts(
+    client: &ClientArgs,
+    status: Result<Reply, Failure>,
+    state: Result<Reply, Failure>,
+    found: Result<Reply, Failure>,
+) -> Vec<Part> {
     let answer = |answer: Result<Reply, Failure>| match answer {
         Ok(Reply::Status(status)) => json!(status),
         Ok(Reply::Plan(steps) | Reply::PlanMeanwhile { steps, .. }) => {
@@ -88,7 +96,7 @@ fn parts(client: &ClientArgs, status: Result<Reply, Failure>, state: Result<Repl
             ),
         ),
         ("status", answer(status)),
-        ("doctor", answer(diagnosis(client))),
+        ("doctor", answer(found)),
         ("plan", answer(ask(client, &Request::Plan(None)))),
         ("pools", answer(state)),
         ("log", json!(log())),

@@ -19,10 +19,12 @@ impl<'a> Given<'a> {
     pub(super) fn of(given: Vec<(&'a str, String)>, known: &[&str]) -> Result<Self, String> {
         match given.iter().find(|(key, _)| !known.contains(key)) {
             None => Ok(Given(given)),
-            Some((unknown, value)) if option::of_ipam().any(|name| name == *unknown) => Err(format!(
-                "`{unknown}` is an option of the IPAM driver; try: --ipam-opt {unknown}={value}, in a Compose file \
-                     `{unknown}: {value:?}` under `ipam:`, `options:`"
-            )),
+            Some((unknown, value)) if option::of_ipam().any(|name| name == *unknown) => {
+                let line = option::under("`ipam:`, `options:`", unknown, Some(value.as_str()));
+                Err(format!(
+                    "`{unknown}` is an option of the IPAM driver; try: --ipam-opt {unknown}={value}, in a Compose file {line}"
+                ))
+            }
             Some((unknown, _)) => {
                 Err(format!("there is no option `{unknown}`; {}", meant_or_all(unknown, known)))
             }

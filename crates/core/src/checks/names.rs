@@ -252,16 +252,21 @@ mod tests {
         let told = names(&state(&other, &[one.clone(), two.clone()]), []);
         assert!(told.len() == 1 && told[0].message.contains("DNS"), "{told:?}");
         // One container of an engine on both.
-        let inside = |endpoint: &Endpoint| {
+        let inside = |endpoint: &Endpoint, sandbox: &str| {
             let placement = Placement::Engine {
                 id: Some(endpoint.network.to_string()),
                 ifname: format!("ash-{}", endpoint.network).parse().unwrap(),
-                sandbox: Some("/run/docker/netns/web".into()),
+                sandbox: Some(sandbox.into()),
                 inside: None,
             };
             Endpoint { placement, ..endpoint.clone() }
         };
-        assert_eq!(names(&state(&other, &[inside(&one), inside(&two)]), []), []);
+        let told = |of_two| {
+            let both = [inside(&one, "/run/docker/netns/web"), inside(&two, of_two)];
+            names(&state(&other, &both), []).len()
+        };
+        assert_eq!(told("/run/docker/netns/web"), 0);
+        assert_eq!(told("/run/docker/netns/other"), 1);
         let mut named = two;
         named.wishes.hostname = Some("page".parse().unwrap());
         assert_eq!(names(&state(&other, &[one, named]), []), []);

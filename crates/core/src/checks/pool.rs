@@ -49,8 +49,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                 );
                 let usual = "check that the router's DHCP server is on; it may have no address left";
                 let (message, remedy) = match facts.asked.own_servers.get(&network.name) {
-                    Some(why) => (format!("{message}: {why}"), SERVE_ELSEWHERE),
-                    None => (message, usual),
+                    Some(why) => (format!("{message}: {why}"), format!("{SERVE_ELSEWHERE}; if it is not, {usual}")),
+                    None => (message, usual.to_owned()),
                 };
                 let remedy = Some(Remedy::from(remedy));
                 Finding::trouble(CHECK, Trouble::new(Code::NoDhcpServer, about, message, remedy))

@@ -340,6 +340,6 @@ fn line(key: &str, value: Option<&str>) -> String {
 }
 
 /// A line of a Compose file, and the keys that it is under.
-fn under(keys: &str, key: &str, value: Option<&str>) -> String {
+pub fn under(keys: &str, key: &str, value: Option<&str>) -> String {
     format!("{} under {keys}", line(key, value))
 }

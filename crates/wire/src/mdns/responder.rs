@@ -328,14 +328,16 @@ impl Responder {
 
     /// The first label from this one on that gives no name which the host or another claim of this responder has.
     fn free(&self, wanted: &Wanted, mut label: Label) -> Label {
-        let taken = |label: &Label| {
-            let owned = unique_names(wanted, label).iter().any(|name| self.owners.contains_key(name));
-            owned || self.forbidden.contains(label)
-        };
-        while taken(&label) {
+        while self.is_taken(wanted, &label) {
             label = label.next();
         }
         label
+    }
+
+    /// Whether the host or another claim of this responder has a name that a label gives.
+    fn is_taken(&self, wanted: &Wanted, label: &Label) -> bool {
+        let owned = unique_names(wanted, label).iter().any(|name| self.owners.contains_key(name));
+        owned || self.forbidden.contains(label)
     }
 
     fn own(&mut self, key: &str, claim: &Claim) {

@@ -74,7 +74,9 @@ impl Controller {
             Ok((_, more)) => warnings.extend(more),
             Err(refusal) => warnings.push(format!("{refusal}; it is tried again every minute")),
         }
-        warnings.extend(self.bring_back(unlocked, &turn));
+        let back = self.bring_back(unlocked, &turn);
+        let news: Vec<String> = back.into_iter().filter(|warning| !warnings.contains(warning)).collect();
+        warnings.extend(news);
         drop(turn);
         warnings.extend(self.seen_from_outside(unlocked, &moved, host));
         for warning in &warnings {

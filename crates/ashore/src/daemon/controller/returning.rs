@@ -48,7 +48,12 @@ impl Controller {
         let mut warnings = Vec::new();
         for key in all {
             match self.bring_one_back(unlocked, &key) {
-                Ok(more) => warnings.extend(more),
+                // What is so of a network is said of each of its endpoints.
+                Ok(more) => more.into_iter().for_each(|warning| {
+                    if !warnings.contains(&warning) {
+                        warnings.push(warning);
+                    }
+                }),
                 Err(refusal) => {
                     warnings.push(format!("`{}`: {refusal}; it is tried again every minute", key.1));
                 }

@@ -105,9 +105,9 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     if let Some(unknown) = options.keys().find(|name| !known.contains(&name.as_str())) {
         if option::of_driver().any(|name| name == unknown) {
             let value = &options[unknown];
+            let line = option::under("`driver_opts:`", unknown, Some(value.as_str()));
             return Err(format!(
-                "`{unknown}` is an option of the network; try: -o {unknown}={value}, in a Compose file `{unknown}: {value}` \
-                 under `driver_opts:`"
+                "`{unknown}` is an option of the network; try: -o {unknown}={value}, in a Compose file {line}"
             ));
         }
         return Err(format!("there is no option --ipam-opt {unknown}; {}", meant_or_all(unknown, &known)));

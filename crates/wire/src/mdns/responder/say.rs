@@ -76,8 +76,7 @@ impl Responder {
     pub(super) fn retries(&self) -> impl Iterator<Item = (&str, Boottime)> {
         self.claims.iter().filter_map(|(key, claim)| {
             let at = claim.retry()?;
-            let label = &claim.wanted.label;
-            (self.free(&claim.wanted, label.clone()) == *label).then_some((key.as_str(), at))
+            (!self.is_taken(&claim.wanted, &claim.wanted.label)).then_some((key.as_str(), at))
         })
     }
 
