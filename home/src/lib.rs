@@ -490,11 +490,11 @@ pub fn waits_beside<T>(home: &Home, does: impl FnOnce() -> T) -> (T, Vec<Duratio
     })
 }
 
-/// Waits up to 120 s for something that takes the daemon a moment, or many in the virtual machine and on a machine with
+/// Waits up to 300 s for something that takes the daemon a moment, or many in the virtual machine and on a machine with
 /// other work.
 #[track_caller]
 pub fn eventually(what: &str, is: impl FnMut() -> bool) {
-    eventually_within(Duration::from_secs(120), what, is);
+    eventually_within(Duration::from_secs(300), what, is);
 }
 
 /// Waits for something that takes longer.
@@ -506,15 +506,20 @@ pub fn eventually_within(patience: Duration, what: &str, is: impl FnMut() -> boo
 /// Returns whether a condition becomes true within `patience`.
 pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
-    while !is() {
-        let waited = began.elapsed();
+    loop {
+        let asked = Instant::now();
+        if is() {
+            return true;
+        }
+        let (waited, took) = (began.elapsed(), asked.elapsed());
         if waited > patience {
             return false;
         }
-        // Polls less often the longer it waits: many a check starts a program.
-        std::thread::sleep((waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(250)));
+        // Polls less often the longer it waits, and the longer a check takes: many a check starts a program, and those
+        // that wait would take the processors from what they wait for.
+        let pause = (waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(250));
+        std::thread::sleep(pause.max(2 * took));
     }
-    true
 }
 
 #[track_caller]

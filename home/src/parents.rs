@@ -48,7 +48,7 @@ pub enum Befalls {
 use Befalls::{ForwardsLate, MadeAgain, NetworksMadeAgain, Renamed, Replaced};
 
 /// The longest time that a container may be off the LAN.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The TCP port on which each container answers.
 const PORT: u16 = 80;
 

@@ -10,27 +10,21 @@ use ashore_lab::Docker;
 use super::site::Site;
 use super::{comes_true, mac_known_to};
 
-/// The number of rounds. Each is compared with the first.
-pub const ROUNDS: usize = 8;
-/// The number of rounds of most tests, and on Docker 20.10, which tells no more than 28 about the container it asks
-/// for. `cargo xtask test --all` runs all rounds everywhere.
-const FEW_ROUNDS: usize = 3;
+/// The number of rounds with `cargo xtask test --all`. Each is compared with the first.
+const ALL: usize = 8;
+/// The number of rounds otherwise.
+const FEW: usize = 3;
 /// The template prefix that finds the only network of a container.
 const ONE: &str = "range.NetworkSettings.Networks";
 /// Long enough for a machine with a lot of other work.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// For this long, an engine may take an earlier end of a container for its present end. It does not show the
 /// container meanwhile.
 const MISTAKEN: Duration = Duration::from_secs(1);
 
-/// The rounds on the engine of a site.
-pub fn rounds(site: &Site) -> RangeInclusive<usize> {
-    if site.suite == "bookworm" { few_rounds() } else { 1..=ROUNDS }
-}
-
-/// The rounds of a test of what another test shows in all rounds, in another place.
-pub fn few_rounds() -> RangeInclusive<usize> {
-    1..=if std::env::var_os("ASHORE_TEST_ALL").is_some() { ROUNDS } else { FEW_ROUNDS }
+/// The rounds of a test.
+pub fn rounds() -> RangeInclusive<usize> {
+    1..=if std::env::var_os("ASHORE_TEST_ALL").is_some() { ALL } else { FEW }
 }
 
 /// The first place of each container in a group.

@@ -14,7 +14,7 @@ use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long it may take until its first answer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where `ctr` looks for plugins and for network configurations. They are in memory: the tree is everybody's.
 const PLACES: &str = "mkdir -p /opt /etc/cni && mount -t tmpfs tmpfs /opt && mount -t tmpfs tmpfs /etc/cni \

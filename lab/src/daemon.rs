@@ -16,7 +16,7 @@ use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long a daemon may take until its first answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where Podman keeps its networks.
 const NETWORKS: &str = "/etc/containers/networks";

@@ -16,7 +16,7 @@ use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long the engine may take until its first answer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The last words of a dockerd that has waited 15 s for its containerd, which takes longer on a very busy machine.
 const IMPATIENT: &str = "timeout waiting for containerd to start\n";

@@ -17,7 +17,7 @@ use crate::rootless::Rootless;
 use crate::world::{Machine, WorldError};
 
 /// How long a boot or a shutdown may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The disk of a directory that has one, in the NAS's directory.
 const IMAGE: &str = "own.img";

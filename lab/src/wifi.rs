@@ -18,7 +18,7 @@ use crate::world::{Machine, World, WorldError};
 const SSID: &str = "ashore";
 
 /// How long an access point may take to start, and a client to join.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// `HWSIM_CMD_NEW_RADIO` of the kernel's `mac80211_hwsim.h`.
 const NEW_RADIO: u8 = 4;

@@ -6,11 +6,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::arch::Arch;
-use crate::{artifacts, cargo};
+use crate::{artifacts, cargo, execute};
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginArgs {
@@ -35,12 +35,38 @@ pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same, but reuses the tests' build of everything except the last step.
-pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
-    let mut build = cargo();
-    build.arg("rustc");
+/// The same, for the tests: around the tests' own program and its libraries, which takes no time, or around a static
+/// program as in a release, for which most dependencies are compiled once more.
+pub(crate) fn make_for_tests(root: &Path, is_static: bool) -> Result<PathBuf, String> {
     let tree = root.join("target/plugin-debug");
-    make(root, build, &tree).map(|()| tree).map_err(|error| format!("{error:#}"))
+    let make = || {
+        if is_static {
+            let mut build = cargo();
+            build.arg("rustc");
+            return make(root, build, &tree);
+        }
+        let program = root.join("target/debug/ashore");
+        lay_out(root, &program, &tree)?;
+        let files = tree.join("rootfs");
+        execute(Command::new("strip").arg("--strip-debug").arg(files.join("ashore")))?;
+        for library in libraries(&program)? {
+            let within = files.join(library.strip_prefix("/")?);
+            fs::create_dir_all(within.parent().context("a library's directory")?)?;
+            fs::copy(&library, within).with_context(|| library.display().to_string())?;
+        }
+        Ok(())
+    };
+    make().map(|()| tree).map_err(|error: anyhow::Error| format!("{error:#}"))
+}
+
+/// The libraries that a program loads when it starts, and its loader.
+fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let ran = Command::new("ldd").arg(program).output().context("ldd")?;
+    if !ran.status.success() {
+        bail!("ldd cannot tell the libraries of {}", program.display());
+    }
+    let text = String::from_utf8_lossy(&ran.stdout);
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
 /// Builds the program as a static executable, and creates the plugin's directory around it.

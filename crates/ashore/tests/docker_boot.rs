@@ -8,7 +8,7 @@ use home::{eventually_within, ip};
 
 const NAMES: [&str; 5] = ["web", "db", "mail", "music", "cam"];
 /// The time for a boot, and for the repairs after it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts containers with a restart policy, and returns where they are.
 fn start_all(booted: &Booted) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use home::site::{Site, on_an_engine, on_every_engine};
-use home::together::{Place, ROUNDS, Together, few_rounds, rounds, start_at_once};
+use home::together::{Place, Together, rounds, start_at_once};
 use home::{comes_true, eventually, ip, reaches};
 
 #[test]
@@ -48,7 +48,7 @@ fn containers_that_start_at_once_are_themselves_every_time() {
         site.start("fixed", "--ip 192.168.88.215");
         site.start("own", "--mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "db", "fixed", "own"]);
-        for round in rounds(site) {
+        for round in rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
         }
@@ -73,7 +73,7 @@ fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until
             site.start(name, "");
         }
         let all = Together::of(site, &names);
-        for round in few_rounds() {
+        for round in rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
         }
@@ -92,7 +92,7 @@ fn of_two_subnets_each_address_is_the_containers_own() {
         site.start("own", "--mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "four", "six", "own"]);
         assert_eq!(all.place("six").v6, "fd88::d5");
-        for round in few_rounds() {
+        for round in rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
         }
@@ -114,7 +114,7 @@ fn on_each_of_two_networks_a_container_is_itself() {
         let places = || names.map(|name| ["lan", "other"].map(|network| Place::on(site, name, network)));
         let before = places();
         assert!(before.iter().flatten().all(Option::is_some));
-        for round in few_rounds() {
+        for round in rounds() {
             site.ok("stop -t 0 web db");
             start_at_once(&site.docker, names);
             eventually(&format!("start {round}: each is as before on both"), || places() == before);
@@ -124,6 +124,8 @@ fn on_each_of_two_networks_a_container_is_itself() {
 
 /// How many containers are connected anew while something dies: the engine and the daemon in turn.
 const PULLED: usize = 4;
+/// After so many rounds it is clear that this does not happen.
+const TRIES: usize = 20;
 /// How long after its start a container may begin to be connected anew.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -137,7 +139,7 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
         let all = Together::of(site, &["web", "db", "mail"]);
         let (mut pulled, mut died) = (0, 0);
         // Whether one is connected anew is a matter of chance.
-        for round in 1..=2 * ROUNDS {
+        for round in 1..=TRIES {
             if pulled >= PULLED && died > 0 {
                 break;
             }

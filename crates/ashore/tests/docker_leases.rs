@@ -186,7 +186,7 @@ fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time(
                 && Place::of(site, "reserved").is_some_and(|now| now.v4 == "192.168.88.66")
         });
         let all = Together::of(site, &names);
-        for round in rounds(site) {
+        for round in rounds() {
             if round % 3 == 0 {
                 site.docker.stop_dockerd().unwrap();
                 site.docker.start_dockerd(&site.home.nas).unwrap();

@@ -59,7 +59,7 @@ fn containers_that_start_at_once_keep_their_macs_every_time() {
         site.start("mail", "--restart always");
         site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "db", "mail", "own"]);
-        for round in rounds(site) {
+        for round in rounds() {
             if round % 3 == 0 {
                 site.docker.stop_dockerd().unwrap();
                 site.docker.start_dockerd(&site.home.nas).unwrap();

@@ -117,7 +117,7 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
         let all = Together::of(site, &["web", "db", "fixed", "own", "both"]);
         assert_eq!(all.place("fixed").v4, "192.168.88.215");
         assert_eq!(all.place("own").mac, "02:42:aa:00:00:01");
-        for round in rounds(site) {
+        for round in rounds() {
             if round % 2 == 0 {
                 site.docker.kill_dockerd().unwrap();
             } else {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ashore_lab::Engines;
 use home::router::Router;
 use home::site::{Site, on_an_engine};
-use home::together::{Together, few_rounds};
+use home::together::{Together, rounds};
 use home::{addresses, eventually, ip, reaches};
 
 const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
@@ -115,7 +115,7 @@ fn containers_that_start_at_once_have_their_own_addresses_every_time() {
         site.start("fixed", "--ip 192.168.88.215");
         let all = Together::of(site, &names);
         let before = names.map(|name| address6(site, name));
-        for round in few_rounds() {
+        for round in rounds() {
             all.start_anew(site);
             all.are_as_at_first(site, &format!("start {round}"));
             for (name, before) in names.iter().zip(before) {

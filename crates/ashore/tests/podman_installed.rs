@@ -7,7 +7,7 @@ use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
 use serde_json::Value;
 
 /// The time for a boot, and for the repairs after it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn json(booted: &Booted, command: &str) -> Value {
     serde_json::from_str(&booted.ok(command)).unwrap()

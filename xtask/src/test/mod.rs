@@ -89,17 +89,18 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if arguments.all {
         docs::run(root)?;
     }
-    // This must come first, because it leaves the program linked differently from the tests' own build.
     let unasked = || Err("it was not requested".to_owned());
-    let plugin = if is_asked_for(PLUGIN_TEST, arguments) {
-        plugin::make_for_tests(root).and_then(package::lay_out_plugin)
-    } else {
-        unasked()
+    let make_plugin = || match is_asked_for(PLUGIN_TEST, arguments) {
+        true => plugin::make_for_tests(root, arguments.all).and_then(package::lay_out_plugin),
+        false => unasked(),
     };
+    // A static program comes first, because it takes the place of the tests' own.
+    let made_before = arguments.all.then(make_plugin);
     let predecessor =
         if is_asked_for(UPGRADE_TEST, arguments) { predecessor::build(root) } else { unasked() };
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
     // These are of the programs that were built for the tests.
+    let plugin = made_before.unwrap_or_else(make_plugin);
     let of_debian = if PACKAGE_TESTS.iter().any(|program| is_asked_for(program, arguments)) {
         package::make_for_tests(root)
     } else {

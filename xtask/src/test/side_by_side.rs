@@ -17,9 +17,14 @@ use super::program::Program;
 use super::tally::{Ended, Tally};
 
 /// The interval between two looks at the processors.
-const LOOK: Duration = Duration::from_millis(700);
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the processors are watched before another program starts. A program that has just started needs this
+/// long to show its load; many that start at once would get in each other's way for minutes.
+const WINDOW: Duration = Duration::from_secs(2);
 /// Another program starts if the processors were idle for at least this share of the time, in percent.
 const IDLE: u64 = 25;
+/// Another program starts if, on average, no more tasks than this per processor run or wait for one.
+const QUEUE: u64 = 3;
 /// The maximum number of programs per processor.
 const MOST: usize = 6;
 /// How much memory must be free to start another program, in bytes: enough for two engines with their
@@ -112,39 +117,46 @@ struct Load {
     processors: usize,
     at: Instant,
     before: Times,
+    /// The tasks that ran or waited for a processor, added up over so many looks.
+    runnable: u64,
+    looks: u64,
 }
 
-/// The processor time since the machine's start, in ticks.
+/// The processor time since the machine's start, in ticks, and the tasks that run or wait for a processor now.
 #[derive(Clone, Copy, Default)]
 struct Times {
     idle: u64,
     all: u64,
+    runnable: u64,
 }
 
 impl Load {
     fn begin() -> Load {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Load { processors, at: Instant::now(), before: Times::now() }
+        Load { processors, at: Instant::now(), before: Times::now(), runnable: 0, looks: 0 }
     }
 
-    /// Returns whether another program may start beside those that run. A program that has just started gets
-    /// time to show its load.
+    /// Returns whether another program may start beside those that run.
     fn has_room(&mut self, running: usize) -> bool {
         if running <= self.processors {
             self.begin_anew();
             return true;
         }
-        if running >= self.processors * MOST || self.at.elapsed() < LOOK {
+        let now = Times::now();
+        self.runnable += now.runnable;
+        self.looks += 1;
+        if running >= self.processors * MOST || self.at.elapsed() < WINDOW {
             return false;
         }
-        let (before, now) = (self.before, Times::now());
+        let (before, runnable, looks) = (self.before, self.runnable, self.looks);
         self.begin_anew();
         let is_idle = (now.idle - before.idle) * 100 >= (now.all - before.all) * IDLE;
-        is_idle && free_memory() >= MEMORY
+        let most = QUEUE * u64::try_from(self.processors).unwrap_or(1);
+        is_idle && runnable <= most * looks && free_memory() >= MEMORY
     }
 
     fn begin_anew(&mut self) {
-        (self.at, self.before) = (Instant::now(), Times::now());
+        (self.at, self.before, self.runnable, self.looks) = (Instant::now(), Times::now(), 0, 0);
     }
 }
 
@@ -156,7 +168,8 @@ impl Times {
         let ticks: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         // user, nice, system, idle, iowait, … What runs at a lower priority gives way to the tests.
         let idle = ticks.iter().skip(3).take(2).chain(ticks.get(1)).sum();
-        Times { idle, all: ticks.iter().take(8).sum() }
+        let runnable = text.lines().find_map(|line| line.strip_prefix("procs_running ")?.trim().parse().ok());
+        Times { idle, all: ticks.iter().take(8).sum(), runnable: runnable.unwrap_or(0) }
     }
 }
 
