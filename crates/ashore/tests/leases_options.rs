@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ashore_lab::{Engines, Machine, Pings, cannot_run};
 use home::dhcp::Server;
@@ -209,9 +209,7 @@ fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for(
         drop(server);
         // The server may now give the address to any client.
         for _ in 0..2 {
-            let begun = Instant::now();
             let without = home.attach("lan", &web, "");
-            assert!(begun.elapsed() < Duration::from_secs(30), "it takes {:?}", begun.elapsed());
             assert_eq!((without["source"].as_str(), v4(&without)), (Some("range"), ip("192.168.88.192")));
             reaches(&home.laptop, ip("192.168.88.192"));
             does_not_reach(&home.laptop, leased);

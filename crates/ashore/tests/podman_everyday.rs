@@ -1,7 +1,8 @@
 //! Containers on the LAN through real Podman engines.
 
-use home::podman::with_ashore_on_all;
-use home::{HOST, eventually, ip, reaches};
+use home::inside::Inside;
+use home::podman::{with_ashore, with_ashore_on_all};
+use home::{HOST, eventually, ip, mac_known_to, reaches, type_on};
 
 #[test]
 fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
@@ -85,5 +86,44 @@ fn a_reload_keeps_link_address_and_mac() {
         site.ok("network connect lan web");
         assert_eq!(site.address_of("web"), before);
         reaches(&home.laptop, ip(&before.0));
+    });
+}
+
+#[test]
+fn a_container_that_changes_its_mac_keeps_its_link_and_is_reached() {
+    const OTHER_MAC: &str = "02:00:00:00:00:77";
+    with_ashore("podman, another MAC", |site| {
+        site.ok("network create -d ashore lan");
+        site.start_on_lan("web", "");
+        let before = site.address_of("web");
+        let at = ip(&before.0);
+        let key = site.ok("inspect --format {{.NetworkSettings.SandboxKey}} web");
+        let inside = Inside::at(&site.podman.at(&key));
+        let links = inside.children();
+        inside.types(&format!("ip link set eth0 address {OTHER_MAC}"));
+        type_on(&site.home.laptop, &format!("ip neigh flush to {at} dev eth0"));
+        eventually("the laptop reaches it", || site.home.laptop.ping(at).is_some());
+        assert_eq!(mac_known_to(&site.home.laptop, at), OTHER_MAC);
+        site.home.nudge();
+        eventually("the host reaches it", || site.home.nas.ping(at).is_some());
+        let pings = [&site.home.laptop, &site.home.nas].map(|from| from.pings(at));
+        site.home.daemon = None;
+        site.start_daemon();
+        site.home.nudge();
+        for counted in pings.map(ashore_lab::Pings::end) {
+            assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+        }
+        assert_eq!(inside.children(), links);
+        let endpoint = site.home.status()["endpoints"][0].clone();
+        assert_eq!(endpoint["seen_mac"], OTHER_MAC, "{endpoint}");
+        assert!(endpoint["conflicts"].as_object().unwrap().is_empty(), "{endpoint}");
+        // Its name keeps the MAC that it has for the next start.
+        site.ok("restart -t 0 web");
+        assert_eq!(site.address_of("web"), before);
+        type_on(&site.home.laptop, &format!("ip neigh flush to {at} dev eth0"));
+        eventually("the laptop reaches it again", || site.home.laptop.ping(at).is_some());
+        assert_eq!(mac_known_to(&site.home.laptop, at), before.1);
+        site.ok("rm -f -t 0 web");
+        eventually("nothing is left", || site.endpoints().is_empty());
     });
 }

@@ -1,6 +1,6 @@
 //! Podman on a NAS that has booted systemd, with Ashore as `ashore install` leaves it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use home::booted::{Booted, on_a_podman, on_every_podman};
 use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
@@ -152,11 +152,10 @@ fn what_the_administrator_has_stopped_keeps_no_container_from_stopping() {
         let (web, _) = start_web(booted);
         booted.ok("systemctl stop ashore.socket ashore.service");
         reaches(&booted.laptop, ip(&web));
-        let began = Instant::now();
         let stopped = booted.run("podman stop -t 0 web");
         assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
         assert!(stopped.stderr.contains("the daemon does not answer"), "{}", stopped.stderr);
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(!stopped.stderr.contains("nothing came in"), "nobody is waited for: {}", stopped.stderr);
         let refused = booted.run("podman start web");
         assert_ne!(refused.code, Some(0));
         assert!(refused.stderr.contains("systemctl start ashore"), "{}", refused.stderr);

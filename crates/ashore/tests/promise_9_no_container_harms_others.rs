@@ -7,98 +7,23 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ashore_core::model::identity::Seed;
-use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_lab::{Engines, Machine, Pings, Ran, cannot_run};
 use ashore_store::Store;
+use home::dhcp::Server;
 use home::inside::Inside;
+use home::router::Router;
 use home::site::{Site, on_an_engine};
 use home::untouched::{is_untouched, untouched};
-use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+use home::{
+    HOST, HOST6, Home, addresses, does_not_reach, eventually, ip, is_root, mac_known_to, reaches, shown_on,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The MAC that the container gives its link.
-const OTHER_MAC: &str = "02:00:00:00:00:77";
+#[path = "promise_9/tricks.rs"]
+mod tricks;
 
-/// The laptop's MAC, for links in mode `source` that accept its frames.
-const LAPTOP_MAC: &str = "02:00:00:00:00:50";
-
-/// What a container does to its link. Afterwards it is still on the LAN.
-const TRICKS: &[(&str, &str)] = &[
-    ("nothing", ""),
-    ("another tag", "ip link set eth0 alias uplink"),
-    ("a sibling's tag", "ip link set eth0 alias ashore:lan:db"),
-    ("the shim's tag", "ip link set eth0 alias ashore-shim:eth0"),
-    ("another name", "ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up"),
-    (
-        "a tag and an alternative name that are no text",
-        r"ip link set eth0 alias \xff; ip link property add dev eth0 altname \xff\xff",
-    ),
-    ("a name that is no text", r"ip link set eth0 down; ip link set eth0 name x\xffy; ip link set x\xffy up"),
-    ("another MAC", "ip link set eth0 address 02:00:00:00:00:77"),
-    (
-        "all three",
-        "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77; ip link set wan0 up",
-    ),
-    ("another mode", "ip link set eth0 type macvlan mode private"),
-    ("source mode", "ip link set eth0 type macvlan mode source macaddr add 02:00:00:00:00:50"),
-    (
-        "another name, tag, MAC and source mode",
-        "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77 type macvlan mode source macaddr add 02:00:00:00:00:50; ip link set wan0 up",
-    ),
-    ("another MTU", "ip link set eth0 mtu 1300"),
-    ("one more child", "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 up"),
-    (
-        "one more child with its tag",
-        "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 up alias ashore:lan:web",
-    ),
-    (
-        "one more child with a sibling's tag",
-        "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 alias ashore:lan:db",
-    ),
-    (
-        "one more child in source mode",
-        "ip link add x0 link eth0 type macvlan mode source; ip link set x0 type macvlan macaddr add 02:00:00:00:00:50; ip link set x0 up",
-    ),
-    ("one more child that is a tap", "ip link add x0 link eth0 type macvtap mode bridge; ip link set x0 up"),
-    ("a veth with its tag", "ip link add v0 type veth peer name v1; ip link set v0 alias ashore:lan:web"),
-    (
-        "a bridge with a sibling's tag",
-        "ip link add br7 type bridge; ip link set br7 alias ashore-port:lan:db",
-    ),
-];
-
-/// What takes a container off the LAN by itself, or puts another link in the place of its own. `AT` is its address.
-const BRIDGED: &[(&str, &str)] = &[
-    ("a port of a bridge", "ip link add br7 type bridge; ip link set br7 up; ip link set eth0 master br7"),
-    (
-        "a port of a bridge that has the address",
-        "ip link add br7 type bridge; ip link set br7 up; ip link set eth0 master br7; ip addr flush dev eth0; ip addr add AT/24 dev br7",
-    ),
-];
-
-/// The tricks for an engine's containers, each of which starts three times.
-fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
-    const SOME: [&str; 8] = [
-        "a sibling's tag",
-        "a tag and an alternative name that are no text",
-        "another name",
-        "another MAC",
-        "all three",
-        "another mode",
-        "another name, tag, MAC and source mode",
-        "one more child with its tag",
-    ];
-    home::type_on(&home.laptop, &format!("ip link set eth0 address {LAPTOP_MAC}"));
-    TRICKS.iter().filter(|(what, _)| SOME.contains(what))
-}
-
-/// The tricks that this kernel can do. It may have no taps.
-fn for_this_kernel(home: &Home) -> Vec<&'static (&'static str, &'static str)> {
-    home::type_on(&home.laptop, &format!("ip link set eth0 address {LAPTOP_MAC}"));
-    let made = Inside::of(&home.router).tries("ip link add x0 link eth0 type macvtap");
-    let taps = made.inspect_err(|why| cannot_run("promise 9, taps", why)).is_ok();
-    TRICKS.iter().filter(|(_, commands)| taps || !commands.contains("macvtap")).collect()
-}
+use tricks::{BRIDGED, LAPTOP_MAC, OTHER_MAC, TRICKS, for_engines, for_this_kernel};
 
 fn has_tools(test: &str) -> bool {
     Engines::find().inspect_err(|why| cannot_run(test, why)).is_ok()
@@ -481,6 +406,71 @@ fn a_container_is_not_taken_for_another_machine_when_it_changes_its_mac() {
     assert_eq!(there["seen_mac"], OTHER_MAC, "{there}");
     assert_ne!(there["mac"], OTHER_MAC);
     assert!(there["conflicts"].as_object().unwrap().is_empty(), "{there}");
+}
+
+/// Whether an endpoint makes anything of an advertisement is its own kernel's business: it keeps what it has.
+#[test]
+fn a_container_that_poses_as_router_and_dhcp_server_changes_neither_the_host_nor_others() {
+    let engines = match Engines::find() {
+        Ok(engines) if is_root() => engines,
+        Ok(_) => return cannot_run("promise 9, router", "a router needs root"),
+        Err(why) => return cannot_run("promise 9, router", &why),
+    };
+    let mut home = Home::new();
+    let directory = home.directory.path().to_owned();
+    let serve = |on: &Machine, pool: &str| {
+        Server::dnsmasq(&engines, on, &directory, &format!("{pool},255.255.255.0,1h"), &[])
+    };
+    let _lans_own = serve(&home.router, "192.168.88.100,192.168.88.120");
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
+         --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1",
+    );
+    home.ok("network create leased --parent eth0 --dhcp");
+    let own = untouched(&home);
+    let [web, db, mail] = ["web", "db", "mail"].map(|name| home.world.container(name).unwrap());
+    home.attach("lan", &web, "");
+    let others =
+        [addresses(&home.attach("lan", &db, "")), addresses(&home.attach("leased", &mail, ""))].concat();
+    for at in &others {
+        reaches(&home.laptop, *at);
+        reaches(&home.nas, *at);
+    }
+    // Of the host all addresses and routes, those of Ashore too.
+    let host = |home: &Home| {
+        ["addr", "-4 route show table all", "-6 route show table all"]
+            .map(|what| shown_on(&home.nas, &format!("ip -j {what}")))
+    };
+    let places = |home: &Home| ["db", "mail"].map(|name| endpoint(home, name)["addresses"].clone());
+    let (before, had) = (host(&home), places(&home));
+    let all = [others.as_slice(), &[ip(HOST), ip(HOST6)]].concat();
+    let pings: Vec<Pings> = all.iter().map(|at| home.laptop.pings(*at)).collect();
+
+    let server = serve(&web, "192.168.88.130,192.168.88.140");
+    let says = "AdvDefaultLifetime 1800; AdvDefaultPreference high; prefix fd66::/64 { };";
+    let _router = Router::start(&engines, &web, &directory, says);
+    // The LAN hears it, and so do the siblings, of which the host's own link for containers is one.
+    for machine in [&home.laptop, &db] {
+        eventually(&format!("{} follows the router", machine.name()), || {
+            shown_on(machine, "ip -6 route show default").contains("proto ra")
+        });
+    }
+    let mut client = home.laptop.command(engines.path("usr/bin/busybox")).unwrap();
+    let client = client.args(["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true"]);
+    Ran::of(client).unwrap().expect_success();
+    eventually("the server offers leases", || server.count("DHCPOFFER") > 0);
+    home.nudge();
+    // Now leases are asked for again, and links and routes are looked at.
+    home.restart();
+    home.nudge();
+    assert_eq!(host(&home), before);
+    assert_eq!(places(&home), had);
+    others.iter().for_each(|at| reaches(&home.nas, *at));
+    for (at, pings) in all.iter().zip(pings) {
+        let counted = pings.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{at}: {counted:?}");
+    }
+    is_untouched(&home, &own);
 }
 
 #[test]

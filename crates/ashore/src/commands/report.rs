@@ -248,12 +248,11 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_not_waited_for() {
-        let began = std::time::Instant::now();
         let said = printed_within("sleep", &["60"], Duration::from_millis(100)).unwrap();
         assert!(said.contains("sleep printed nothing within"), "{said}");
         // One that has gone away may have left the pipe to another.
-        printed_within("sh", &["-c", "sleep 60 & echo x"], Duration::from_millis(100)).unwrap();
-        assert!(began.elapsed() < Duration::from_secs(30));
+        let said = printed_within("sh", &["-c", "sleep 60 & echo x"], Duration::from_millis(100)).unwrap();
+        assert!(said.contains("sh printed nothing within"), "{said}");
         assert_eq!(printed_within("echo", &["1.0"], LONGEST).as_deref(), Some("1.0"));
         assert_eq!(printed("no-such-program", &[]), None);
     }

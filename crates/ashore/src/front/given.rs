@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ashore_core::net::kind::{LinkKind, PortOption};
 use ashore_core::net::name::NetworkName;
 use ashore_core::net::option::{self, NetworkOption};
+use ashore_core::net::text::Word;
 use ashore_core::rules::create::NetworkSpec;
 
 use crate::usage::typed::{meant_by_option, meant_by_value};
@@ -21,8 +22,10 @@ impl<'a> Given<'a> {
             None => Ok(Given(given)),
             Some((unknown, value)) if option::of_ipam().any(|name| name == *unknown) => {
                 let line = option::under("`ipam:`, `options:`", unknown, Some(value.as_str()));
+                let given = format!("{unknown}={value}");
                 Err(format!(
-                    "`{unknown}` is an option of the IPAM driver; try: --ipam-opt {unknown}={value}, in a Compose file {line}"
+                    "`{unknown}` is an option of the IPAM driver; try: --ipam-opt {}, in a Compose file {line}",
+                    Word::of(&given)
                 ))
             }
             Some((unknown, _)) => {

@@ -15,6 +15,7 @@ use ashore_core::net::link::LinkSpec;
 use ashore_core::net::name::IfName;
 use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
+use ashore_core::net::text::Word;
 use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_wire::Mac;
 
@@ -162,13 +163,14 @@ pub(crate) fn check_release(root: &Path, nic: &IfName, bridge: &IfName) -> Resul
     if !network_manager::runs(root, bridge) {
         return Ok(());
     }
+    let made = |link: &IfName| Word::of(&format!("ashore-{link}")).to_string();
     Err(Refusal::new(
         Code::OtherManager,
         About::parent(bridge),
         format!("NetworkManager manages `{bridge}`, and would remove the host's addresses along with it"),
         Some(
             Remedy::from("let it do that: ")
-                .and_run(format!("nmcli connection delete ashore-{bridge} ashore-{nic}"))
+                .and_run(format!("nmcli connection delete {} {}", made(bridge), made(nic)))
                 .and(format!("; it then sets `{nic}` up as before")),
         ),
     ))

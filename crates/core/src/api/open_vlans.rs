@@ -40,7 +40,7 @@ impl State {
             .and(", or on an interface of its own, with ")
             .and_give(&PARENT)
             .and(", and this one no longer: ")
-            .and_run(format!("ashore network allow {} --no-longer …", network.label()))
+            .and_run(format!("ashore network allow {} --no-longer …", network.word()))
             .in_words_of(Front::CommandLine);
         let about = About { parent: Some(parent.name.clone()), ..About::network(network) };
         (!carried.is_empty()).then(|| Trouble::new(Code::VlansOpen, about, message, Some(remedy)))

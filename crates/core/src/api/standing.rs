@@ -31,7 +31,7 @@ impl Network {
                 let instead = self.took_parent(parent, host).map(|instead| {
                     Remedy::run(format!(
                         "ashore network move {} --parent {}",
-                        self.label(),
+                        self.word(),
                         instead.name.word()
                     ))
                 });
@@ -53,12 +53,12 @@ impl Network {
         let (family, error) = families.find_map(|family| {
             Some((family, handed_out.check_subnets_of_parent(host, parent, family).err()?))
         })?;
-        let (label, engine) = (self.label(), self.ownership().engine());
+        let (label, word, engine) = (self.label(), self.word(), self.ownership().engine());
         let message =
             format!("network `{label}` hands out addresses that nothing on the LAN can reach: {error}");
         let remedy = if let Some(program) = engine.map(EngineKind::program) {
             Remedy::from("if the LAN has other addresses now, create the network again with that subnet: ")
-                .and_run(format!("{program} network rm {label}"))
+                .and_run(format!("{program} network rm {word}"))
                 .and(", ")
                 .and_run(format!("{program} network create …"))
         } else {
@@ -66,7 +66,7 @@ impl Network {
                 host.addresses_of(parent).filter(|there| !there.link_scope).map(|there| there.net.trunc());
             let now = now.find(|net| Family::of(net.addr()) == family);
             let now = now.map_or_else(|| "CIDR".to_owned(), |net| net.to_string());
-            let command = format!("ashore network move {label} --subnet {now} --ip-range RANGE --reconnect");
+            let command = format!("ashore network move {word} --subnet {now} --ip-range RANGE --reconnect");
             Remedy::from("if the LAN has other addresses now: ").and_run(command)
         };
         let about = About { parent: Some(parent.name.clone()), ..About::network(self) };

@@ -4,7 +4,9 @@ use super::Facts;
 use crate::api::about::About;
 use crate::api::diagnosis::Finding;
 use crate::api::trouble::{Code, Trouble};
+use crate::net::family::Family;
 use crate::net::remedy::Remedy;
+use crate::net::step::{Sysctl, SysctlKey};
 
 const CHECK: &str = "ipv6";
 
@@ -27,7 +29,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             network.label(),
             parent.name
         );
-        let remedy = Remedy::run(format!("sysctl -w net.ipv6.conf.{}.disable_ipv6=0", parent.name.word()));
+        let link = parent.name.clone();
+        let remedy = Sysctl { family: Family::Ipv6, link, key: SysctlKey::DisableIpv6 }.command(0);
+        let remedy = Remedy::run(remedy);
         Some(Finding::trouble(CHECK, Trouble::new(Code::Ipv6Off, about, message, Some(remedy))))
     };
     facts.networks().filter_map(of).collect()

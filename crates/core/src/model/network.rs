@@ -21,6 +21,7 @@ use crate::net::name::{IfName, NetworkName};
 use crate::net::observed::{Link, View};
 use crate::net::range::Range;
 use crate::net::remedy::{Front, Remedy};
+use crate::net::text::Word;
 use crate::net::vlan::{Membership, Vlan};
 
 /// The name of the auxiliary address that the host itself uses on the network.
@@ -265,6 +266,11 @@ impl Network {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
+    /// Its label as a word for a shell. Docker accepts names with any characters.
+    pub fn word(&self) -> Word<'_> {
+        Word::of(self.label())
+    }
+
     /// The front by which it was created, and would be created again.
     pub fn front(&self) -> Front {
         self.ownership().engine().map_or(Front::CommandLine, EngineKind::front)
@@ -272,7 +278,7 @@ impl Network {
 
     /// To create it again with other options. It is removed first, and its names keep their addresses.
     pub fn anew(&self, with: Remedy) -> Remedy {
-        let (label, front) = (self.label(), self.front());
+        let (label, front) = (self.word(), self.front());
         let remedy = Remedy::from("create the network again with ").then(with.in_words_of(front));
         let create = match front {
             Front::CommandLine | Front::Rootless => format!("ashore network create {label} …"),
@@ -290,9 +296,9 @@ impl Network {
     /// The remedy if its parent is gone and does not come back. Most often the interface has a new name since
     /// the host booted.
     pub fn remedy_without_parent(&self, host: &View) -> Remedy {
-        let label = self.label();
+        let label = self.word();
         let now = host.faces_now(self);
-        let new = now.map_or("NEW", IfName::as_str);
+        let new = now.map_or_else(|| "NEW".to_owned(), IfName::word);
         let now = now.map_or_else(String::new, |now| format!("its subnet is on `{now}` now; "));
         if self.adopted {
             let engine = self.ownership().engine().unwrap_or_default().program();

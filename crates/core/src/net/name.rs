@@ -31,7 +31,8 @@ pub enum NameError {
     },
     /// An interface's name that is longer than the kernel can hold. Alternative names may be as long.
     #[error(
-        "interface name `{name}` is {length} bytes long; at most 15 fit. If it is an alternative name, `ip link show dev {name}` shows the interface's own"
+        "interface name `{name}` is {length} bytes long; at most 15 fit. If it is an alternative name, `ip link show dev {}` shows the interface's own",
+        text::Word::of(name)
     )]
     LongerThanLinks {
         /// The name as given.
@@ -41,7 +42,8 @@ pub enum NameError {
     },
     /// A VLAN interface whose name `<lower>.<id>` would be too long.
     #[error(
-        "interface name `{lower}.{id}` is longer than 15 bytes; give the VLAN separately: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
+        "interface name `{lower}.{id}` is longer than 15 bytes; give the VLAN separately: --parent {parent} --vlan {id} (in Docker -o parent={parent} -o vlan={id})",
+        parent = text::Word::of(lower)
     )]
     TooLongForVlan {
         /// The lower interface.

@@ -202,6 +202,15 @@ impl Remedy {
         self.0.iter().map(part).collect()
     }
 
+    /// Its commands, as they are typed.
+    #[cfg(test)]
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Run(command) => Some(command.as_str()),
+            _ => None,
+        })
+    }
+
     /// The remedy without its commands, to check the words of a front.
     #[cfg(test)]
     pub(crate) fn without_commands(&self) -> Self {

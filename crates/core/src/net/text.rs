@@ -42,6 +42,13 @@ fn hexadecimal(to: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
 /// Displays one word of a command for a POSIX shell, quoted if necessary.
 pub struct Word<'a>(pub &'a [u8]);
 
+impl<'a> Word<'a> {
+    /// Text as one word, such as the name that an engine has for a network: an engine takes nearly any.
+    pub fn of(text: &'a str) -> Self {
+        Word(text.as_bytes())
+    }
+}
+
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,=-".contains(byte);

@@ -21,7 +21,7 @@ use crate::net::observed::View;
 use crate::net::option::{CONFLICT, IP, IP_RANGE};
 use crate::net::range::Range;
 use crate::net::remedy::{Front, Remedy};
-use crate::net::text::list;
+use crate::net::text::{Word, list};
 use crate::rules::addresses_in_use::{AddressesInUse, Claimant, Hearsay, MOST_ANSWERS};
 
 /// A range with more addresses than this is searched from an offset that follows from the name, not from its
@@ -142,11 +142,12 @@ impl AddressError {
             AddressError::Held {
                 endpoint: Some(endpoint), network, engine: None | Some(EngineKind::Cni), ..
             } => {
+                let (network, endpoint) = (Word::of(network), Word::of(endpoint));
                 Remedy::from("free it with: ").and_run(format!("ashore detach {network} {endpoint}"))
             }
             // The other container gets another address only while this one is in use.
             AddressError::Held { endpoint: Some(endpoint), network, engine: Some(engine), .. } => {
-                let engine = engine.program();
+                let (engine, network, endpoint) = (engine.program(), Word::of(network), Word::of(endpoint));
                 clear_of_range(Remedy::default())
                     .and("; or ")
                     .and_run(format!("{engine} network disconnect {network} {endpoint}"))
@@ -178,7 +179,7 @@ impl AddressError {
                         .and(format!(" inside {subnet}: "))
                 };
                 // Whoever created the network creates it again.
-                remedy.in_words_of(front).and_run(format!("{program} network rm {network}"))
+                remedy.in_words_of(front).and_run(format!("{program} network rm {}", Word::of(network)))
             }
             AddressError::NotLeased { ip, mac, .. } => {
                 format!(

@@ -15,7 +15,7 @@ use crate::net::observed::View;
 use crate::net::option::IP_RANGE;
 use crate::net::range::Range;
 use crate::net::remedy::Remedy;
-use crate::net::text::list;
+use crate::net::text::{Word, list};
 use crate::rules::attach::AttachSpec;
 use crate::rules::create::{NetworkError, NetworkSpec};
 
@@ -92,7 +92,7 @@ impl ReaddressError {
             ReaddressError::OfEngine { network, engine } => {
                 let program = engine.program();
                 Remedy::from("take its containers off, and create it again: ")
-                    .and_run(format!("{program} network rm {network}"))
+                    .and_run(format!("{program} network rm {}", Word::of(network)))
                     .and(", ")
                     .and_run(format!("{program} network create …"))
                     .and("; names keep their addresses, as far as they are in the new range")

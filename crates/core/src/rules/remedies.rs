@@ -6,19 +6,25 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
 
 use crate::model::ipv6::Ipv6Mode;
+use crate::model::network::{EngineNetwork, Network};
 use crate::model::ownership::EngineKind;
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::net::name::IfName;
+use crate::net::observed::View;
 use crate::net::option::{
     ALL, BC_QUEUE_LEN, CLIENT_ID, DHCP_ALLOW, Docker, FALLBACK, HOSTNAME, OWN_HOSTNAME, PARENT, RELEASE,
 };
 use crate::net::remedy::{Front, Remedy};
+use crate::net::text::Word;
 use crate::net::vlan::Vlan;
+use crate::plan::nic_move::BridgeError;
 use crate::rules::addresses_in_use::Claimant;
 use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
 use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+use crate::rules::learn::tests::network;
+use crate::rules::readdress::ReaddressError;
 use crate::rules::users::UserError;
 use crate::rules::wishes::WishError;
 
@@ -41,6 +47,11 @@ fn flags(text: &str) -> Vec<&str> {
 }
 
 pub(crate) fn of_networks() -> Vec<NetworkError> {
+    of_networks_beside("lan")
+}
+
+/// The refusals of networks, beside one that its engine calls so.
+fn of_networks_beside(label: &str) -> Vec<NetworkError> {
     let eth0 = || parsed::<IfName>("eth0");
     let (net, ip) = (parsed("192.168.88.0/24"), IpAddr::from([192, 168, 88, 7]));
     let range = parsed("192.168.88.0/28");
@@ -66,7 +77,7 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
         parent: eth0(),
         kind: macvlan,
         there: ipvlan,
-        network: "lan".into(),
+        network: label.to_owned(),
         engine,
     };
     let (server, dhcp6) = (Ipv4Addr::new(192, 168, 88, 1), Ipv6Mode::Dhcp);
@@ -134,8 +145,13 @@ pub(crate) fn of_networks() -> Vec<NetworkError> {
 }
 
 pub(crate) fn of_containers() -> Vec<AttachError> {
+    of_containers_on("lan")
+}
+
+/// The refusals of containers, on a network that its engine calls so.
+fn of_containers_on(label: &str) -> Vec<AttachError> {
     let (ip, mac) = (IpAddr::from([192, 168, 88, 7]), Mac([2, 0, 0, 0, 0, 7]));
-    let (eth0, text) = (|| parsed::<IfName>("eth0"), || "lan".to_owned());
+    let (eth0, text) = (|| parsed::<IfName>("eth0"), || label.to_owned());
     let held = |endpoint: Option<&str>| AddressError::Held {
         ip,
         endpoint: endpoint.map(str::to_owned),
@@ -204,4 +220,52 @@ fn docker_is_told_of_no_option_that_it_does_not_have() {
             "{error}: {typed}"
         );
     }
+}
+
+/// Docker takes nearly any name for a network.
+#[test]
+fn an_engines_name_for_a_network_is_one_word_of_a_command() {
+    const LABEL: &str = "$(id); it's";
+    let named = |engine| EngineNetwork { kind: engine, id: "n1".into(), name: Some(LABEL.into()), of: None };
+    let labelled = |engine| Network { engine: Some(named(engine)), ..network("range") };
+    let (docker, podman) = (labelled(EngineKind::Docker), labelled(EngineKind::Podman));
+    let adopted = Network { adopted: true, ..docker.clone() };
+    let of_moves = BridgeError::Carries {
+        link: parsed("eth0"),
+        network: LABEL.into(),
+        kind: LinkKind::Bridge,
+        engine: Some(EngineKind::Docker),
+    };
+    let of_addresses = ReaddressError::OfEngine { network: LABEL.into(), engine: EngineKind::Docker };
+    let mut remedies = vec![
+        docker.anew(Remedy::default()),
+        podman.anew(Remedy::default()),
+        docker.remedy_without_parent(&View::default()),
+        adopted.remedy_without_parent(&View::default()),
+    ];
+    remedies.extend([of_moves.remedy(), of_addresses.remedy()].into_iter().flatten());
+    remedies.extend(of_networks_beside(LABEL).iter().filter_map(NetworkError::remedy));
+    remedies.extend(of_containers_on(LABEL).iter().filter_map(AttachError::remedy));
+    let word = Word::of(LABEL).to_string();
+    let commands = remedies.iter().flat_map(Remedy::commands);
+    let (naming, others): (Vec<&str>, Vec<&str>) = commands.partition(|command| command.contains(&word));
+    // Two each to make one again; one to move, and four where its engine has it; one of a bridge and one of a
+    // readdress; of those above ten.
+    assert_eq!(naming.len(), 2 + 2 + 1 + 4 + 1 + 1 + 10, "{naming:#?}");
+    for command in others.into_iter().map(str::to_owned).chain(naming.iter().map(|it| it.replace(&word, "")))
+    {
+        assert!(!command.contains("$("), "{command}");
+    }
+}
+
+#[test]
+fn an_interfaces_name_is_one_word_of_a_command() {
+    let named = NetworkError::StrictReversePath(parsed("$(id)")).remedy().unwrap();
+    let command = named.commands().next().unwrap();
+    assert_eq!(command, "sysctl -w 'net.ipv4.conf.$(id).rp_filter=2'");
+    let too_long = "$(id);12345.2000";
+    let refused = too_long.parse::<IfName>().unwrap_err().to_string();
+    assert!(refused.contains("--parent '$(id);12345' --vlan 2000"), "{refused}");
+    let refused = "$(id);1234567890".parse::<IfName>().unwrap_err().to_string();
+    assert!(refused.contains("`ip link show dev '$(id);1234567890'`"), "{refused}");
 }

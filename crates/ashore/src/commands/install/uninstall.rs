@@ -13,7 +13,7 @@ use ashore_core::model::network::Network;
 use ashore_core::model::ownership::{EngineKind, Ownership};
 use ashore_core::model::state::State;
 use ashore_core::net::step::Step;
-use ashore_core::net::text::list;
+use ashore_core::net::text::{Word, list};
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
 use ashore_kernel::{Kernel, NamespaceLock, OnError};
@@ -144,12 +144,15 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<Option<String>, Failure> 
     let labels = |kind: EngineKind| -> Vec<String> {
         networks.iter().filter(|(_, of)| *of == kind).map(|(label, _)| label.clone()).collect()
     };
+    let words = |labels: &[String]| {
+        labels.iter().map(|label| Word::of(label).to_string()).collect::<Vec<_>>().join(" ")
+    };
     let dockers = labels(EngineKind::Docker);
     if !dockers.is_empty() {
         return Err(refused(
             Code::NetworkOfEngine,
             format!("Docker cannot remove its networks {} without their driver", dockers.join(", ")),
-            &format!("docker network rm {}, or --force", dockers.join(" ")),
+            &format!("docker network rm {}, or --force", words(&dockers)),
         ));
     }
     // Podman removes its networks without asking anybody.
@@ -157,7 +160,7 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<Option<String>, Failure> 
     let left = format!(
         "Podman's networks {}; Podman removes them without Ashore: podman network rm {}",
         podmans.join(", "),
-        podmans.join(" ")
+        words(&podmans)
     );
     Ok((!podmans.is_empty()).then_some(left))
 }

@@ -15,6 +15,7 @@ use ashore_core::net::name::{EndpointKey, EndpointName, NetworkName};
 use ashore_core::net::observed::Observed;
 use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
+use ashore_core::net::text::Word;
 use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_kernel::OnError;
 use ashore_wire::Mac;
@@ -68,7 +69,7 @@ impl Controller {
                 Code::EndpointOfEngine,
                 About::endpoint(&endpoint, inner.state()),
                 format!("`{name}` is a {engine} container"),
-                Some(Remedy::run(format!("{} {label} {name}", engine.takes_off()))),
+                Some(Remedy::run(format!("{} {} {name}", engine.takes_off(), Word::of(label)))),
             ));
         }
         let before = inner.observe_where(&endpoint)?;

@@ -203,7 +203,7 @@ impl Controller {
             if asked >= MOST_POOLS {
                 let why = format!(
                     "DHCP servers are asked for {MOST_POOLS} networks at a time: `ashore doctor {}`",
-                    network.label()
+                    network.word()
                 );
                 all.insert(network.name.clone(), Err(why));
                 continue;

@@ -19,6 +19,7 @@ use ashore_core::model::network::Subnet;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
 use ashore_core::net::remedy::Remedy;
+use ashore_core::net::text::Word;
 
 use super::{Controller, Inner};
 use crate::daemon::refusal;
@@ -181,7 +182,7 @@ fn trouble(engine: EngineKind, network: &ListedNetwork) -> Trouble {
 
 /// To create a network of an engine again, with both drivers.
 fn anew(engine: EngineKind, name: &str) -> Remedy {
-    Remedy::run(format!("{} network rm {name}", engine.program()))
+    Remedy::run(format!("{} network rm {}", engine.program(), Word::of(name)))
         .and(", then ")
         .then(with_both_drivers(engine))
 }

@@ -11,6 +11,7 @@ use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::remedy::Remedy;
+use ashore_core::net::text::Word;
 
 use super::Controller;
 use crate::nearest::nearest;
@@ -35,16 +36,16 @@ impl Controller {
         if let Some(endpoint) = attached {
             let there = inner.state().network_of(endpoint);
             let label = there.map_or(endpoint.network.as_str(), Network::label);
-            let first = Remedy::from("detach it first: ");
+            let (first, word) = (Remedy::from("detach it first: "), Word::of(label));
             let remedy = match endpoint
                 .ownership
                 .engine()
                 .filter(|kind| *kind != EngineKind::Cni)
                 .map(EngineKind::program)
             {
-                None => first.and_run(format!("ashore detach {label} {name}")),
+                None => first.and_run(format!("ashore detach {word} {name}")),
                 Some(engine) => first
-                    .and_run(format!("{engine} network disconnect {label} {name}"))
+                    .and_run(format!("{engine} network disconnect {word} {name}"))
                     .and(", or ")
                     .and_run(format!("{engine} rm -f {name}")),
             };
@@ -80,7 +81,7 @@ fn of_what_is_remembered(name: &EndpointName, network: Option<&str>, state: &Sta
     let there = state.identities.keys().filter(|(scope, _)| is_there(scope));
     let names: BTreeSet<&str> = there.map(|(_, name)| name.as_str()).collect();
     if let Some(meant) = nearest(name.as_str(), names.iter().copied()) {
-        let on = network.map_or(String::new(), |network| format!(" --network {network}"));
+        let on = network.map_or(String::new(), |network| format!(" --network {}", Word::of(network)));
         return Remedy::run(format!("ashore forget {meant}{on}")).and(", if you mean that");
     }
     let labels: BTreeSet<&str> = state.identities.keys().map(|(scope, _)| scope.label()).collect();
@@ -88,6 +89,7 @@ fn of_what_is_remembered(name: &EndpointName, network: Option<&str>, state: &Sta
         let meant = nearest(network, labels.iter().copied());
         return match meant {
             Some(meant) => {
+                let meant = Word::of(meant);
                 Remedy::run(format!("ashore forget {name} --network {meant}")).and(", if you mean that")
             }
             None => {

@@ -194,7 +194,7 @@ impl Inner {
             let message = format!(
                 "network `{label}` was adopted, and {kind} has created it again since: the host does not reach its containers"
             );
-            let remedy = Remedy::run(format!("ashore adopt {label}"));
+            let remedy = Remedy::run(format!("ashore adopt {}", gone.word()));
             Trouble::new(Code::AdoptionLost, About::network(gone), message, Some(remedy))
         });
         told.collect()

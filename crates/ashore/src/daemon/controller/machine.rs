@@ -8,6 +8,7 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::remedy::Remedy;
+use ashore_core::net::text::Word;
 use ashore_core::plan::desired::desired;
 use ashore_core::rules::machine::Kept;
 
@@ -82,8 +83,9 @@ impl Controller {
         let told = |((scope, name), what): &Kept| {
             format!(
                 "`{name}` on {on} keeps {what}, as on the machine that this one is a copy of; to end it: ashore forget {name} \
-                 --network {on}",
-                on = scope.label()
+                 --network {word}",
+                on = scope.label(),
+                word = Word::of(scope.label())
             )
         };
         Ok(Reply::Done { warnings: kept.iter().map(told).collect() })
@@ -111,7 +113,7 @@ impl Inner {
         Err(Refusal::of(
             refused::Code::EndpointsAttached,
             format!("{what}, such as `{name}` on `{label}`, and {why}"),
-            Remedy::from("detach them first: ").and_run(format!("ashore detach {label} {name}")),
+            Remedy::from("detach them first: ").and_run(format!("ashore detach {} {name}", Word::of(label))),
         ))
     }
 

@@ -65,16 +65,16 @@ impl Inner {
         let label = network.label();
         if network.adopted {
             let engine = network.ownership().engine().unwrap_or_default();
-            let program = engine.program();
+            let (program, word) = (engine.program(), network.word());
             return Err(Refusal::new(
                 Code::NetworkOfEngine,
                 About::network(&network),
                 format!("network `{label}` belongs to {engine}, and {engine} chooses its parent"),
                 Some(
                     Remedy::from("create it again: ")
-                        .and_run(format!("{program} network rm {label}"))
+                        .and_run(format!("{program} network rm {word}"))
                         .and(", ")
-                        .and_run(format!("{program} network create … -o parent={parent} {label}")),
+                        .and_run(format!("{program} network create … -o parent={} {word}", parent.word())),
                 ),
             ));
         }
@@ -241,7 +241,7 @@ impl Controller {
         asked.subnets.iter_mut().for_each(|subnet| subnet.chosen = false);
         match self.clear_of_pools(unlocked, &asked, host) {
             Err(refusal) if host.link(before.lower_device(host)).is_none() => {
-                Ok(vec![format!("{refusal}; try: ashore pool-check {}", moved.label())])
+                Ok(vec![format!("{refusal}; try: ashore pool-check {}", moved.word())])
             }
             Err(refusal) => {
                 let hint = format!(
@@ -261,7 +261,7 @@ fn of_a_move(error: &NetworkError, network: &Network) -> Refusal {
     let mut refusal = refusal::network(error);
     refusal.remedy = match (error, refusal.remedy.take()) {
         (NetworkError::ParentIsPort { instead: Some(instead), .. }, _) => {
-            let command = format!("ashore network move {} --parent {}", network.label(), instead.word());
+            let command = format!("ashore network move {} --parent {}", network.word(), instead.word());
             Some(Remedy::run(command))
         }
         (_, Some(remedy)) if remedy.has_option() => {

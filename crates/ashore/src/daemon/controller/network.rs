@@ -31,10 +31,10 @@ use crate::unlocked::Unlocked;
 /// That nobody on the LAN could be asked, because no frame leaves. Nobody's silence means anything then.
 fn unasked(network: &Network, host: &View) -> Option<String> {
     let trouble = network.trouble_of_parent(host).filter(|trouble| trouble.code == TroubleCode::NoCarrier)?;
-    let label = network.label();
+    let word = network.word();
     Some(format!(
         "{}; so nobody was asked whether its addresses are free, or where the router's DHCP pool is; try, once it has one: \
-         ashore doctor {label}",
+         ashore doctor {word}",
         trouble.message
     ))
 }
@@ -231,13 +231,13 @@ impl Controller {
                 Code::NetworkOfEngine,
                 About::network(&network),
                 format!("network `{}` belongs to {engine}, and is adopted", network.label()),
-                Some(Remedy::run(format!("ashore adopt --undo {}", network.label()))),
+                Some(Remedy::run(format!("ashore adopt --undo {}", network.word()))),
             )),
             Some((network, engine)) if !Self::podman_lacks(unlocked, &network) => Err(Refusal::new(
                 Code::NetworkOfEngine,
                 About::network(&network),
                 format!("network `{}` belongs to {engine}", network.label()),
-                Some(Remedy::run(format!("{} network rm {}", engine.program(), network.label()))),
+                Some(Remedy::run(format!("{} network rm {}", engine.program(), network.word()))),
             )),
             _ => self.remove_network(unlocked, name),
         }

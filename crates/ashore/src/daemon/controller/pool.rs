@@ -332,7 +332,7 @@ impl Controller {
                     let message = format!(
                         "network `{name}` hands out {range}, and the DHCP server {server} offers {offered} of it"
                     );
-                    let remedy = Remedy::run(format!("ashore pool-check {name}"));
+                    let remedy = Remedy::run(format!("ashore pool-check {}", network.word()));
                     Trouble::new(Code::RangeInPool, About::network(network), message, Some(remedy))
                 }));
             }

@@ -328,11 +328,11 @@ impl Inner {
                 return trouble(Code::NamespaceLost, message, None);
             }
             if let Some(mac) = self.state().adrift(endpoint, &wanted.owners, observed) {
-                let label = self.state().network_of(endpoint)?.label();
+                let word = self.state().network_of(endpoint)?.word();
                 let message = format!(
                     "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its address"
                 );
-                let off = Remedy::from("to take it off the LAN: ").and_run(format!("ashore detach {label} {name}"));
+                let off = Remedy::from("to take it off the LAN: ").and_run(format!("ashore detach {word} {name}"));
                 return trouble(Code::LinkMoved, message, Some(off));
             }
             // An engine names a path that lasts as long as its call. Its user never sees it.

@@ -21,6 +21,7 @@ use ashore_core::api::trouble::{Code, Trouble};
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::remedy::Remedy;
+use ashore_core::net::text::Word;
 use ashore_core::rules::wrong_identity::WrongIdentity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,10 +64,10 @@ impl Note {
     fn command(&self) -> String {
         let chosen = |option: &str, key: &str| {
             let address = self.settings["IPAMConfig"][key].as_str().filter(|address| !address.is_empty());
-            address.map_or_else(String::new, |address| format!("{option} {address} "))
+            address.map_or_else(String::new, |address| format!("{option} {} ", Word::of(address)))
         };
         let (v4, v6) = (chosen("--ip", "IPv4Address"), chosen("--ip6", "IPv6Address"));
-        format!("docker network connect {v4}{v6}{} {}", self.label, self.name)
+        format!("docker network connect {v4}{v6}{} {}", Word::of(&self.label), self.name)
     }
 }
 
@@ -350,6 +351,9 @@ mod tests {
         all.sort_by(|one, other| one.container.cmp(&other.container));
         assert_eq!(all, [other.clone(), web.clone()]);
         assert_eq!(web.command(), "docker network connect --ip 192.168.88.200 lan web");
+        // Docker takes nearly any name for a network.
+        let odd = Note { label: "$(id) it's".into(), ..web.clone() };
+        assert_eq!(odd.command(), r"docker network connect --ip 192.168.88.200 '$(id) it'\''s' web");
         disconnected.forget(&web);
         assert_eq!(disconnected.all(), [other]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is written elsewhere");

@@ -10,6 +10,7 @@ use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::EndpointName;
 use ashore_core::net::option::{self, NetworkOption};
+use ashore_core::net::text::Word;
 use ashore_core::rules::pools::PoolRequest;
 use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
@@ -106,8 +107,10 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
         if option::of_driver().any(|name| name == unknown) {
             let value = &options[unknown];
             let line = option::under("`driver_opts:`", unknown, Some(value.as_str()));
+            let given = format!("{unknown}={value}");
             return Err(format!(
-                "`{unknown}` is an option of the network; try: -o {unknown}={value}, in a Compose file {line}"
+                "`{unknown}` is an option of the network; try: -o {}, in a Compose file {line}",
+                Word::of(&given)
             ));
         }
         return Err(format!("there is no option --ipam-opt {unknown}; {}", meant_or_all(unknown, &known)));

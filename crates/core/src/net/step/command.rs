@@ -76,8 +76,7 @@ impl fmt::Display for Step {
                 write!(f, "{ip}{} route replace {route}", route.route.family_flag())
             }
             Step::SetSysctl { place, sysctl, value, .. } => {
-                let setting = format!("{sysctl}={value}");
-                write!(f, "{}sysctl -w {}", Enter(place), Word(setting.as_bytes()))
+                write!(f, "{}{}", Enter(place), sysctl.command(*value))
             }
         }
     }
@@ -144,6 +143,13 @@ impl fmt::Display for Sysctl {
         // sysctl(8) takes `/` in place of the dots that belong to an interface's own name.
         let link = self.link.as_str().replace('.', "/");
         write!(f, "net.{family}.conf.{link}.{}", self.key.as_str())
+    }
+}
+
+impl Sysctl {
+    /// The command that sets it.
+    pub(crate) fn command(&self, value: i32) -> String {
+        format!("sysctl -w {}", Word::of(&format!("{self}={value}")))
     }
 }
 

@@ -115,7 +115,7 @@ impl BridgeError {
             }
             BridgeError::NicIsPort { master, .. } => Remedy::from("use what is there: ").and_run(format!(
                 "ashore network create NETWORK --parent {} --kind bridge",
-                Word(master.as_bytes())
+                Word::of(master)
             )),
             BridgeError::NicIsWifi(nic) => Remedy::from("use ")
                 .and_set(&KIND, "ipvlan")
@@ -123,7 +123,7 @@ impl BridgeError {
                 .and_run(format!("ashore network create NETWORK --parent {} --kind ipvlan", nic.word())),
             BridgeError::Carries { network, kind, engine, .. } => {
                 let rm = engine.map_or("ashore", EngineKind::program);
-                let remedy = Remedy::run(format!("{rm} network rm {network}"));
+                let remedy = Remedy::run(format!("{rm} network rm {}", Word::of(network)));
                 match kind {
                     LinkKind::Bridge => remedy,
                     _ => remedy

@@ -9,6 +9,7 @@ use crate::net::kind::LinkKind;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::option::{KIND, MAC, NAME};
 use crate::net::remedy::Remedy;
+use crate::net::text::Word;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
 use crate::rules::users::UserError;
@@ -133,16 +134,17 @@ impl AttachError {
                     _ => remedy,
                 };
                 let other = Remedy::from("give it another ").and_give(&NAME);
-                renamed(
-                    other
-                        .and(", or detach that one first: ")
-                        .and_run(format!("{off} {network} {name}", name = known_to(*engine, name))),
-                )
+                renamed(other.and(", or detach that one first: ").and_run(format!(
+                    "{off} {} {}",
+                    Word::of(network),
+                    known_to(*engine, name)
+                )))
             }
             AttachError::ParentDown(parent) => {
                 Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))
             }
             AttachError::ParentIsPort { network, master, .. } => {
+                let network = Word::of(network);
                 Remedy::run(format!("ashore network move {network} --parent {}", master.word()))
             }
             AttachError::PassthruTaken { holder, .. } => Remedy::from("take that one off first: ")

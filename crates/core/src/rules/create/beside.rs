@@ -6,6 +6,7 @@ use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::model::ownership::EngineKind;
 use crate::model::state::State;
 use crate::net::remedy::Remedy;
+use crate::net::text::Word;
 
 impl State {
     /// Checks a new network against the existing ones.
@@ -51,6 +52,7 @@ impl State {
                 .into();
         }
         let network = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
+        let network = Word::of(network);
         let off = holder.ownership.engine().filter(|_| holder.name.user().is_none());
         let off = off.map_or("ashore detach", EngineKind::takes_off);
         Remedy::from("choose another, or free it: ").and_run(format!("{off} {network} {}", holder.name))

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::NetworkError;
 use crate::model::ownership::EngineKind;
+use crate::net::family::Family;
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::IfName;
 use crate::net::option::{
@@ -14,6 +15,8 @@ use crate::net::option::{
 };
 use crate::net::range::Range;
 use crate::net::remedy::Remedy;
+use crate::net::step::{Sysctl, SysctlKey};
+use crate::net::text::Word;
 use crate::net::vlan::VlanId;
 
 impl NetworkError {
@@ -144,7 +147,11 @@ impl NetworkError {
             NetworkError::ParentTaken { there, network, engine, .. } => Remedy::from("use ")
                 .and_set(&KIND, there)
                 .and(", or remove the other first: ")
-                .and_run(format!("{} network rm {network}", engine.map_or("ashore", EngineKind::program))),
+                .and_run(format!(
+                    "{} network rm {}",
+                    engine.map_or("ashore", EngineKind::program),
+                    Word::of(network)
+                )),
             NetworkError::PassthruCutsHost { .. } => Remedy::from("use ")
                 .and_set(&KIND, "macvlan")
                 .and(", or a NIC that the host itself does not use"),
@@ -261,8 +268,8 @@ fn out_of_pool(range: &Range, beside: Option<&Range>) -> Remedy {
 
 /// The command for a link on which packets may come by another way than the one back.
 pub(crate) fn loose_reverse_path(link: &IfName) -> String {
-    // sysctl(8) takes `/` for a dot inside an interface name.
-    format!("sysctl -w net.ipv4.conf.{}.rp_filter=2", link.as_str().replace('.', "/"))
+    let of_link = Sysctl { family: Family::Ipv4, link: link.clone(), key: SysctlKey::RpFilter };
+    of_link.command(2)
 }
 
 fn check_loosely(parent: &IfName) -> Remedy {
