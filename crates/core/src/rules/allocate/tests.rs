@@ -543,4 +543,9 @@ fn what_is_kept_for_something_else_is_set_aside_on_whatever_network() {
     let is_never = |last: &u8| all.state.is_never_leased(ip(*last), &all.host, &[(ip(50), 2)]);
     let never: Vec<u8> = (0..=255).filter(is_never).collect();
     assert_eq!(never, [0, 1, 2, 3, 9, 17, 50, 255]);
+    let also = LinkAddress { net: "fd88::9/64".parse().unwrap(), ..all.host.addresses[0].clone() };
+    all.host.addresses.push(also);
+    let is_never = |ip: &str| all.state.is_never_leased(ip.parse().unwrap(), &all.host, &[]);
+    let never = ["fd88::", "fd88::9", "fd88::1", "fd77::"].map(is_never);
+    assert_eq!(never, [true, true, false, false], "the routers' anycast address is set aside too");
 }
