@@ -312,3 +312,35 @@ fn a_clock_behind_the_lease_keeps_no_known_container_waiting() {
         reaches(&home.laptop, at);
     });
 }
+
+/// As Pi-hole is run. What asks for the containers goes through the shim, so that a sibling hears it.
+#[test]
+fn a_server_in_a_container_serves_its_siblings_and_the_lan() {
+    let test = "leases, server in a container";
+    let engines = match Engines::find() {
+        Err(why) => return cannot_run(test, &why),
+        Ok(_) if !is_root() => return cannot_run(test, "a DHCP server needs root"),
+        Ok(engines) => engines,
+    };
+    let home = Home::new();
+    home.ok("network create own --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27");
+    let pihole = home.world.container("pihole").unwrap();
+    home.attach("own", &pihole, "");
+    let router = "--dhcp-option=option:router,192.168.88.1";
+    let server = Server::dnsmasq(&engines, &pihole, home.directory.path(), POOL, &[router]);
+    home.ok("network create leased --parent eth0 --dhcp");
+    let web = home.world.container("web").unwrap();
+    let at = v4(&home.attach("leased", &web, ""));
+    for machine in [&home.laptop, &home.nas, &pihole] {
+        reaches(machine, at);
+    }
+    reaches(&web, ip(home::BEYOND));
+    let mut asks = home.laptop.command(engines.path("bin/busybox")).unwrap();
+    let asked = asks.args(["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true"]).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let laptop = home.laptop.kernel().observe(&[]).unwrap().host;
+    let mac = laptop.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string();
+    let rows = server.rows();
+    assert_eq!(server.rows_of("web").iter().map(|row| row.ip.clone()).collect::<Vec<_>>(), [at.to_string()]);
+    assert!(rows.iter().any(|row| row.mac == mac), "{rows:?}");
+}
