@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::Change;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use ashore_store::{Backlog, Store};
 use home::dhcp::{Server, Setup};
 use home::frames::Frames;
 use home::told::Told;
@@ -310,6 +313,37 @@ fn a_clock_behind_the_lease_keeps_no_known_container_waiting() {
         drop(server);
         assert_eq!(v4(&home.attach("lan", &web, "")), at);
         reaches(&home.laptop, at);
+    });
+}
+
+/// The same for a container that runs: its lease is renewed, and does not count as one that lasts a day longer.
+#[test]
+fn a_clock_behind_the_lease_delays_no_renewal() {
+    with_short_leases("leases, renewed behind", Home::new, "--parent eth0", |mut home, server| {
+        let web = home.world.container("web").unwrap();
+        let at = v4(&home.attach("lan", &web, ""));
+        let pings = home.laptop.pings(at);
+        home.daemon.take().unwrap().kill().unwrap();
+        let run = home.directory.path();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let left = std::fs::File::options().read(true).write(true).open(run.join("backlog")).unwrap();
+        let left = Backlog::of(left, boot.trim());
+        let mut store = Store::open_with(&run.join("state"), Seed([0; 16]), Some(left)).unwrap();
+        let mut endpoint = store.state().endpoints.values().next().unwrap().clone();
+        let lease = endpoint.lease.as_mut().unwrap();
+        lease.since += 86400;
+        let later = lease.since;
+        store.commit(vec![Change::PutEndpoint(endpoint)]).unwrap();
+        drop(store);
+        home.start();
+        server.renews("by its server");
+        let counted = pings.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        let since = || {
+            let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+            state["rows"]["endpoint/lan/web"]["lease"]["since"].as_u64().unwrap()
+        };
+        eventually("its beginning is that of the renewal", || since() < later - 80000);
     });
 }
 
