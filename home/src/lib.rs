@@ -26,6 +26,7 @@ pub mod openwrt;
 pub mod packaged;
 pub mod parents;
 pub mod podman;
+pub mod priority;
 pub mod router;
 pub mod rules;
 pub mod scripted;

@@ -135,8 +135,8 @@ struct Guests<'a> {
     site: &'a Site,
     title: &'static str,
     host: Host,
-    /// The Compose file. `None` if Compose adds nothing to the test.
-    file: Option<PathBuf>,
+    /// The Compose file.
+    file: PathBuf,
     /// The containers without an engine.
     bare: Vec<(Machine, TcpListener)>,
     /// All containers by name, with their addresses.
@@ -144,9 +144,8 @@ struct Guests<'a> {
     failed: &'a mut Vec<String>,
 }
 
-/// Runs the rows of a table on one host with one engine, and returns all failures. Compose may be left out:
-/// Docker sees it only as a network with another range.
-pub fn walk(site: &Site, rows: &[Row], with_compose: bool) -> Vec<String> {
+/// Runs the rows of a table on one host with one engine, and returns all failures.
+pub fn walk(site: &Site, rows: &[Row]) -> Vec<String> {
     let mut failed = Vec::new();
     for &(title, host, befalls) in rows {
         host.make(&site.home);
@@ -154,7 +153,7 @@ pub fn walk(site: &Site, rows: &[Row], with_compose: bool) -> Vec<String> {
             site,
             title,
             host,
-            file: with_compose.then(|| site.home.directory.path().join("nas/compose.yaml")),
+            file: site.home.directory.path().join("nas/compose.yaml"),
             bare: Vec::new(),
             all: Vec::new(),
             failed: &mut failed,
@@ -181,15 +180,11 @@ impl Guests<'_> {
         let [by_ashore, by_docker] = self.host.said();
         self.home().ok(&format!("network create bare {by_ashore}"));
         self.attach("bare");
-        if self.file.is_some() {
-            self.compose_create();
-        }
+        self.compose_create();
         self.site.ok(&format!("network create -d ashore --ipam-driver ashore {by_docker} lan"));
         self.run("web", "lan");
-        if self.file.is_some() {
-            self.compose("start");
-            self.finds("nas-web-1");
-        }
+        self.compose("start");
+        self.finds("nas-web-1");
         self.make_old();
         self.home().ok("adopt old");
     }
@@ -218,12 +213,13 @@ impl Guests<'_> {
     }
 
     /// Creates a container with a Compose file in which `driver: macvlan` was changed to `driver: ashore`.
+    /// Compose 1 would name the container otherwise.
     fn compose_create(&self) {
-        let file = self.file.as_ref().unwrap();
+        let file = &self.file;
         let (parent, lan) = (self.host.parent(), self.host.lan());
         let text = format!(
             "services:
-  web: {{ image: box, init: true, command: busybox httpd -f -p {PORT}, networks: [lan] }}
+  web: {{ container_name: nas-web-1, image: box, init: true, command: busybox httpd -f -p {PORT}, networks: [lan] }}
 networks:
   lan:
     driver: ashore
@@ -243,7 +239,7 @@ networks:
 
     fn compose(&self, command: &str) {
         let words: Vec<&str> = command.split_whitespace().collect();
-        let ran = self.site.docker.compose(&[self.file.as_ref().unwrap()], &words).unwrap();
+        let ran = self.site.docker.compose(&[&self.file], &words).unwrap();
         assert_eq!(ran.code, Some(0), "compose {command}: {}\n{}", ran.stderr, self.site.logs());
     }
 
@@ -344,9 +340,7 @@ networks:
             self.home().ok(&format!("detach bare {}", container.name()));
         }
         self.home().ok("network rm bare");
-        if self.file.is_some() {
-            self.compose("down -t 0");
-        }
+        self.compose("down -t 0");
         self.site.ok("rm -f web old");
         self.site.ok("network rm lan old");
         // The daemon hears a moment later what Docker does without a call to the plugin.

@@ -11,6 +11,7 @@ use ashore_kernel::{PacketSocket, wait_readable};
 use ashore_lab::{Machine, World};
 use ashore_wire::arp::{Arp, Operation};
 use ashore_wire::conflict::{announcement, probe_frame};
+use ashore_wire::filter::Instruction;
 use ashore_wire::{Heard, Mac, filter, heard};
 
 /// A packet socket on a machine's NIC.
@@ -59,7 +60,20 @@ impl Answering {
         link: &str,
         answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
     ) -> Answering {
-        let socket = socket(machine, link);
+        Answering::on(socket(machine, link), answer)
+    }
+
+    /// Answers each frame of whatever protocol.
+    pub fn all_by(
+        machine: &Machine,
+        link: &str,
+        answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Answering {
+        let all = Instruction { code: 0x06, jt: 0, jf: 0, k: 0x4_0000 };
+        Answering::on(socket_for(machine, link, &[all]), answer)
+    }
+
+    fn on(socket: PacketSocket, answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Answering {
         let mut buffer = [0; 2048];
         Answering::again_and_again(move || {
             wait_readable(&[socket.as_fd()], Some(Duration::from_millis(20))).unwrap();
@@ -140,7 +154,11 @@ impl Drop for Answering {
 }
 
 fn socket(machine: &Machine, link: &str) -> PacketSocket {
+    socket_for(machine, link, &filter::arp_and_ndp())
+}
+
+fn socket_for(machine: &Machine, link: &str, filter: &[Instruction]) -> PacketSocket {
     let host = machine.kernel().observe(&[]).unwrap().host;
     let link = host.link(&link.parse().unwrap()).unwrap().index;
-    PacketSocket::open(machine.namespace(), link, &filter::arp_and_ndp()).unwrap()
+    PacketSocket::open(machine.namespace(), link, filter).unwrap()
 }

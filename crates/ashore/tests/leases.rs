@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::Change;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use ashore_store::{Backlog, Store};
 use home::dhcp::{Server, Setup};
 use home::frames::Frames;
 use home::told::Told;
@@ -311,4 +314,67 @@ fn a_clock_behind_the_lease_keeps_no_known_container_waiting() {
         assert_eq!(v4(&home.attach("lan", &web, "")), at);
         reaches(&home.laptop, at);
     });
+}
+
+/// The same for a container that runs: its lease is renewed, and does not count as one that lasts a day longer.
+#[test]
+fn a_clock_behind_the_lease_delays_no_renewal() {
+    with_short_leases("leases, renewed behind", Home::new, "--parent eth0", |mut home, server| {
+        let web = home.world.container("web").unwrap();
+        let at = v4(&home.attach("lan", &web, ""));
+        let pings = home.laptop.pings(at);
+        home.daemon.take().unwrap().kill().unwrap();
+        let run = home.directory.path();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let left = std::fs::File::options().read(true).write(true).open(run.join("backlog")).unwrap();
+        let left = Backlog::of(left, boot.trim());
+        let mut store = Store::open_with(&run.join("state"), Seed([0; 16]), Some(left)).unwrap();
+        let mut endpoint = store.state().endpoints.values().next().unwrap().clone();
+        let lease = endpoint.lease.as_mut().unwrap();
+        lease.since += 86400;
+        let later = lease.since;
+        store.commit(vec![Change::PutEndpoint(endpoint)]).unwrap();
+        drop(store);
+        home.start();
+        server.renews("by its server");
+        let counted = pings.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        let since = || {
+            let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+            state["rows"]["endpoint/lan/web"]["lease"]["since"].as_u64().unwrap()
+        };
+        eventually("its beginning is that of the renewal", || since() < later - 80000);
+    });
+}
+
+/// As Pi-hole is run. What asks for the containers goes through the shim, so that a sibling hears it.
+#[test]
+fn a_server_in_a_container_serves_its_siblings_and_the_lan() {
+    let test = "leases, server in a container";
+    let engines = match Engines::find() {
+        Err(why) => return cannot_run(test, &why),
+        Ok(_) if !is_root() => return cannot_run(test, "a DHCP server needs root"),
+        Ok(engines) => engines,
+    };
+    let home = Home::new();
+    home.ok("network create own --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27");
+    let pihole = home.world.container("pihole").unwrap();
+    home.attach("own", &pihole, "");
+    let router = "--dhcp-option=option:router,192.168.88.1";
+    let server = Server::dnsmasq(&engines, &pihole, home.directory.path(), POOL, &[router]);
+    home.ok("network create leased --parent eth0 --dhcp");
+    let web = home.world.container("web").unwrap();
+    let at = v4(&home.attach("leased", &web, ""));
+    for machine in [&home.laptop, &home.nas, &pihole] {
+        reaches(machine, at);
+    }
+    reaches(&web, ip(home::BEYOND));
+    let mut asks = home.laptop.command(engines.path("bin/busybox")).unwrap();
+    let asked = asks.args(["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true"]).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let laptop = home.laptop.kernel().observe(&[]).unwrap().host;
+    let mac = laptop.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string();
+    let rows = server.rows();
+    assert_eq!(server.rows_of("web").iter().map(|row| row.ip.clone()).collect::<Vec<_>>(), [at.to_string()]);
+    assert!(rows.iter().any(|row| row.mac == mac), "{rows:?}");
 }

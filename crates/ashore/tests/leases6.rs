@@ -210,6 +210,34 @@ fn an_address_that_a_machine_has_taken_is_declined() {
     });
 }
 
+/// Nobody is asked whether they have an address. The server gives the first addresses of its pool first.
+#[test]
+fn neither_the_routers_anycast_address_nor_its_own_is_taken() {
+    with("leases6, the routers' addresses", |home, engines| {
+        let directory = home.directory.path();
+        let says = "AdvManagedFlag on; prefix fd88::1/64 { AdvAutonomous off; AdvRouterAddr on; };";
+        let _router = Router::start(engines, &home.router, directory, says);
+        let server = Server::kea6(engines, &home.router, directory, "fd88::-fd88::f");
+        home.ok(&format!("{CREATE} --ipv6 auto --conflict off"));
+        let both = ["web", "db"].map(|name| home.world.container(name).unwrap());
+        for container in &both {
+            home.attach("lan", container, "");
+        }
+        let declined = || {
+            let table = server.table();
+            ["fd88::,", "fd88::1,"].map(|row| table.lines().any(|line| line.starts_with(row)))
+        };
+        for container in &both {
+            eventually("it has an address of the pool", || global(container).len() == 1);
+        }
+        assert_eq!(declined(), [true; 2], "both were given: {}", server.table());
+        for at in both.iter().flat_map(global) {
+            assert!(![ip("fd88::"), ip("fd88::1")].contains(&at));
+            reaches(&home.laptop, at);
+        }
+    });
+}
+
 #[test]
 fn a_server_that_comes_later_is_found_and_until_then_there_is_ipv4() {
     with("leases6, late", |home, engines| {

@@ -74,11 +74,13 @@ const ROWS: &[(&str, Answers, Then)] = &[
     // A second server. What real servers do at restarts is in `leases_options.rs`.
     ("a second server denies it", denied_by_a_second, Default),
     ("a second server has a pool of its own, and denies what is not of it", beside_a_second, Default),
-    // A switch that forwards nothing at first is in `spanning_tree.rs`, because it affects everything behind
-    // the port.
-    //
     // The LAN.
     (OWN_MAC, |_, good| now(good), Default),
+    // What affects the whole LAN has a LAN of its own:
+    // - a switch that sends broadcasts back, a router that answers ARP for every address, and an IPv6 router and a
+    //   DHCPv6 server with a priority and no VLAN: below
+    // - a switch that forwards nothing at first: `spanning_tree.rs`
+    // - a server in a container, and a clock that is behind the lease: `leases.rs`
 ];
 
 /// The rows in which Docker has a part: it configures the link that it gets, and sets routes by its own
@@ -386,6 +388,46 @@ fn a_switch_that_sends_broadcasts_back_where_they_come_from() {
         .count();
     assert!(asked <= 4, "it asked {asked} times");
     assert_eq!(home.troubles(), serde_json::json!([]));
+}
+
+/// As with proxy ARP on a router, or on a mobile hotspot.
+#[test]
+fn a_router_that_answers_arp_for_every_address() {
+    if !is_root() {
+        return cannot_run("odd servers, proxy ARP", "a DHCP server needs root");
+    }
+    let home = Home::new();
+    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
+    let leased: Ipv4Addr = [192, 168, 88, 100].into();
+    let server =
+        Scripted::on(&home.router, move |question| question.good(leased, LONG).map(now).unwrap_or_default());
+    let _proxy = Answering::that_has(&home.router, eth0(&home.router), |_| true);
+    let web = home.world.container("web").unwrap();
+    home.ok("network create looked --parent eth0 --dhcp --lease-timeout 3");
+    let netns = web.namespace().path().display().to_string();
+    let ran = home.run(&format!("attach looked --netns {netns} --name web"));
+    assert!(ran.code == Some(6) && ran.stderr.contains("which another machine has"), "{}", ran.stderr);
+    assert_eq!(server.count(What::Decline), 1);
+    home.ok("network rm looked");
+    home.ok("network create lan --parent eth0 --dhcp --conflict off");
+    assert_eq!(home::addresses(&home.attach("lan", &web, "")), [leased]);
+    home::eventually("the LAN reaches it", || home.laptop.ping(leased.into()).is_some());
+    assert!(web.ping(ip(BEYOND)).is_some());
+}
+
+#[test]
+fn an_ipv6_router_and_a_dhcpv6_server_with_a_priority_and_no_vlan() {
+    let home = Home::new();
+    let leased = ip("fd88::77");
+    let _router = home::priority::router(&home.router, "fd88::77".parse().unwrap());
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --ipv6 auto",
+    );
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    home::eventually("the LAN reaches the leased address", || home.laptop.ping(leased).is_some());
+    let routes = web.kernel().observe(&[]).unwrap().host.routes;
+    assert!(routes.iter().any(|there| there.route.to == "::/0".parse().unwrap()), "{routes:?}");
 }
 
 /// Checks one container.

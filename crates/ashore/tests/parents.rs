@@ -40,6 +40,6 @@ fn on_whatever_parent_and_whatever_befalls_it_everybody_is_on_the_lan() {
     // As in a home. Without a server, choosing a range waits for a slow one.
     let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
     let _router = Server::dnsmasq(&engines, &site.home.router, site.home.directory.path(), pool, &[]);
-    let failed = walk(&site, TABLE, true);
+    let failed = walk(&site, TABLE);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -28,7 +28,7 @@ fn vlans_and_ipvlan() {
             return;
         }
         a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site);
-        let failed = walk(site, PARENTS, false);
+        let failed = walk(site, PARENTS);
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     });
 }

@@ -442,6 +442,46 @@ fn the_host_goes_by_its_shim_to_an_advertised_prefix_only_where_its_own_routes_s
     }
 }
 
+#[test]
+fn an_advertised_route_does_not_lead_around_the_host() {
+    let case = cases().into_iter().find(|case| case.what == "IPv6 by the routers").unwrap();
+    let mut world = World::of(&case);
+    let mut web = world.draft();
+    let router: std::net::Ipv6Addr = "fe80::2".parse().unwrap();
+    let host = &world.model.observed.host.addresses;
+    let host = host.iter().find(|there| there.net.addr().is_ipv6() && !there.link_scope).unwrap().net.addr();
+    let own = format!("{host}/128");
+    let learned = web.learned.as_mut().unwrap();
+    learned.routes =
+        [own.as_str(), "fd88::/65", "fd99::/48"].map(|to| (to.parse().unwrap(), router)).to_vec();
+    world.put(Endpoint { stage: Stage::Attached, ..web });
+    let wanted = desired(&world.state, &world.model.observed);
+    let routes = wanted.netns[&world.netns].iter().flat_map(|link| &link.routes);
+    let by_router: Vec<String> =
+        routes.filter(|route| route.via == Some(router.into())).map(|route| route.to.to_string()).collect();
+    assert_eq!(by_router, ["fd99::/48"]);
+}
+
+#[test]
+fn a_leased_mtu_takes_no_ipv6_off_a_link_and_without_ipv6_there_is_nothing_to_set() {
+    for (ipv6, leased, expected, is_set) in [
+        ("auto", 1279, None, true),
+        ("auto", 1280, Some(1280), true),
+        ("off", 1279, Some(1279), false),
+        ("off", 1280, Some(1280), true),
+    ] {
+        let network = format!(r#""subnets":["192.168.88.0/24"],"addressing":"dhcp","ipv6":"{ipv6}""#);
+        let case = Case { what: "leases", parent: r#""parent":"eth0""#, network, closely: false };
+        let mut world = World::of(&case);
+        let mut web = world.draft().without_learned();
+        web.lease.as_mut().unwrap().lease.mtu = Some(leased);
+        world.put(Endpoint { stage: Stage::Attached, ..web });
+        let wanted = desired(&world.state, &world.model.observed);
+        let eth0 = &wanted.netns[&world.netns][0];
+        assert_eq!((eth0.spec.mtu, !eth0.sysctls.is_empty()), (expected, is_set), "{ipv6} {leased}");
+    }
+}
+
 fn tell(text: &mut String, what: &str, lines: &[String]) {
     writeln!(text, "{what}:").unwrap();
     if lines.is_empty() {

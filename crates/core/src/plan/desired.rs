@@ -23,7 +23,7 @@ use crate::net::observed::{Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::net::remedy::Remedy;
 use crate::net::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, VlanId};
-use leased::{leased_routes, reach_next_hops};
+use leased::{advertised_routes, leased_routes, reach_next_hops};
 use shim::shims;
 use vlans::{vlans, with_vlans};
 
@@ -33,6 +33,9 @@ mod vlans;
 
 pub use leased::far_gateways;
 pub use shim::singles_of_ranges;
+
+/// The MTU, in bytes, below which the kernel has no IPv6 on a link (RFC 8200, 5).
+const LEAST_IPV6_MTU: u32 = 1280;
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -393,7 +396,7 @@ fn link_again(
     });
     // An engine switches IPv6 off on a link without an IPv6 address.
     let has_none = !endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
-    let off = (has_none && kernel_has_ipv6(network, host)).then_some((SysctlKey::DisableIpv6, 1));
+    let off = (has_none && kernel_has_ipv6(network, &link.spec, host)).then_some((SysctlKey::DisableIpv6, 1));
     let sysctls = set(endpoint).map_or_else(|| off.into_iter().collect(), |set| set.sysctls);
     let asked: BTreeSet<SysctlKey> = link.sysctls.iter().map(|(sysctl, _)| sysctl.key).collect();
     link.sysctls.extend(
@@ -435,18 +438,18 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let learned = || endpoint.learned.iter().flat_map(|learned| &learned.addresses);
     link.deprecated = learned().filter(|there| there.deprecated).map(LearnedAddress::net).collect();
     link.lost.clone_from(&endpoint.lost);
-    link.sysctls = by_itself(network, ifname, host);
+    link.sysctls = by_itself(network, &link.spec, host);
     // The kernel of the container would follow the routers' MTU, but is kept from following router
     // advertisements.
     let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
-    let follows = network.follows_routers() && kernel_has_ipv6(network, host);
+    let follows = network.follows_routers() && kernel_has_ipv6(network, &link.spec, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
     let by_gateway =
         |gateway| Route { metric: endpoint.metric_by(gateway), ..default_route(gateway, ifname) };
     link.routes.extend(network.gateways_of(endpoint).map(by_gateway));
     link.routes.extend(endpoint.own_routes.by(ifname));
     link.routes.extend(leased_routes(endpoint, ifname, host));
-    link.routes.extend(advertised_routes(network, endpoint, ifname));
+    link.routes.extend(advertised_routes(network, endpoint, ifname, host));
     let way = way_to_host(network, endpoint, ifname, host);
     link.routes.extend(way.routes);
     link.neighbours = way.neighbours;
@@ -468,35 +471,22 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let parents = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
     let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
     let most = host.link(&network.parent).map(|parent| parent.mtu);
-    // A link with a smaller MTU has no IPv6 (RFC 8200, 5). Old routers advertise 576.
-    let least =
-        if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { u32::from(LEAST_MTU) };
+    // Old routers advertise 576, and a link that is to have IPv6 must not lose it.
+    let has_ipv6 = network.follows_routers() || endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
+    let least = if has_ipv6 { LEAST_IPV6_MTU } else { u32::from(LEAST_MTU) };
     let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
     let mtu = network.mtu.or(leased.filter(fits));
     let mtu = mtu.or_else(|| Some(parents?.mtu));
     WantedLink::bare(LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu }, endpoint.tag())
 }
 
-/// The routes that routers advertise besides the default route.
-fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
-    let wanted = endpoint.default_route && !network.internal;
-    let learned = endpoint.learned.as_ref().filter(|_| wanted);
-    learned.into_iter().flat_map(|learned| &learned.routes).map(|(to, via)| Route {
-        to: (*to).into(),
-        via: Some(IpAddr::V6(*via)),
-        dev: ifname.clone(),
-        src: None,
-        metric: None,
-    })
-}
-
 /// The IPv6 sysctls of the container. Where Ashore follows the routers, the kernel must not follow them too,
 /// and an engine that gave the link no IPv6 address has switched IPv6 off.
-fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
+fn by_itself(network: &Network, link: &LinkSpec, host: &View) -> Vec<(Sysctl, i32)> {
     let set_on = |link, key, value| (Sysctl { family: Family::Ipv6, link, key }, value);
-    let set = |key, value| set_on(ifname.clone(), key, value);
+    let set = |key, value| set_on(link.name.clone(), key, value);
     match network.ipv6 {
-        _ if !kernel_has_ipv6(network, host) => Vec::new(),
+        _ if !kernel_has_ipv6(network, link, host) => Vec::new(),
         Ipv6Mode::Range => Vec::new(),
         Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
         // `AcceptRa` comes first. Otherwise the kernel would solicit routers as soon as it has its link-local
@@ -513,8 +503,11 @@ fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i3
     }
 }
 
-fn kernel_has_ipv6(network: &Network, host: &View) -> bool {
-    host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some())
+/// Whether the kernel has IPv6 on a child of the parent.
+fn kernel_has_ipv6(network: &Network, link: &LinkSpec, host: &View) -> bool {
+    let parent = host.link(&network.parent);
+    parent.is_some_and(|parent| parent.accept_ra.is_some())
+        && link.mtu.is_none_or(|mtu| mtu >= LEAST_IPV6_MTU)
 }
 
 fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {

@@ -17,7 +17,7 @@ use crate::model::ownership::EngineKind;
 use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::name::EndpointName;
-use crate::net::observed::View;
+use crate::net::observed::{LinkAddress, View};
 use crate::net::option::{CONFLICT, IP, IP_RANGE};
 use crate::net::range::Range;
 use crate::net::remedy::{Front, Remedy};
@@ -292,13 +292,18 @@ impl State {
     }
 
     /// Whether a DHCP server must not lease an address to an endpoint, whatever the LAN's probes show. That
-    /// is so if the address is set aside, is the host's own, or is that of a router in the host's routes.
+    /// is so if the address is set aside, is the host's own or that of the other end of one, is that of a router
+    /// in the host's routes, or is the subnet-router anycast address of a prefix in which the host has an
+    /// address.
     /// `routers` pairs each router with the index of the link that leads to it. A router behind one of
     /// Ashore's own links does not count: such a route leads to an endpoint on purpose.
     pub fn is_never_leased(&self, ip: IpAddr, host: &View, routers: &[(IpAddr, u32)]) -> bool {
         let is_ours = |index| host.link_at(index).is_some_and(|link| link.tag().is_some());
         let is_router = || routers.iter().any(|(router, link)| *router == ip && !is_ours(*link));
-        self.is_set_aside(ip) || host.has_address(ip) || is_router()
+        let is_anycast = |net: IpNet| net.addr().is_ipv6() && net.prefix_len() < 127 && net.network() == ip;
+        let is_routers = || is_router() || host.addresses.iter().any(|there| is_anycast(there.net));
+        let has = |there: &LinkAddress| there.net.addr() == ip || there.peer == Some(ip);
+        self.is_set_aside(ip) || host.addresses.iter().any(has) || is_routers()
     }
 
     /// The addresses to try for a name in a subnet, best first: first those that the name had before; then

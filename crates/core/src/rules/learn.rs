@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ashore_wire::dhcp6::Held;
 use ashore_wire::slaac::{Offer, is_reserved};
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::model::endpoint::Endpoint;
 use crate::model::identity::{Mark, Scope, Seed};
@@ -105,8 +105,8 @@ impl State {
             offer.routes.iter().map(|route| (route.to, route.via)).collect();
         // The preferred route to a prefix comes first.
         ways.dedup_by_key(|(to, _)| *to);
-        // A prefix that is on the link needs no route through a router.
-        ways.retain(|(to, _)| !addresses.iter().any(|there| there.on_link && there.prefix == *to));
+        // A prefix that is on the link needs no route through a router, and neither does an own address.
+        ways.retain(|(to, _)| !addresses.iter().any(|there| there.net().trunc() == IpNet::from(*to)));
         let (mtu, dns) = (offer.mtu, resolv::names(offer));
         Some(Box::new(Learned { addresses, router, routes: ways, mtu, dns }))
     }

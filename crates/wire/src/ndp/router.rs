@@ -68,6 +68,8 @@ pub struct PrefixInformation {
     pub valid: u32,
     /// How long addresses from it are preferred, which means used for new connections.
     pub preferred: u32,
+    /// The router's own address in the prefix, if it tells it (flag R; RFC 6275, 7.2).
+    pub router: Option<Ipv6Addr>,
 }
 
 /// A route through the router (RFC 4191, 2.3).
@@ -176,12 +178,14 @@ impl Preference {
 impl PrefixInformation {
     fn read(option: &[u8]) -> Option<Self> {
         let bytes: &[u8; 32] = option.try_into().ok()?;
+        let ip = address(&bytes[16..])?;
         Some(PrefixInformation {
-            net: Ipv6Net::new(address(&bytes[16..])?, bytes[2]).ok()?.trunc(),
+            net: Ipv6Net::new(ip, bytes[2]).ok()?.trunc(),
             on_link: bytes[3] & 0x80 != 0,
             autonomous: bytes[3] & 0x40 != 0,
             valid: number(option, 4),
             preferred: number(option, 8),
+            router: (bytes[3] & 0x20 != 0).then_some(ip),
         })
     }
 }
@@ -279,6 +283,7 @@ pub(crate) mod tests {
         let said = read(&[
             with(1, &[2, 9, 9, 9, 9, 9]),
             prefix("fd88::5/64", 0xc0, 7200, 3600),
+            prefix("fd89::5/64", 0xa0, 7200, 3600),
             with(5, &[0, 0, 0, 0, 5, 0xd4]),
             with(24, &[48, 0x08, 0, 0, 1, 0, 0xfd, 0, 0, 1, 0, 2]),
             with(25, &dns),
@@ -288,10 +293,16 @@ pub(crate) mod tests {
         assert_eq!(said.mac, Mac([2, 9, 9, 9, 9, 9]));
         assert_eq!(said.mtu, Some(1492));
         let net = "fd88::/64".parse().unwrap();
-        assert_eq!(
-            said.prefixes,
-            [PrefixInformation { net, on_link: true, autonomous: true, valid: 7200, preferred: 3600 }]
-        );
+        let first = PrefixInformation {
+            net,
+            on_link: true,
+            autonomous: true,
+            valid: 7200,
+            preferred: 3600,
+            router: None,
+        };
+        let (net, router) = ("fd89::/64".parse().unwrap(), "fd89::5".parse().ok());
+        assert_eq!(said.prefixes, [first, PrefixInformation { net, autonomous: false, router, ..first }]);
         let to = "fd00:1:2::/48".parse().unwrap();
         assert_eq!(said.routes, [RouteInformation { to, preference: Preference::High, lifetime: 256 }]);
         assert_eq!(said.dns, [("fd88::1".parse().unwrap(), 600)]);

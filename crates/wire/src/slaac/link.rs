@@ -53,6 +53,8 @@ pub struct Link {
     /// Prefixes from which addresses should be formed but that do not have 64 bits.
     unfit: Bounded<OnLink>,
     routes: Bounded<Route>,
+    /// The addresses that routers tell as their own.
+    routers_own: Bounded<(Ipv6Addr, Lasting)>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
     /// What each router says about the link as a whole.
@@ -95,6 +97,7 @@ impl Link {
             direct: Bounded::new(),
             unfit: Bounded::new(),
             routes: Bounded::new(),
+            routers_own: Bounded::new(),
             dns: Vec::new(),
             search: Vec::new(),
             settings: Bounded::new(),
@@ -160,6 +163,10 @@ impl Link {
         for prefix in &said.prefixes {
             self.take_on_link(prefix, now);
             self.take_prefix(prefix, now);
+            if let Some(ip) = prefix.router.filter(|ip| is_host(*ip)) {
+                // A lifetime of zero ends it at once.
+                self.routers_own.take((ip, Lasting::of(prefix.valid, now)), |there| there.0 == ip);
+            }
         }
         take_names(&mut self.dns, said.dns.iter().filter(|(ip, _)| is_host(*ip)), now);
         take_names(&mut self.search, said.search.iter(), now);
@@ -251,9 +258,9 @@ impl Link {
         let mut on_link: Vec<OnLink> = self.direct.iter().copied().collect();
         on_link.retain(|there| there.until.holds(now));
         on_link.sort_by_key(|there| (std::cmp::Reverse(there.net.prefix_len()), there.net));
-        let mut ways: Vec<Route> = self.routes.iter().copied().collect();
-        ways.retain(|route| route.until.holds(now));
-        ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
+        let mut routes: Vec<Route> = self.routes.iter().copied().collect();
+        routes.retain(|route| route.until.holds(now));
+        routes.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
         let (mut dns, mut search) = (self.dns.clone(), self.search.clone());
         dns.retain(|there| there.1.holds(now));
         search.retain(|there| there.1.holds(now));
@@ -262,7 +269,9 @@ impl Link {
         let other = settings().any(|there| there.other);
         let mtu = settings().filter_map(|there| there.mtu).min();
         let unfit = self.unfit.iter().filter(|there| there.until.holds(now)).map(|there| there.net).collect();
-        Offer { routers, prefixes, on_link, routes: ways, dns, search, mtu, unfit, managed, other }
+        let routers_own =
+            self.routers_own.iter().filter(|there| there.1.holds(now)).map(|there| there.0).collect();
+        Offer { routers, prefixes, on_link, routes, routers_own, dns, search, mtu, unfit, managed, other }
     }
 
     /// Returns what to do at time `now`.
@@ -271,6 +280,7 @@ impl Link {
         self.direct.retain(|there| there.until.holds(now));
         self.unfit.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
+        self.routers_own.retain(|there| there.1.holds(now));
         self.dns.retain(|there| there.1.holds(now));
         self.search.retain(|there| there.1.holds(now));
         self.settings.retain(|there| there.until.holds(now));
@@ -367,10 +377,9 @@ fn recall<Name: PartialEq>(known: &mut Vec<(Name, Lasting)>, before: Vec<(Name, 
     }
 }
 
-/// Whether a prefix cannot be that of a LAN: multicast, link-local, unspecified or IPv4-mapped.
+/// Whether a prefix cannot be that of a LAN: multicast, link-local, unspecified, loopback or IPv4-mapped.
 fn unfit(net: &Ipv6Net) -> bool {
-    let ip = net.addr();
-    ip.is_multicast() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.to_ipv4_mapped().is_some()
+    !is_host(net.addr()) || net.addr().is_unicast_link_local()
 }
 
 #[cfg(test)]

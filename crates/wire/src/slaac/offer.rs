@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::Ipv6Net;
 
+use super::interface_id::is_reserved;
 use crate::Boottime;
 use crate::domain::DomainName;
 use crate::ndp::Preference;
@@ -87,6 +88,8 @@ pub struct Offer {
     pub on_link: Vec<OnLink>,
     /// Routes other than the default route, ordered by destination, then by preference.
     pub routes: Vec<Route>,
+    /// The addresses that routers tell as their own.
+    pub routers_own: Vec<Ipv6Addr>,
     /// DNS servers (RFC 8106), the one to ask first, with their ends.
     pub dns: Vec<(Ipv6Addr, Lasting)>,
     /// Search domains, with their ends.
@@ -107,6 +110,18 @@ impl Offer {
     /// The on-link prefix that contains `ip`. Returns `None` if there is none.
     pub fn on_link(&self, ip: Ipv6Addr) -> Option<Ipv6Net> {
         self.on_link.iter().map(|there| there.net).find(|net| net.contains(&ip))
+    }
+
+    /// Whether an address is that of routers: one that a router tells as its own, or a reserved anycast
+    /// address of a prefix, such as the subnet-router one (RFC 4291, 2.6.1; RFC 2526).
+    pub fn is_routers(&self, ip: Ipv6Addr) -> bool {
+        let nets = self.on_link.iter().map(|there| there.net);
+        let mut nets = nets.chain(self.prefixes.iter().map(|there| there.net));
+        let is_anycast = |net: Ipv6Net| match net.prefix_len() {
+            64 => net.contains(&ip) && is_reserved(u128::from(ip) as u64),
+            length => length < 127 && net.network() == ip,
+        };
+        self.routers_own.contains(&ip) || nets.any(is_anycast)
     }
 
     /// The moments at which a part of the offer ends.

@@ -15,7 +15,7 @@ use ashore_core::model::lease::{Fallback, LeaseRecord, LeaseTimeout};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::family::Family;
-use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
+use ashore_core::net::name::{EndpointKey, EndpointName};
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::allocate::AddressError;
@@ -147,9 +147,9 @@ impl Controller {
             }
             let host = inner.observe_host()?.host;
             let routers = inner.kernel.routers().map_err(|error| refusal::kernel(&error))?;
-            let kept = inner.state().is_never_leased(ip, &host, &routers)
-                || self.is_routers_anycast(&network.parent, ip);
-            holder.is_some() || inner.held.contains(&ip) || kept
+            let kept = inner.state().is_never_leased(ip, &host, &routers);
+            let is_routers = matches!(ip, IpAddr::V6(ip) if self.lan.offer(&network.parent).is_routers(ip));
+            holder.is_some() || inner.held.contains(&ip) || kept || is_routers
         };
         if taken || network.conflict == Profile::Off {
             return Ok(!taken);
@@ -165,16 +165,6 @@ impl Controller {
             }
         }
         Ok(false)
-    }
-
-    /// Whether an address is the subnet-router anycast address of a prefix that a router advertises (RFC
-    /// 4291, 2.6.1).
-    fn is_routers_anycast(&self, parent: &IfName, ip: IpAddr) -> bool {
-        let IpAddr::V6(ip) = ip else { return false };
-        let offer = self.lan.offer(parent);
-        let on_link = offer.on_link.iter().map(|there| there.net);
-        let mut nets = on_link.chain(offer.prefixes.iter().map(|there| there.net));
-        nets.any(|net| net.prefix_len() < 127 && net.network() == ip)
     }
 
     /// Says where to report a lease that has changed.

@@ -1,4 +1,4 @@
-//! The routes of a lease that a link can have.
+//! The routes of a lease, and those that routers advertise, as far as a link can have them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,13 +25,8 @@ pub(super) fn leased_routes<'a>(
     let wanted = routes.filter(move |route| {
         // The kernel makes the route to the link's own prefix itself.
         let is_own = own.is_some_and(|own| own.trunc() == route.to);
-        // A route to a part of the LAN must not lead around the host.
-        let is_part =
-            own.is_some_and(|own| own.contains(&route.to.addr()) && own.prefix_len() < route.to.prefix_len());
-        let takes_host =
-            is_part && host.addresses.iter().any(|there| IpNet::from(route.to).contains(&there.net.addr()));
         let is_default = route.is_default() && route.via.is_some();
-        !is_own && !takes_host && !is_default
+        !is_own && !takes_host(endpoint, &route.to.into(), host) && !is_default
     });
     wanted.map(|route| Route {
         to: route.to.into(),
@@ -40,6 +35,33 @@ pub(super) fn leased_routes<'a>(
         src: None,
         metric: None,
     })
+}
+
+/// The routes that routers advertise besides the default route.
+pub(super) fn advertised_routes(
+    network: &Network,
+    endpoint: &Endpoint,
+    ifname: &IfName,
+    host: &View,
+) -> impl Iterator<Item = Route> {
+    let wanted = endpoint.default_route && !network.internal;
+    let learned = endpoint.learned.as_ref().filter(|_| wanted);
+    let routes = learned.into_iter().flat_map(|learned| &learned.routes);
+    let routes = routes.map(|(to, via)| (IpNet::from(*to), IpAddr::V6(*via)));
+    routes.filter(|(to, _)| !takes_host(endpoint, to, host)).map(|(to, via)| Route {
+        to,
+        via: Some(via),
+        dev: ifname.clone(),
+        src: None,
+        metric: None,
+    })
+}
+
+/// Whether a route is to a part of the LAN with the host in it. It would lead around the host.
+fn takes_host(endpoint: &Endpoint, to: &IpNet, host: &View) -> bool {
+    let is_part = |own: &IpNet| own.contains(&to.addr()) && own.prefix_len() < to.prefix_len();
+    endpoint.addresses.iter().any(is_part)
+        && host.addresses.iter().any(|there| to.contains(&there.net.addr()))
 }
 
 /// Adds routes to the next hops that are outside the link's prefixes, as with a lease of /32. Such a router

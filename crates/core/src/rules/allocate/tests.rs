@@ -5,7 +5,7 @@ use crate::model::ownership::Ownership;
 use crate::model::state::Change;
 use crate::net::link::Netns;
 use crate::net::name::{IfName, NetworkName};
-use crate::net::observed::{Link, LinkAddress, ObservedKind, Standing};
+use crate::net::observed::{Link, ObservedKind, Standing};
 use crate::rules::addresses_in_use::Hearsay;
 use crate::rules::create::NetworkSpec;
 use crate::rules::learn::tests::endpoint;
@@ -543,4 +543,15 @@ fn what_is_kept_for_something_else_is_set_aside_on_whatever_network() {
     let is_never = |last: &u8| all.state.is_never_leased(ip(*last), &all.host, &[(ip(50), 2)]);
     let never: Vec<u8> = (0..=255).filter(is_never).collect();
     assert_eq!(never, [0, 1, 2, 3, 9, 17, 50, 255]);
+    let first = all.host.addresses[0].clone();
+    all.host.addresses.push(LinkAddress { net: "fd88::9/64".parse().unwrap(), ..first.clone() });
+    let (net, peer) = ("10.9.0.1/32".parse().unwrap(), "10.9.0.2".parse().ok());
+    all.host.addresses.push(LinkAddress { net, peer, ..first });
+    let is_never = |ip: &str| all.state.is_never_leased(ip.parse().unwrap(), &all.host, &[]);
+    for set_aside in ["fd88::", "fd88::9", "10.9.0.1", "10.9.0.2"] {
+        assert!(is_never(set_aside), "{set_aside}");
+    }
+    for free in ["fd88::1", "fd77::", "10.9.0.3"] {
+        assert!(!is_never(free), "{free}");
+    }
 }

@@ -29,7 +29,8 @@ fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAd
 }
 
 fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
-    PrefixInformation { net: net.parse().unwrap(), on_link: true, autonomous: true, valid, preferred }
+    let net = net.parse().unwrap();
+    PrefixInformation { net, on_link: true, autonomous: true, valid, preferred, router: None }
 }
 
 fn seconds(number: u64) -> Duration {
@@ -296,7 +297,7 @@ fn routes_and_flags_are_those_of_the_last_word() {
         managed,
         ..said("fe80::1", 0, &[])
     };
-    link.receive(&with(&[("fd00::/48", 600), ("fe80::/64", 600)], true), now);
+    link.receive(&with(&[("fd00::/48", 600), ("fe80::/64", 600), ("::1/128", 600)], true), now);
     let offer = link.offer(now);
     assert_eq!((offer.routes.len(), offer.managed, offer.other), (1, true, false));
     link.receive(&with(&[("fd00::/48", 0)], false), now);
@@ -508,4 +509,22 @@ fn what_is_on_the_link_is_told_also_of_prefixes_of_which_no_address_is_made() {
     assert!(link.offer(later).on_link.is_empty(), "the prefix was revoked");
     link.receive(&said("fe80::1", 1800, &[managed("2000::/3", HOUR)]), later);
     assert!(link.offer(later).on_link.is_empty(), "a prefix of 3 bits is not accepted");
+}
+
+#[test]
+fn routers_have_the_anycast_addresses_of_a_prefix_and_what_they_tell_as_their_own() {
+    let now = SOME_TIME;
+    let mut link = Link::new(now, 7);
+    let is_routers = |link: &Link, text: &str| link.offer(now).is_routers(ip(text));
+    let own = PrefixInformation { router: Some(ip("fd88::5")), ..prefix("fd88::/64", HOUR, HOUR) };
+    let narrow = PrefixInformation { autonomous: false, ..prefix("fd99::40/122", HOUR, HOUR) };
+    link.receive(&said("fe80::1", 1800, &[own, narrow]), now);
+    for theirs in ["fd88::", "fd88::5", "fd88::fdff:ffff:ffff:ff80", "fd99::40"] {
+        assert!(is_routers(&link, theirs), "{theirs}");
+    }
+    for other in ["fd88::1", "fd99::", "fd99::41", "fd77::"] {
+        assert!(!is_routers(&link, other), "{other}");
+    }
+    link.receive(&said("fe80::1", 1800, &[PrefixInformation { valid: 0, preferred: 0, ..own }]), now);
+    assert!(!is_routers(&link, "fd88::5"), "the router has it no longer");
 }
