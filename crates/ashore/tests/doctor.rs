@@ -115,6 +115,21 @@ fn a_router_where_nobody_is_is_named_with_the_hosts_own() {
     Told::of(&home, "").is_well();
 }
 
+/// Whoever has the address answers for it, as a printer does when its address was typed.
+#[test]
+fn a_router_that_is_another_machine_is_named_with_the_hosts_own() {
+    let home = Home::new();
+    let words = ["is 192.168.88.50", "own router is 192.168.88.1:", "--gateway 192.168.88.1"];
+    let made = home.run(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.50",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let said = made.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    Told::of(&home, "").is_only("other-router", 10, &words);
+    home.ok("explain other-router");
+}
+
 #[test]
 fn a_router_that_is_this_host_is_told_apart() {
     let home = Home::new();

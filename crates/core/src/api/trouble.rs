@@ -93,6 +93,8 @@ codes! {
     RouterSilent = Warning;
     /// The router of a network is this host, which does not forward packets.
     RouterIsHost = Warning;
+    /// The router of a network is another than that of this host, or of the LAN's DHCP server.
+    OtherRouter = Warning;
     /// A machine that is not Ashore's has an address of a network's range.
     AddressInUse = Warning;
     /// One machine answers for addresses that nobody has.
