@@ -101,8 +101,14 @@ fn kinds_here() -> Vec<Finding> {
 fn print(diagnosis: &Diagnosis) {
     for finding in &diagnosis.findings {
         match &finding.result {
-            Found::Fine(what) => out::checked(true, what),
-            Found::Unknown(why) => out::marked(Style::Heading, "?", why),
+            Found::Fine(what) => {
+                out::checked(true, what);
+                out::below(&meaning::of_finding(finding));
+            }
+            Found::Unknown(why) => {
+                out::marked(Style::Heading, "?", why);
+                out::below(&meaning::of_finding(finding));
+            }
             Found::Trouble(trouble) => {
                 if trouble.severity == Severity::Broken {
                     out::checked(false, &trouble.message);
