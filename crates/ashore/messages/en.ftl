@@ -115,6 +115,7 @@ setup-makes = this makes the network:
 setup-make-now = make it now?
 setup-cannot-run = cannot run { $program }: { $error }
 setup-not-made = { $program } did not make the network: { $said }; `ashore setup --engine ashore` makes one without an engine
+setup-too-old = { $program } is of version { $has }, and makes no network of Ashore's before { $oldest }; without an engine: `ashore setup --engine ashore`
 setup-first = the first container:
 setup-not-all-works = the network is there, and not all of it works: `ashore doctor { $network }` says why; `{ $maker } network rm { $network }` takes it away again
 trial-failed = no container can be attached: { $failure }

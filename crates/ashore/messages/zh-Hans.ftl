@@ -112,6 +112,7 @@ setup-makes = 创建网络的命令是：
 setup-make-now = 现在就创建吗？
 setup-cannot-run = 无法运行 { $program }：{ $error }
 setup-not-made = { $program } 没能创建网络：{ $said }；不用容器引擎也可以建：`ashore setup --engine ashore`
+setup-too-old = { $program } 的版本是 { $has }，要 { $oldest } 或更新的版本才能创建 Ashore 的网络；不用容器引擎也可以建：`ashore setup --engine ashore`
 setup-first = 第一个容器：
 setup-not-all-works = 网络建好了，但有些地方不通：原因看 `ashore doctor { $network }`；要删掉它，用 `{ $maker } network rm { $network }`
 trial-failed = 接不上容器：{ $failure }

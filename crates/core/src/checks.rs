@@ -74,6 +74,8 @@ pub struct Asked {
     pub own_servers: BTreeMap<NetworkName, String>,
     /// The container engines that run here, by name, and why their API cannot be reached.
     pub engines: BTreeMap<&'static str, Option<String>>,
+    /// Those of them that are too old: their version, and the oldest that is not.
+    pub old_engines: BTreeMap<&'static str, (String, String)>,
 }
 
 impl Facts<'_> {

@@ -103,6 +103,8 @@ codes! {
     NoDhcpServer = Warning;
     /// The API of a container engine cannot be reached.
     EngineUnreachable = Warning;
+    /// A container engine is older than those on which Ashore works.
+    EngineTooOld = Warning;
     /// The socket by which Docker finds Ashore's driver is gone.
     PluginSocketGone = Broken;
     /// The kernel does not have the kind of link that a network is of.

@@ -30,6 +30,7 @@ use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::host_checks;
 use crate::daemon::lan::Sought;
+use crate::engines::docker::running::{OLDEST_DOCKER, Version};
 use crate::platform::{forwards, platform};
 use crate::unlocked::Unlocked;
 
@@ -126,6 +127,9 @@ impl Controller {
         let mut asked = Asked { platform: platform(), forwards: forwards(), now: now(), ..Asked::default() };
         let docker = self.lists.answers().filter(|_| has_dockers(state));
         asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
+        let old = self.lists.version().filter(|version| has_dockers(state) && *version < OLDEST_DOCKER);
+        let versions = |has: Version| ("Docker", (has.to_string(), OLDEST_DOCKER.to_string()));
+        asked.old_engines.extend(old.map(versions));
         std::thread::scope(|scope| {
             let routers = scope.spawn(|| self.ask_all_routers(state, networks, host));
             let answered = scope.spawn(|| self.ask_addresses(state, networks, host));
