@@ -92,6 +92,7 @@ doctor-unknown-kernel = The kernel may not have this kind of link.
 doctor-unknown-manager = Whether another program manages the link is not known.
 doctor-unknown-plugin = Whether Docker finds Ashore's driver is not known.
 doctor-unknown-router = Whether the network's router answers is not known.
+doctor-unknown-shim = A script seems to give this host access to containers.
 doctor-unknown-to = Whether the address answers is not known.
 
 ## ashore setup

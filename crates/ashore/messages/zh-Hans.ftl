@@ -89,6 +89,7 @@ doctor-unknown-kernel = 内核可能不支持这种接口。
 doctor-unknown-manager = 不知道有没有别的程序在管理这个接口。
 doctor-unknown-plugin = 不知道 Docker 能不能找到 Ashore 的驱动。
 doctor-unknown-router = 不知道网络的路由器有没有应答。
+doctor-unknown-shim = 好像有脚本在让宿主机访问容器；有了 Ashore 就不需要它了。
 doctor-unknown-to = 不知道这个地址有没有应答。
 
 ## ashore setup

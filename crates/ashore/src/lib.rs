@@ -20,6 +20,7 @@ mod out;
 mod persist;
 mod platform;
 mod protocol;
+mod scripts;
 mod sockets;
 mod supervise;
 mod trial;

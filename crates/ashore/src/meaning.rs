@@ -46,6 +46,7 @@ pub(crate) fn of_finding(finding: &Finding) -> Vec<String> {
         ("manager", Found::Unknown(_)) => message!("doctor-unknown-manager"),
         ("plugin", Found::Unknown(_)) => message!("doctor-unknown-plugin"),
         ("router", Found::Unknown(_)) => message!("doctor-unknown-router"),
+        ("shim", Found::Unknown(_)) => message!("doctor-unknown-shim"),
         ("to", Found::Unknown(_)) => message!("doctor-unknown-to"),
         // A check of a later version than this program's, or a trouble, which has a code.
         _ => return Vec::new(),

@@ -190,11 +190,20 @@ fn a_machine_that_should_answer_and_does_not_is_told() {
 #[test]
 fn what_a_script_for_macvlan_left_is_named() {
     with_tools("doctor, another shim", || {
-        let (home, _web) = with_web();
+        let home = Home::new();
         type_on(&home.nas, "ip link add my-shim link eth0 type macvlan mode bridge");
         type_on(&home.nas, "ip addr add 192.168.88.240/32 dev my-shim");
         type_on(&home.nas, "ip link set my-shim up");
         type_on(&home.nas, "ip route add 192.168.88.208/28 dev my-shim");
+        // Before there is a network, nothing is wrong with it.
+        let told = Told::of(&home, "");
+        told.is_well();
+        let is_named =
+            |what: &&str| what.contains("`my-shim` on `eth0`") && what.contains("192.168.88.208/28");
+        assert!(told.unknown().iter().any(is_named), "{}", told.ran.stdout);
+        home.create_lan();
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
         let words = ["my-shim", "ip link del dev my-shim"];
         Told::of(&home, "").is_only("other-shim", 10, &words);
         type_on(&home.nas, "ip link del dev my-shim");

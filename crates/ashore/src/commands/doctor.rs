@@ -19,6 +19,7 @@ use crate::meaning;
 use crate::messages::message;
 use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
+use crate::scripts;
 
 /// The exit code if something may break, and if something does not work.
 const MAY_BREAK: u8 = 10;
@@ -75,6 +76,7 @@ fn of_host(parent: Option<&IfName>) -> Vec<Finding> {
         }
     };
     found.extend(kinds_here());
+    scripts::name_them(&mut found);
     found
 }
 

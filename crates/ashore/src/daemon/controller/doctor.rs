@@ -32,6 +32,7 @@ use crate::daemon::host_checks;
 use crate::daemon::lan::Sought;
 use crate::engines::docker::running::{OLDEST_DOCKER, Version};
 use crate::platform::{forwards, platform};
+use crate::scripts;
 use crate::unlocked::Unlocked;
 
 /// How many free addresses of a network are asked for. Each takes three frames.
@@ -108,6 +109,7 @@ impl Controller {
         if let Some(to) = complaint.to {
             findings.push(self.reaches(unlocked, to, &networks, &host));
         }
+        scripts::name_them(&mut findings);
         let diagnosis = Diagnosis::of(now(), findings);
         if complaint == &Complaint::default() {
             let mut last = self.doctor.last.lock().unwrap_or_else(PoisonError::into_inner);
