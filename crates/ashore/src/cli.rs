@@ -219,8 +219,8 @@ pub(crate) struct NetworkMoveArgs {
     /// The LAN's router now [default: with --subnet, the host's own router in it]
     #[arg(long = "gateway", value_name = "IP", group = "where")]
     pub(crate) gateways: Vec<IpAddr>,
-    /// Take endpoints off for a moment, and attach them again with addresses of the new range
-    #[arg(long, conflicts_with = "parent")]
+    /// Take endpoints off for a moment, and attach them again where the network is then
+    #[arg(long)]
     pub(crate) reconnect: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,

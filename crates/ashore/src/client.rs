@@ -33,6 +33,23 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A diagnosis asks the DHCP servers of several networks, one after the other.
 const PATIENCE_OF_DIAGNOSES: Duration = Duration::from_secs(120);
 
+/// What is wrong with a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// There is no such command, or only a part of it is there.
+    Command,
+    /// The command has no such option, or takes no further word.
+    Option,
+    /// The value is none of those that there are.
+    Value,
+    /// Something that is needed is missing.
+    Missing,
+    /// What is there excludes each other.
+    Together,
+    /// None of these.
+    Other,
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -79,6 +96,8 @@ pub(crate) enum Failure {
     /// The command line asks for what does not go together.
     #[error("{message}")]
     Usage {
+        /// What kind of mistake it is.
+        mistake: Mistake,
         /// What is wrong with it.
         message: String,
         /// What was meant, or where it is explained.

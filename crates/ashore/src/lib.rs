@@ -20,6 +20,7 @@ mod out;
 mod persist;
 mod platform;
 mod protocol;
+mod scripts;
 mod sockets;
 mod supervise;
 mod trial;
@@ -45,6 +46,9 @@ pub fn run() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => match usage::failure(&error, &Cli::command(), &words) {
             Some(failure) => {
+                if are_for_people(&words) {
+                    messages::speak(language::of_user());
+                }
                 report(&failure);
                 return ExitCode::from(failure.exit_code());
             }
@@ -119,6 +123,12 @@ fn meant(words: Vec<OsString>) -> Vec<OsString> {
         }
         _ => words,
     }
+}
+
+/// Whether a command line that cannot be read was typed for people: it asks for no JSON, and its output is in no log.
+fn are_for_people(words: &[OsString]) -> bool {
+    let is_of_service = words.get(1).is_some_and(|command| command == "daemon" || command == "guard");
+    !is_of_service && !words.iter().any(|word| word == "--json")
 }
 
 /// Whether the command was to print JSON.

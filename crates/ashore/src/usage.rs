@@ -7,7 +7,7 @@ use ashore_core::net::range::Range;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::client::Failure;
+use crate::client::{Failure, Mistake};
 use crate::nearest::nearest;
 
 pub(crate) mod typed;
@@ -44,7 +44,20 @@ pub(crate) fn failure(error: &clap::Error, cli: &Command, words: &[OsString]) ->
         }
         _ => (first_paragraph(error), explained(&path)),
     };
-    Some(Failure::Usage { message, remedy: Some(remedy) })
+    Some(Failure::Usage { mistake: mistake(error.kind()), message, remedy: Some(remedy) })
+}
+
+fn mistake(kind: ErrorKind) -> Mistake {
+    match kind {
+        ErrorKind::InvalidSubcommand
+        | ErrorKind::MissingSubcommand
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Mistake::Command,
+        ErrorKind::UnknownArgument => Mistake::Option,
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => Mistake::Value,
+        ErrorKind::MissingRequiredArgument => Mistake::Missing,
+        ErrorKind::ArgumentConflict => Mistake::Together,
+        _ => Mistake::Other,
+    }
 }
 
 /// The command that a command line addresses, and the words that lead to it.

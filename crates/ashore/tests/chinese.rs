@@ -100,6 +100,17 @@ fn a_trouble_is_explained_below_its_english_line() {
     let doctor = run(&home, CHINESE, "doctor lan");
     assert!(doctor.stdout.contains("\n  说明：网络的父接口发不出帧"), "{}", doctor.stdout);
     assert!(is_chinese(&doctor.stderr), "{}", doctor.stderr);
+    // So is what is fine, and what could not be found out.
+    let lines: Vec<&str> = doctor.stdout.lines().collect();
+    let marked = |mark: &str| {
+        let at = |(at, line): (usize, &&str)| line.starts_with(mark).then_some(at + 1);
+        lines.iter().enumerate().filter_map(at).collect::<Vec<usize>>()
+    };
+    for mark in ["✓ ", "? "] {
+        let below = marked(mark);
+        let is_explained = |at: &usize| lines.get(*at).is_some_and(|line| line.starts_with("  说明："));
+        assert!(!below.is_empty() && below.iter().all(is_explained), "{mark}: {}", doctor.stdout);
+    }
     // Programs read the same everywhere.
     for command in ["status --json", "ls --json"] {
         let json = [CHINESE, ENGLISH].map(|locale| ok(&home, locale, command));
@@ -116,6 +127,21 @@ fn an_error_is_explained_below_its_english_lines() {
     assert_eq!(chinese.stderr, format!("{}  说明：没有这个网络。\n", english.stderr));
     let json = run(&home, CHINESE, "network rm nothing --json");
     assert!(!is_chinese(&json.stdout) && !is_chinese(&json.stderr), "{}{}", json.stdout, json.stderr);
+    for (words, means) in [
+        ("frobnicate", "没有这个命令"),
+        ("status --jsno", "没有这个选项"),
+        ("network create lan --vlan 0", "这个值不对"),
+        ("detach lan", "命令还缺少"),
+        ("explain frobnicate", "这个值不对"),
+    ] {
+        let [english, chinese] = [ENGLISH, CHINESE].map(|locale| run(&home, locale, words));
+        assert_eq!((english.code, chinese.code), (Some(2), Some(2)), "{words}");
+        let below =
+            chinese.stderr.strip_prefix(&english.stderr).unwrap_or_else(|| panic!("{}", chinese.stderr));
+        assert!(below.starts_with(&format!("  说明：{means}")), "{words}: {}", chinese.stderr);
+    }
+    let json = run(&home, CHINESE, "status --json --frobnicate");
+    assert!(!is_chinese(&json.stderr), "{}", json.stderr);
     let nobody = run(&home, CHINESE, "status --socket /run/nowhere/ashore.sock");
     assert!(nobody.stderr.contains("\n  说明：守护进程没有运行"), "{}", nobody.stderr);
 }

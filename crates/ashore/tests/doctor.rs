@@ -115,6 +115,21 @@ fn a_router_where_nobody_is_is_named_with_the_hosts_own() {
     Told::of(&home, "").is_well();
 }
 
+/// Whoever has the address answers for it, as a printer does when its address was typed.
+#[test]
+fn a_router_that_is_another_machine_is_named_with_the_hosts_own() {
+    let home = Home::new();
+    let words = ["is 192.168.88.50", "own router is 192.168.88.1:", "--gateway 192.168.88.1"];
+    let made = home.run(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.50",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let said = made.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    Told::of(&home, "").is_only("other-router", 10, &words);
+    home.ok("explain other-router");
+}
+
 #[test]
 fn a_router_that_is_this_host_is_told_apart() {
     let home = Home::new();
@@ -175,11 +190,20 @@ fn a_machine_that_should_answer_and_does_not_is_told() {
 #[test]
 fn what_a_script_for_macvlan_left_is_named() {
     with_tools("doctor, another shim", || {
-        let (home, _web) = with_web();
+        let home = Home::new();
         type_on(&home.nas, "ip link add my-shim link eth0 type macvlan mode bridge");
         type_on(&home.nas, "ip addr add 192.168.88.240/32 dev my-shim");
         type_on(&home.nas, "ip link set my-shim up");
         type_on(&home.nas, "ip route add 192.168.88.208/28 dev my-shim");
+        // Before there is a network, nothing is wrong with it.
+        let told = Told::of(&home, "");
+        told.is_well();
+        let is_named =
+            |what: &&str| what.contains("`my-shim` on `eth0`") && what.contains("192.168.88.208/28");
+        assert!(told.unknown().iter().any(is_named), "{}", told.ran.stdout);
+        home.create_lan();
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
         let words = ["my-shim", "ip link del dev my-shim"];
         Told::of(&home, "").is_only("other-shim", 10, &words);
         type_on(&home.nas, "ip link del dev my-shim");

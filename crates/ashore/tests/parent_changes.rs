@@ -336,6 +336,14 @@ fn moved_to_another_interface_with_all_that_is_remembered() {
     assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
     reaches(&on, at);
     does_not_reach(&home.laptop, at);
+    // And back, with what is on it.
+    assert!(ran.stderr.contains("--reconnect"), "{}", ran.stderr);
+    let plan = home.ok("plan move lan --parent eth0 --reconnect");
+    assert!(plan.contains("link del"), "{plan}");
+    assert_eq!(home.ok("network move lan --parent eth0 --reconnect"), "network lan is on eth0\n");
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+    does_not_reach(&on, at);
 }
 
 /// As a USB adapter does when a NIC is broken.

@@ -32,7 +32,7 @@ pub use host::host;
 pub use names::names;
 pub use platform::Platform;
 pub use pool::SERVE_ELSEWHERE;
-pub use router::{Unanswered, unanswered};
+pub use router::{Elsewhere, Unanswered, elsewhere, other_router, unanswered};
 
 /// All that the checks know.
 #[derive(Debug)]
@@ -61,6 +61,10 @@ pub struct Asked {
     pub unanswered: Vec<Unanswered>,
     /// Whether the router of a network answers the network's parent. `None`: it could not be asked.
     pub routers: BTreeMap<(IfName, Ipv4Addr), Option<bool>>,
+    /// The routers that the DHCP servers on a parent's LAN name.
+    pub named_routers: BTreeMap<IfName, BTreeSet<Ipv4Addr>>,
+    /// The machines that are known to have routers' addresses.
+    pub macs_of_routers: BTreeMap<(IfName, Ipv4Addr), Mac>,
     /// The machines that answered for addresses of a network's ranges, and how many addresses were asked for; or why
     /// that could not be found out.
     pub answered: BTreeMap<NetworkName, Result<Answered, String>>,
@@ -70,6 +74,8 @@ pub struct Asked {
     pub own_servers: BTreeMap<NetworkName, String>,
     /// The container engines that run here, by name, and why their API cannot be reached.
     pub engines: BTreeMap<&'static str, Option<String>>,
+    /// Those of them that are too old: their version, and the oldest that is not.
+    pub old_engines: BTreeMap<&'static str, (String, String)>,
 }
 
 impl Facts<'_> {

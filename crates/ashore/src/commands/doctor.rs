@@ -19,6 +19,7 @@ use crate::meaning;
 use crate::messages::message;
 use crate::out::{self, Style, complain, say};
 use crate::platform::platform;
+use crate::scripts;
 
 /// The exit code if something may break, and if something does not work.
 const MAY_BREAK: u8 = 10;
@@ -75,6 +76,7 @@ fn of_host(parent: Option<&IfName>) -> Vec<Finding> {
         }
     };
     found.extend(kinds_here());
+    scripts::name_them(&mut found);
     found
 }
 
@@ -101,8 +103,14 @@ fn kinds_here() -> Vec<Finding> {
 fn print(diagnosis: &Diagnosis) {
     for finding in &diagnosis.findings {
         match &finding.result {
-            Found::Fine(what) => out::checked(true, what),
-            Found::Unknown(why) => out::marked(Style::Heading, "?", why),
+            Found::Fine(what) => {
+                out::checked(true, what);
+                out::below(&meaning::of_finding(finding));
+            }
+            Found::Unknown(why) => {
+                out::marked(Style::Heading, "?", why);
+                out::below(&meaning::of_finding(finding));
+            }
             Found::Trouble(trouble) => {
                 if trouble.severity == Severity::Broken {
                     out::checked(false, &trouble.message);

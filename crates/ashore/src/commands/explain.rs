@@ -5,7 +5,7 @@ use ashore_core::api::trouble::Severity;
 
 use super::table;
 use crate::cli::ExplainArgs;
-use crate::client::{Failure, exit_code_of, print_json};
+use crate::client::{Failure, Mistake, exit_code_of, print_json};
 use crate::language;
 use crate::nearest::nearest;
 use crate::out::{self, Style, columns, say};
@@ -123,6 +123,7 @@ impl Words {
 fn unknown(code: &str) -> Failure {
     let near = nearest(code, explained::all(Language::English).iter().map(|explained| explained.code));
     Failure::Usage {
+        mistake: Mistake::Value,
         message: format!("there is no code `{code}`"),
         remedy: Some(match near {
             Some(near) => format!("ashore explain {near}"),

@@ -40,7 +40,7 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
 pub(super) fn readdress_request(to: NetworkMoveArgs) -> Request {
     let NetworkMoveArgs { network, parent, ranges, subnets, gateways, reconnect, .. } = to;
     match parent {
-        Some(parent) => Request::MoveNetwork { network, parent },
+        Some(parent) => Request::MoveNetwork { network, parent, reconnect },
         None => Request::Readdress(Readdress { network, subnets, ranges, gateways, reconnect }),
     }
 }

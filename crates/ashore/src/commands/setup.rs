@@ -98,6 +98,14 @@ pub(crate) fn run(args: &SetupArgs) -> Result<(), Failure> {
         )
         .into());
     }
+    if let Some((has, oldest)) = choice.maker.too_old() {
+        return Err(Failure::NotAsExpected(message!(
+            "setup-too-old",
+            program = choice.maker.to_string(),
+            has = has.to_string(),
+            oldest = oldest.to_string()
+        )));
+    }
     let command = choice.maker.command(&choice, &found);
     if !args.client.json {
         say!("\n{}\n\n  {command}\n", message!("setup-makes"));

@@ -12,7 +12,7 @@ use ashore_core::model::endpoint::{Source, Stage};
 use super::find::{part_of, status_of};
 use super::table;
 use crate::cli::StatusArgs;
-use crate::client::{Failure, print_json};
+use crate::client::{Failure, Mistake, print_json};
 use crate::clock::now;
 use crate::meaning;
 use crate::messages::message;
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
     }
     if !out::is_terminal() {
         return Err(Failure::Usage {
+            mistake: Mistake::Other,
             message: "--watch draws on a terminal, and standard output is none".into(),
             remedy: Some("for a program: ashore status --json".into()),
         });

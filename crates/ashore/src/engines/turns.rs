@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ashore_core::api::trouble::Trouble;
 use tokio::sync::Notify;
 
+use super::docker::running::Version;
 use crate::unlocked::Unlocked;
 
 /// The handle by which other threads ask for new lists.
@@ -33,8 +34,8 @@ pub(crate) enum Reach {
     /// The engine does not run here.
     #[default]
     Absent,
-    /// It answers.
-    Answers,
+    /// It answers, and is of this version, if that is known.
+    Answers(Option<Version>),
     /// It runs and cannot be asked: since when, and why.
     Unreachable(Instant, String),
 }
@@ -100,8 +101,16 @@ impl Lists {
     pub(crate) fn answers(&self) -> Option<Result<(), String>> {
         match &*self.shared.reach.lock().unwrap_or_else(PoisonError::into_inner) {
             Reach::Absent => None,
-            Reach::Answers => Some(Ok(())),
+            Reach::Answers(_) => Some(Ok(())),
             Reach::Unreachable(since, why) => (since.elapsed() >= STARTING).then(|| Err(why.clone())),
+        }
+    }
+
+    /// The version of the engine, while it answers.
+    pub(crate) fn version(&self) -> Option<Version> {
+        match &*self.shared.reach.lock().unwrap_or_else(PoisonError::into_inner) {
+            Reach::Answers(version) => *version,
+            Reach::Absent | Reach::Unreachable(..) => None,
         }
     }
 

@@ -83,7 +83,7 @@ fn every_message_is_said_somewhere_and_nothing_else_is() {
 const NUMBERS: &[&str] = &["good", "all", "seconds", "many", "each"];
 
 /// Messages that are set in lines of the terminal's width when they are printed.
-const SET_WHEN_PRINTED: &[&str] = &["setup-not-all-works", "setup-not-made"];
+const SET_WHEN_PRINTED: &[&str] = &["setup-not-all-works", "setup-not-made", "setup-too-old"];
 
 #[test]
 fn no_line_is_wider_than_a_terminal_of_80_columns() {

@@ -35,6 +35,9 @@ pub enum Request {
         network: NetworkName,
         /// The new parent.
         parent: IfName,
+        /// Whether endpoints that are on the old parent are taken off for a moment, and attached again.
+        #[serde(default)]
+        reconnect: bool,
     },
     /// Gives a network other addresses. Answered by `Reply::Created`.
     Readdress(Readdress),

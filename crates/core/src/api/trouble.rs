@@ -93,6 +93,8 @@ codes! {
     RouterSilent = Warning;
     /// The router of a network is this host, which does not forward packets.
     RouterIsHost = Warning;
+    /// The router of a network is another than that of this host, or of the LAN's DHCP server.
+    OtherRouter = Warning;
     /// A machine that is not Ashore's has an address of a network's range.
     AddressInUse = Warning;
     /// One machine answers for addresses that nobody has.
@@ -101,6 +103,8 @@ codes! {
     NoDhcpServer = Warning;
     /// The API of a container engine cannot be reached.
     EngineUnreachable = Warning;
+    /// A container engine is older than those on which Ashore works.
+    EngineTooOld = Warning;
     /// The socket by which Docker finds Ashore's driver is gone.
     PluginSocketGone = Broken;
     /// The kernel does not have the kind of link that a network is of.

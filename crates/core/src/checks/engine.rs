@@ -13,7 +13,16 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         Some(trouble) => Finding::trouble(CHECK, unreachable_engine(engine, trouble)),
         None => Finding::fine(CHECK, About::default(), format!("{engine} answers")),
     };
-    facts.asked.engines.iter().map(of).collect()
+    let old = facts.asked.old_engines.iter().map(|(engine, versions)| too_old(engine, versions));
+    facts.asked.engines.iter().map(of).chain(old).collect()
+}
+
+fn too_old(engine: &str, (has, oldest): &(String, String)) -> Finding {
+    let message = format!(
+        "{engine} is of version {has}, and Ashore was tried on {oldest} and newer: its networks may not work"
+    );
+    let remedy = Some(Remedy::from(format!("upgrade {engine}")));
+    Finding::trouble(CHECK, Trouble::new(Code::EngineTooOld, About::default(), message, remedy))
 }
 
 /// That an engine's API cannot be reached.

@@ -1,6 +1,6 @@
 //! What a host without a network of Ashore's has: which interface would be the parent, and what it runs on.
 
-use super::Platform;
+use super::{Platform, other_shim};
 use crate::api::about::About;
 use crate::api::diagnosis::Finding;
 use crate::net::name::IfName;
@@ -12,7 +12,10 @@ const CHECK: &str = "host";
 pub fn host(host: &View, platform: Platform, parent: Option<&IfName>) -> Vec<Finding> {
     let mut found = Vec::new();
     match parent.map_or_else(|| host.lan_parent(&[]), |parent| Ok(host.resolved(parent))) {
-        Ok(parent) => found.push(lan(host, &parent)),
+        Ok(parent) => {
+            found.push(lan(host, &parent));
+            found.extend(other_shim::of_no_network(host, &parent));
+        }
         Err(error) => found.push(Finding::unknown(CHECK, About::default(), error.to_string())),
     }
     if platform != Platform::Machine {

@@ -97,6 +97,73 @@ fn silent(network: &Network, router: Ipv4Addr, host: &View) -> Trouble {
     Trouble::new(Code::RouterSilent, about, message, Some(remedy))
 }
 
+/// A router of a network, and the one that somebody else of this LAN has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The network's.
+    pub router: Ipv4Addr,
+    /// The other one.
+    pub other: Ipv4Addr,
+    /// Whether the other one is this host's own. Otherwise a DHCP server names it.
+    pub of_host: bool,
+}
+
+/// The routers of a network that neither this host nor a DHCP server has for routers, where they have others in the
+/// same subnet. `named` are those that the servers name.
+pub fn elsewhere(network: &Network, host: &View, named: &BTreeSet<Ipv4Addr>) -> Vec<Elsewhere> {
+    let defaults = host.routes.iter().filter(|there| there.route.to.prefix_len() == 0);
+    let of_host: Vec<Ipv4Addr> = defaults.filter_map(|there| v4(there.route.via?)).collect();
+    // Where addresses are leased, the lease names the router.
+    let subnets = network.handed_out().filter(|_| !network.internal);
+    let told = subnets.filter_map(|subnet| {
+        let router = subnet.gateway.and_then(v4).filter(|router| !host.has_address((*router).into()))?;
+        if of_host.contains(&router) || named.contains(&router) {
+            return None;
+        }
+        let near = |ip: &&Ipv4Addr| subnet.net.contains(&IpAddr::V4(**ip));
+        let own = of_host.iter().find(near);
+        let other = own.or_else(|| named.iter().find(near)).copied()?;
+        Some(Elsewhere { router, other, of_host: own.is_some() })
+    });
+    told.collect()
+}
+
+/// That the router of a network may be none.
+pub fn other_router(network: &Network, found: Elsewhere) -> Trouble {
+    let Elsewhere { router, other, of_host } = found;
+    let whose = if of_host { "this host's own router is" } else { "the LAN's DHCP server names" };
+    let message = format!(
+        "the router of network `{}` is {router}, and {whose} {other}: if {router} is no router, containers do not leave the LAN",
+        network.label()
+    );
+    let remedy =
+        Remedy::from("if that is not meant, ").then(network.anew(Remedy::set(&option::GATEWAY, &other)));
+    let about = About { address: Some(router.into()), ..About::network(network) };
+    Trouble::new(Code::OtherRouter, about, message, Some(remedy))
+}
+
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Those of the routers that answer, and are not the other one by another address.
+fn answering(facts: &Facts<'_>, network: &Network) -> Vec<Trouble> {
+    let Facts { host, asked, .. } = facts;
+    let none = BTreeSet::new();
+    let named = asked.named_routers.get(&network.parent).unwrap_or(&none);
+    let key = |router: Ipv4Addr| (network.parent.clone(), router);
+    let is_other = |found: &Elsewhere| {
+        let mac = |router| asked.macs_of_routers.get(&key(router));
+        let answers = asked.routers.get(&key(found.router)).copied().flatten() == Some(true);
+        answers && (mac(found.router).is_none() || mac(found.router) != mac(found.other))
+    };
+    let found = elsewhere(network, host, named).into_iter().filter(is_other);
+    found.map(|found| other_router(network, found)).collect()
+}
+
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let Facts { state, host, asked } = facts;
     let mut found: Vec<Finding> = unanswered(state, host, asked.platform, &asked.unanswered)
@@ -105,11 +172,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         .collect();
     for network in facts.networks().filter(|network| !network.internal) {
         let about = About::network(network);
-        let routers = network.subnets.iter().filter_map(|subnet| match subnet.gateway? {
-            IpAddr::V4(router) => Some(router),
-            IpAddr::V6(_) => None,
-        });
-        for router in routers {
+        found.extend(answering(facts, network).into_iter().map(|trouble| Finding::trouble(CHECK, trouble)));
+        for router in network.subnets.iter().filter_map(|subnet| v4(subnet.gateway?)) {
             if host.has_address(router.into()) {
                 if !asked.forwards {
                     found.push(Finding::trouble(CHECK, is_host(network, router)));

@@ -11,6 +11,7 @@ use ashore_core::net::text::Word;
 use super::{Choice, Found};
 use crate::cli::Maker;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
+use crate::engines::docker::running::{OLDEST_DOCKER, OLDEST_PODMAN, Version};
 use crate::messages::message;
 use crate::out::{complain, one_line};
 
@@ -21,6 +22,20 @@ impl Maker {
         let program = self.to_string();
         std::env::split_paths(&path)
             .any(|directory: std::path::PathBuf| Path::new(&directory).join(&program).is_file())
+    }
+
+    /// The version of its program, and the oldest that can make the network, if it is older than that. What cannot be
+    /// found out stands in nobody's way.
+    pub(super) fn too_old(self) -> Option<(Version, Version)> {
+        let oldest = match self {
+            Maker::Docker => OLDEST_DOCKER,
+            Maker::Podman => OLDEST_PODMAN,
+            Maker::Ashore => return None,
+        };
+        let program = self.to_string();
+        let told = Command::new(&program).arg("--version").output().ok()?;
+        let has = Version::told_by(&program, &String::from_utf8_lossy(&told.stdout))?;
+        (has < oldest).then_some((has, oldest))
     }
 
     /// The words of the command that makes the network.

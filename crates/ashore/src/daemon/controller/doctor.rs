@@ -30,13 +30,18 @@ use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::host_checks;
 use crate::daemon::lan::Sought;
+use crate::engines::docker::running::{OLDEST_DOCKER, Version};
 use crate::platform::{forwards, platform};
+use crate::scripts;
 use crate::unlocked::Unlocked;
 
 /// How many free addresses of a network are asked for. Each takes three frames.
 const MOST_ADDRESSES: usize = 32;
 /// How many networks' DHCP servers are asked. Each may take some seconds, and a person waits.
 const MOST_POOLS: usize = 4;
+
+/// Which routers answer, and the machines that have their addresses.
+type RoutersAsked = (BTreeMap<(IfName, Ipv4Addr), Option<bool>>, BTreeMap<(IfName, Ipv4Addr), Mac>);
 
 /// What the doctor knows besides what it looks at.
 #[derive(Default)]
@@ -104,6 +109,7 @@ impl Controller {
         if let Some(to) = complaint.to {
             findings.push(self.reaches(unlocked, to, &networks, &host));
         }
+        scripts::name_them(&mut findings);
         let diagnosis = Diagnosis::of(now(), findings);
         if complaint == &Complaint::default() {
             let mut last = self.doctor.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,24 +129,24 @@ impl Controller {
         let mut asked = Asked { platform: platform(), forwards: forwards(), now: now(), ..Asked::default() };
         let docker = self.lists.answers().filter(|_| has_dockers(state));
         asked.engines.extend(docker.map(|answer| ("Docker", answer.err())));
+        let old = self.lists.version().filter(|version| has_dockers(state) && *version < OLDEST_DOCKER);
+        let versions = |has: Version| ("Docker", (has.to_string(), OLDEST_DOCKER.to_string()));
+        asked.old_engines.extend(old.map(versions));
         std::thread::scope(|scope| {
             let routers = scope.spawn(|| self.ask_all_routers(state, networks, host));
             let answered = scope.spawn(|| self.ask_addresses(state, networks, host));
             let pools = scope.spawn(|| self.ask_pools(networks));
             // What a thread that has panicked would have found is not known.
-            asked.routers = routers.join().unwrap_or_default();
+            (asked.routers, asked.macs_of_routers) = routers.join().unwrap_or_default();
             asked.answered = answered.join().unwrap_or_default();
             asked.pools = pools.join().unwrap_or_default();
         });
+        let named = |network: &Network| (network.parent.clone(), self.lan.named_routers(&network.parent));
+        asked.named_routers = networks.iter().map(named).collect();
         asked
     }
 
-    fn ask_all_routers(
-        &self,
-        state: &State,
-        networks: &[Network],
-        host: &View,
-    ) -> BTreeMap<(IfName, Ipv4Addr), Option<bool>> {
+    fn ask_all_routers(&self, state: &State, networks: &[Network], host: &View) -> RoutersAsked {
         let unlocked = &Unlocked::of_this_thread();
         let routers = networks.iter().filter(|network| !network.internal).flat_map(|network| {
             let gateways = network.subnets.iter().filter_map(|subnet| match subnet.gateway? {
@@ -151,8 +157,14 @@ impl Controller {
         });
         // A router that is this host, or a container of it, is not reached by the wire.
         let is_here = |router: IpAddr| host.has_address(router) || state.holder(router).is_some();
-        let routers: BTreeSet<(IfName, Ipv4Addr)> =
+        let mut routers: BTreeSet<(IfName, Ipv4Addr)> =
             routers.filter(|(_, router)| !is_here((*router).into())).collect();
+        // Two addresses may be of one router.
+        for network in networks {
+            let named = self.lan.named_routers(&network.parent);
+            let others = checks::elsewhere(network, host, &named).into_iter().map(|found| found.other);
+            routers.extend(others.map(|other| (network.parent.clone(), other)));
+        }
         let answered = self.lan.ask_routers(unlocked);
         let mut answers = self.lan.do_answer(unlocked, &routers, host);
         // A router that answers a container is there, whether or not it answers a host without an address.
@@ -161,7 +173,10 @@ impl Controller {
         {
             *answer = Some(true);
         }
-        answers
+        let mac = |(parent, ip): &(IfName, Ipv4Addr)| {
+            Some(((parent.clone(), *ip), self.lan.said_of(parent, (*ip).into())?))
+        };
+        (answers, routers.iter().filter_map(mac).collect())
     }
 
     /// Asks for free addresses of each network's ranges, which nobody should have.

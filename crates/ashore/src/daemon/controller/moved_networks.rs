@@ -7,16 +7,18 @@ use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::Change;
-use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::name::{EndpointKey, IfName, NetworkName};
 use ashore_core::net::observed::{Observed, View};
 use ashore_core::net::remedy::Remedy;
 use ashore_core::plan::nic_move::Move;
+use ashore_core::rules::attach::AttachSpec;
 use ashore_core::rules::create::NetworkError;
 use ashore_kernel::StepError;
 
 use super::bridge::check_not_on_trial;
 use super::moved_links::check_beside_children_elsewhere;
 use super::network::no_network;
+use super::readdress::returning;
 use super::{Controller, Inner, Locked, all_netns};
 use crate::daemon::refusal;
 use crate::unlocked::Unlocked;
@@ -58,6 +60,7 @@ impl Inner {
         &self,
         name: &NetworkName,
         parent: &IfName,
+        reconnect: bool,
         host: &View,
         trial: Option<&Move>,
     ) -> Result<(Network, Network), Refusal> {
@@ -80,16 +83,18 @@ impl Inner {
         }
         let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
         let on_it = self.state().endpoints_on(name).count();
-        if host.link(&was).is_some() && was != is && on_it > 0 {
+        let all_return = self.state().endpoints_on(name).all(|one| AttachSpec::again(one).is_some());
+        if host.link(&was).is_some() && was != is && on_it > 0 && !(reconnect && all_return) {
             let off = network
                 .ownership()
                 .engine()
                 .map_or("ashore detach …".to_owned(), |engine| format!("{} stop …", engine.program()));
+            let may_return = if all_return { ", or for a moment, with --reconnect" } else { "" };
             return Err(Refusal::new(
                 Code::EndpointsAttached,
                 About::network(&network).on(&was),
                 format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists"),
-                Some(Remedy::from("take them off first: ").and_run(off)),
+                Some(Remedy::from("take them off first: ").and_run(off).and(may_return)),
             ));
         }
         let moved = self.state().moved_to(&network, parent, host);
@@ -123,14 +128,61 @@ impl Inner {
 }
 
 impl Controller {
-    /// Gives a network another parent. The network keeps everything that it remembers.
+    /// Gives a network another parent. The network keeps everything that it remembers. Endpoints on the old parent are
+    /// taken off and attached again on the new one, if that is said.
     pub(super) fn move_network(
         &self,
         unlocked: &mut Unlocked,
         name: &NetworkName,
         parent: &IfName,
+        reconnect: bool,
     ) -> Result<Reply, Refusal> {
-        let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent)?;
+        if !reconnect {
+            return self.move_idle_network(unlocked, name, parent);
+        }
+        let turn = self.returns.turn();
+        let mut warnings = self.take_off_the_old(unlocked, name, parent)?;
+        let reply = self.move_idle_network(unlocked, name, parent);
+        // They come back also if the network stays where it is.
+        warnings.extend(self.bring_back(unlocked, &turn));
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let Reply::Created { network, warnings: mut all } = reply? else {
+            unreachable!("a move is answered so")
+        };
+        warnings.retain(|warning| !all.contains(warning));
+        all.extend(warnings);
+        Ok(Reply::Created { network, warnings: all })
+    }
+
+    /// Takes the endpoints of a network off the parent that they are on, if the network can move. They are on disk as
+    /// those that come back. Returns warnings.
+    fn take_off_the_old(
+        &self,
+        unlocked: &mut Unlocked,
+        name: &NetworkName,
+        parent: &IfName,
+    ) -> Result<Vec<String>, Refusal> {
+        let (mut inner, observed, moved, _) = self.checked_move(unlocked, name, parent, true)?;
+        let before = inner.state().networks.get(name).ok_or_else(|| no_network(name))?;
+        if !leaves(before, &moved, &observed.host) {
+            return Ok(Vec::new());
+        }
+        let going = inner.state().taking_off(name);
+        let keys: Vec<EndpointKey> = going.iter().filter_map(returning).collect();
+        inner.commit(going)?;
+        drop(inner);
+        Ok(self.take_off_for_a_moment(unlocked, &keys))
+    }
+
+    fn move_idle_network(
+        &self,
+        unlocked: &mut Unlocked,
+        name: &NetworkName,
+        parent: &IfName,
+    ) -> Result<Reply, Refusal> {
+        let (mut inner, observed, moved, mut warnings) = self.checked_move(unlocked, name, parent, false)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
         warnings.extend(inner.put_moved(&observed.host, &before, &moved, Vec::new())?);
         let is_new = observed.host.link(&moved.parent).is_none();
@@ -206,23 +258,24 @@ impl Controller {
         unlocked: &'a mut Unlocked,
         name: &NetworkName,
         parent: &IfName,
+        reconnect: bool,
     ) -> Result<(Locked<'a>, Observed, Network, Vec<String>), Refusal> {
         let (inner, trial) = self.lock_beside_trial(unlocked);
         let host = inner.observe(&[])?.host;
-        let (before, moved) = inner.may_move(name, parent, &host, trial.as_ref())?;
+        let (before, moved) = inner.may_move(name, parent, reconnect, &host, trial.as_ref())?;
         let is_idle = inner.state().endpoints_on(name).next().is_none();
         drop(inner);
         let mut warnings = Vec::new();
         if moved != before {
             // If the parent has only another name, the links of the network's own endpoints may be on it.
-            if is_idle {
+            if is_idle || leaves(&before, &moved, &host) {
                 check_beside_children_elsewhere(unlocked, self.copies.host(), &moved)?;
             }
             warnings = self.look_where_it_goes(unlocked, &before, &moved, &host)?;
         }
         let (inner, trial) = self.lock_beside_trial(unlocked);
         let observed = inner.observe(&[])?;
-        let (_, moved) = inner.may_move(name, parent, &observed.host, trial.as_ref())?;
+        let (_, moved) = inner.may_move(name, parent, reconnect, &observed.host, trial.as_ref())?;
         Ok((inner, observed, moved, warnings))
     }
 
@@ -253,6 +306,12 @@ impl Controller {
             Ok(warnings) => Ok(warnings),
         }
     }
+}
+
+/// Whether a network that moves leaves a parent that is still there, so that its endpoints are to be made anew.
+pub(super) fn leaves(before: &Network, moved: &Network, host: &View) -> bool {
+    let on = |network: &Network| (network.parent.clone(), network.vlan.clone());
+    host.link(before.lower_device(host)).is_some() && on(before) != on(moved)
 }
 
 /// Converts an error of a move. A remedy with options of a network helps only if the network is created

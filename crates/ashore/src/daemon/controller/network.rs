@@ -1,11 +1,12 @@
 //! Creates, shows and removes networks, and replaces the state.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::trouble::Code as TroubleCode;
+use ashore_core::checks;
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::lease::{Addressing, Fallback};
 use ashore_core::model::network::{EngineNetwork, HOST_AUX, Network, Subnet};
@@ -65,6 +66,7 @@ impl Controller {
         let before = inner.state().with_open_vlans(&observed.host);
         inner.commit(changes)?;
         warnings.extend(network.trouble_of_arp(&observed.host).map(|trouble| trouble.to_string()));
+        warnings.extend(self.routers_elsewhere(&network, &observed.host));
         warnings.extend(unasked(&network, &observed.host));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         let open = inner.state().newly_open_vlans(&observed.host, &before);
@@ -100,6 +102,16 @@ impl Controller {
                 Err(refusal)
             }
         }
+    }
+
+    /// Warns of routers that may be none. That they answer says nothing: a printer does too.
+    fn routers_elsewhere(&self, network: &Network, host: &View) -> Vec<String> {
+        let parent = &network.parent;
+        let mac = |router: Ipv4Addr| self.lan.said_of(parent, router.into());
+        let mut found = checks::elsewhere(network, host, &self.lan.named_routers(parent));
+        // Two addresses may be of one router.
+        found.retain(|one| mac(one.router).is_none() || mac(one.router) != mac(one.other));
+        found.into_iter().map(|one| checks::other_router(network, one).to_string()).collect()
     }
 
     /// Returns the network that is asked for, if it can be created, and warnings that do not prevent this.

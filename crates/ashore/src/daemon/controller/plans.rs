@@ -16,6 +16,7 @@ use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::leases::LeaseOutcome;
 
 use super::attach::opened;
+use super::moved_networks::leaves;
 use super::read::busy;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
@@ -43,10 +44,14 @@ impl Controller {
             let (inner, observed, network, _) = self.checked(unlocked, &spec)?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
-        if let Request::MoveNetwork { network, parent } = change {
-            let (inner, _, moved, _) = self.checked_move(unlocked, &network, &parent)?;
+        if let Request::MoveNetwork { network, parent, reconnect } = change {
+            let (inner, observed, moved, _) = self.checked_move(unlocked, &network, &parent, reconnect)?;
+            let before = inner.state().networks.get(&network);
+            let goes = before.is_some_and(|before| leaves(before, &moved, &observed.host));
+            let mut changes = if goes { inner.state().taking_off(&network) } else { Vec::new() };
+            changes.push(Change::PutNetwork(moved));
             let observed = inner.observe(&all_netns(inner.state()))?;
-            return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
+            return inner.planned(&inner.state().with(&changes), &observed);
         }
         if let Request::Readdress(to) = change {
             return self.plan_readdress(unlocked, &to);

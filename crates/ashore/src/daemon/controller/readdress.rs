@@ -62,13 +62,7 @@ impl Controller {
         warnings.extend(inner.put_moved(host, &before, &moved, going)?);
         warnings.extend(before.no_longer_reserved(&moved));
         drop(inner);
-        for (network, name) in &keys {
-            match self.detach(unlocked, network, name) {
-                Ok(Reply::Done { warnings: more }) => warnings.extend(more),
-                Ok(_) => {}
-                Err(refusal) => warnings.push(format!("`{name}`: {refusal}; it is tried again every minute")),
-            }
-        }
+        warnings.extend(self.take_off_for_a_moment(unlocked, &keys));
         let inner = self.lock(unlocked);
         match self.settled(inner, &before, &moved, host) {
             Ok((_, more)) => warnings.extend(more),
@@ -83,6 +77,19 @@ impl Controller {
             tracing::warn!("{warning}");
         }
         Ok(Reply::Created { network: moved, warnings })
+    }
+
+    /// Takes endpoints off that are on disk as those that come back. Returns warnings.
+    pub(super) fn take_off_for_a_moment(&self, unlocked: &mut Unlocked, keys: &[EndpointKey]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (network, name) in keys {
+            match self.detach(unlocked, network, name) {
+                Ok(Reply::Done { warnings: more }) => warnings.extend(more),
+                Ok(_) => {}
+                Err(refusal) => warnings.push(format!("`{name}`: {refusal}; it is tried again every minute")),
+            }
+        }
+        warnings
     }
 
     /// What it would change: the endpoints go, and the host's side is made anew.
@@ -120,7 +127,7 @@ impl Controller {
 }
 
 /// The endpoint that a change takes off for a moment.
-fn returning(change: &Change) -> Option<EndpointKey> {
+pub(super) fn returning(change: &Change) -> Option<EndpointKey> {
     match change {
         Change::PutReturning(endpoint) => Some(endpoint.key()),
         _ => None,

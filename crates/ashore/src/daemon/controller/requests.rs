@@ -53,7 +53,9 @@ impl Controller {
         match request {
             Request::CreateNetwork(spec) => self.create_network(unlocked, &spec),
             Request::RemoveNetwork { network } => self.remove_own_network(unlocked, &network),
-            Request::MoveNetwork { network, parent } => self.move_network(unlocked, &network, &parent),
+            Request::MoveNetwork { network, parent, reconnect } => {
+                self.move_network(unlocked, &network, &parent, reconnect)
+            }
             Request::Readdress(to) => self.readdress(unlocked, &to),
             Request::ListNetworks => {
                 let state = self.copies.state();

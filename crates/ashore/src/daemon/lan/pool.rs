@@ -1,7 +1,7 @@
 //! Surveys of the address pools of the LAN's DHCP servers. The caller waits for as long as it chooses, and
 //! the survey continues afterwards: a server that pings an address before it offers it answers seconds later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ashore_core::model::survey::PoolSeen;
 use ashore_core::net::name::IfName;
 use ashore_core::net::range::Range;
 use ashore_wire::Mac;
-use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
+use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey, code};
 
 use super::{Lan, Send, Table, Tap, Unreachable, said};
 use crate::daemon::random;
@@ -56,6 +56,8 @@ impl Patience {
 /// an attacker makes them up, or if ranges are surveyed for years.
 const MOST_SERVERS: usize = 16;
 const MOST_OFFERS: usize = 256;
+/// How many routers of a server are kept.
+const MOST_ROUTERS: usize = 4;
 
 /// All surveys and their results.
 #[derive(Default)]
@@ -79,6 +81,8 @@ struct Surveying {
 struct Server {
     heard: Instant,
     pool: PoolSeen,
+    /// The routers that its last offer names.
+    routers: Vec<Ipv4Addr>,
 }
 
 impl Lan {
@@ -98,6 +102,13 @@ impl Lan {
         let table = self.table();
         let seen = table.surveys.seen.get(parent).into_iter().flat_map(BTreeMap::values);
         seen.map(|server| server.pool.clone()).collect()
+    }
+
+    /// The routers that these servers name.
+    pub(crate) fn named_routers(&self, parent: &IfName) -> BTreeSet<Ipv4Addr> {
+        let table = self.table();
+        let seen = table.surveys.seen.get(parent).into_iter().flat_map(BTreeMap::values);
+        seen.flat_map(|server| &server.routers).copied().collect()
     }
 }
 
@@ -250,9 +261,15 @@ impl Surveys {
         }
         let there = &mut *by_parent[at];
         let servers = self.seen.entry(parent.clone()).or_default();
-        let new = || Server { heard: now, pool: PoolSeen { server: id, offers: BTreeMap::new() } };
+        let new = || Server {
+            heard: now,
+            pool: PoolSeen { server: id, offers: BTreeMap::new() },
+            routers: Vec::new(),
+        };
         let server = servers.entry(id).or_insert_with(new);
         server.heard = now;
+        server.routers = message.options.addresses(code::ROUTER);
+        server.routers.truncate(MOST_ROUTERS);
         server.pool.offers.extend(there.survey.servers().get(&id).into_iter().flatten());
         let range = there.range;
         while server.pool.offers.len() > MOST_OFFERS
@@ -290,7 +307,7 @@ impl Surveying {
 mod tests {
     use std::cell::RefCell;
 
-    use ashore_wire::dhcp4::{CLIENT_PORT, Kind, Op, code};
+    use ashore_wire::dhcp4::{CLIENT_PORT, Kind, Op};
 
     use super::*;
 

@@ -108,7 +108,7 @@ async fn session(
             .await;
         }
         lists.end(turn, true);
-        lists.reach(Reach::Answers);
+        lists.reach(Reach::Answers(engine.version.get()));
         let period = if waiting { SOON } else { PERIOD };
         let until = afterwards.map(|at| at.saturating_duration_since(Instant::now()));
         tokio::select! {
