@@ -28,6 +28,7 @@
 mod asked;
 mod channel;
 mod claim;
+mod frame;
 mod label;
 mod message;
 mod name;
@@ -40,6 +41,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub use channel::{Channel, Channels};
 pub use claim::{Conflict, HOST_TTL, MOST_ADDRESSES, OTHER_TTL, State, Wanted};
+pub use frame::{Frame, frame, packet_within_host};
 pub use label::{Label, LabelError};
 pub use message::{LONGEST, Message, Question, Said};
 pub use name::{LONGEST_LABEL, LONGEST_NAME, Name};
