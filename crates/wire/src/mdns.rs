@@ -1,5 +1,5 @@
 //! A responder of multicast DNS (RFC 6762) with services (RFC 6763), without sockets or clock: names of containers on the
-//! LAN, as `web.local`. Nothing drives it yet: no daemon sends what it says.
+//! LAN, as `web.local`.
 //!
 //! | a name is | event | action | next |
 //! |-----------|-------|--------|------|

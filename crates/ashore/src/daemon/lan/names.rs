@@ -15,6 +15,7 @@ use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::State;
+use ashore_core::net::kind::LinkKind;
 use ashore_core::net::link::Tag;
 use ashore_core::net::name::{EndpointKey, IfName};
 use ashore_core::net::observed::View;
@@ -68,6 +69,8 @@ struct OnParent {
     speakers: BTreeMap<Channel, Vec<Speaker>>,
     /// The containers that are reached by the shim.
     siblings: BTreeSet<Mac>,
+    /// The containers at ports of a bridge, which hear what is said to the wire.
+    ports: BTreeSet<Mac>,
     peers: VecDeque<(SocketAddr, Mac)>,
     said: VecDeque<Vec<u8>>,
 }
@@ -161,6 +164,7 @@ impl OnParent {
             prefixes: Vec::new(),
             speakers: BTreeMap::new(),
             siblings: BTreeSet::new(),
+            ports: BTreeSet::new(),
             peers: VecDeque::new(),
             said: VecDeque::new(),
         }
@@ -184,11 +188,14 @@ impl OnParent {
 
         let (mut wanted, mut speakers) = (BTreeMap::new(), BTreeMap::<Channel, Vec<Speaker>>::new());
         self.siblings.clear();
+        self.ports.clear();
         for network in here() {
             for endpoint in state.endpoints_on(&network.name).filter(|one| one.stage == Stage::Attached) {
                 let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
                 let shared = network.kind.shares_parents_mac();
-                if network.uses_shim() && !shared {
+                if network.kind == LinkKind::Bridge {
+                    self.ports.insert(mac);
+                } else if network.uses_shim() && !shared {
                     self.siblings.insert(mac);
                 }
                 let Some(label) = label_of(endpoint).filter(|_| network.mdns) else { continue };
@@ -245,22 +252,9 @@ impl OnParent {
     fn say(&mut self, packet: &Packet, say: &dyn Fn(Mouth, &[u8])) {
         let Packet { channels, to, payload } = packet;
         for channel in channels.iter() {
-            let Some(speaker) = self.speaker(channel, None) else { continue };
             match to {
                 Some(peer) => self.answer(channel, *peer, payload, say),
-                None => {
-                    let group = SocketAddr::new(channel.group(), PORT);
-                    let to_group = mdns::frame(speaker, (channel.group_mac(), group), payload);
-                    if let Some(frame) = &to_group {
-                        say(Mouth::Wire, frame);
-                    }
-                    say(Mouth::Host(channel), &mdns::packet_within_host(speaker.1, payload));
-                    if self.siblings.len() > MOST_ALONE {
-                        to_group.iter().for_each(|frame| say(Mouth::Siblings, frame));
-                    } else {
-                        self.siblings.iter().for_each(|mac| self.tell(channel, *mac, group, payload, say));
-                    }
-                }
+                None => self.say_to_all(channel, payload, say),
             }
         }
         if to.is_none() {
@@ -269,27 +263,49 @@ impl OnParent {
         }
     }
 
-    /// Answers one machine. The host itself is told as all its programs are: the daemon may not send it an IP packet with
-    /// another destination.
-    fn answer(&self, channel: Channel, peer: SocketAddr, payload: &[u8], say: &dyn Fn(Mouth, &[u8])) {
-        let Some((_, mac)) = self.peers.iter().find(|(from, _)| *from == peer) else { return };
-        let Some(speaker) = self.speaker(channel, Some(*mac)) else { return };
-        if self.own.contains(mac) {
-            if peer.port() == PORT {
-                say(Mouth::Host(channel), &mdns::packet_within_host(speaker.1, payload));
+    fn say_to_all(&self, channel: Channel, payload: &[u8], say: &dyn Fn(Mouth, &[u8])) {
+        let Some(speaker) = self.speaker(channel, None) else { return };
+        let group = SocketAddr::new(channel.group(), PORT);
+        let Some(to_all) = mdns::frame(speaker, (channel.group_mac(), group), payload) else { return };
+        say(Mouth::Wire, &to_all);
+        say(Mouth::Host(channel), &mdns::packet_within_host(speaker.1, payload));
+        if self.ports.contains(&speaker.0) {
+            self.tell(Mouth::Wire, channel, (speaker.0, group), payload, say);
+        }
+        if self.siblings.len() > MOST_ALONE {
+            say(Mouth::Siblings, &to_all);
+        } else {
+            for mac in &self.siblings {
+                self.tell(Mouth::Siblings, channel, (*mac, group), payload, say);
             }
-        } else if self.siblings.contains(mac) {
-            self.tell(channel, *mac, peer, payload, say);
-        } else if let Some(frame) = mdns::frame(speaker, (*mac, peer), payload) {
-            say(Mouth::Wire, &frame);
         }
     }
 
-    /// Tells a container on the same parent.
-    fn tell(&self, channel: Channel, mac: Mac, to: SocketAddr, payload: &[u8], say: &dyn Fn(Mouth, &[u8])) {
-        let speaker = self.speaker(channel, Some(mac)).filter(|(own, _)| *own != mac);
-        if let Some(frame) = speaker.and_then(|speaker| mdns::frame(speaker, (mac, to), payload)) {
-            say(Mouth::Siblings, &frame);
+    /// Answers one machine. The host itself is told as all its programs are, and not what an ordinary resolver asks for at a
+    /// port of its own: a frame to the host's MAC does not reach the host by its own link.
+    fn answer(&self, channel: Channel, peer: SocketAddr, payload: &[u8], say: &dyn Fn(Mouth, &[u8])) {
+        let Some((_, mac)) = self.peers.iter().find(|(from, _)| *from == peer) else { return };
+        if !self.own.contains(mac) {
+            let by_shim = self.siblings.contains(mac);
+            let mouth = if by_shim { Mouth::Siblings } else { Mouth::Wire };
+            self.tell(mouth, channel, (*mac, peer), payload, say);
+        } else if let Some((_, source)) = self.speaker(channel, None).filter(|_| peer.port() == PORT) {
+            say(Mouth::Host(channel), &mdns::packet_within_host(source, payload));
+        }
+    }
+
+    /// Tells one machine or container, as another one than it is.
+    fn tell(
+        &self,
+        mouth: Mouth,
+        channel: Channel,
+        to: (Mac, SocketAddr),
+        payload: &[u8],
+        say: &dyn Fn(Mouth, &[u8]),
+    ) {
+        let speaker = self.speaker(channel, Some(to.0)).filter(|(own, _)| *own != to.0);
+        if let Some(frame) = speaker.and_then(|speaker| mdns::frame(speaker, to, payload)) {
+            say(mouth, &frame);
         }
     }
 
