@@ -37,7 +37,7 @@ impl<'a> Schedule<'a> {
 /// Messages from the LAN, and what the user does meanwhile. What the responder sends reads, it never sends without end,
 /// and each name has a label of its own.
 pub fn mdns(bytes: &[u8]) {
-    let channels = [Channel::new(0), Channel::new(1)].into_iter().flatten().collect();
+    let channels = Channel::ALL.into_iter().collect();
     let (mut responder, mut now, mut due) = (Responder::new(channels, 7), START, None);
     let mut schedule = Schedule(bytes);
     while let Some(event) = schedule.byte() {
@@ -83,7 +83,7 @@ fn happen(
         5 => responder.link_up(*now),
         9 => {
             let number = usize::from(schedule.byte()? % 4);
-            responder.set_channels((0..number).filter_map(Channel::new).collect(), *now);
+            responder.set_channels(Channel::ALL.into_iter().take(number).collect(), *now);
         }
         _ => {
             let (how, length) = (schedule.byte()?, schedule.number()?);
@@ -91,7 +91,7 @@ fn happen(
             let from: SocketAddr = from[usize::from(how & 3)].parse().expect("an address with a port");
             let payload = schedule.bytes(length.into());
             let prefixes = ["192.168.88.0/24".parse().expect("a prefix")];
-            let channel = Channel::new(usize::from(how >> 3 & 1))?;
+            let channel = Channel::ALL[usize::from(how >> 3 & 1)];
             let datagram = Datagram { channel, from, to_group: how & 4 == 0, prefixes: &prefixes, payload };
             responder.receive(&datagram, *now);
         }

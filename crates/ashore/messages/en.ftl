@@ -33,6 +33,7 @@ column-conflicts = CONFLICTS
 column-endpoints = ENDPOINTS
 column-free = FREE
 column-kind = KIND
+column-lan-name = LAN NAME
 column-mac = MAC
 column-name = NAME
 column-network = NETWORK
@@ -60,6 +61,9 @@ status-stage-attached = attached
 status-stage-detaching = detaching
 status-parents-mac = (parent's)
 status-machines = { $many } machines
+status-lan-name-of-another = { $name } ({ $wanted } is { $ip }'s)
+status-lan-name-other = { $name } ({ $wanted } is another's)
+status-lan-name-not-yet = { $name }, not yet
 ls-troubles = { $many ->
     [one] { $many } thing needs
    *[other] { $many } things need

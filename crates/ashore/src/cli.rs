@@ -318,6 +318,9 @@ pub(crate) struct NetworkCreateArgs {
     /// Whether the host and the endpoints can reach each other [default: yes, if the kind allows it]
     #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
     pub(crate) host_access: Option<bool>,
+    /// Tell the LAN the endpoints' names by multicast DNS: `web.local`
+    #[arg(long)]
+    pub(crate) mdns: bool,
     /// Give endpoints no default route
     #[arg(long)]
     pub(crate) internal: bool,

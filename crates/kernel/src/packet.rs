@@ -31,11 +31,24 @@ impl PacketSocket {
     ///
     /// Fails with `ENODEV` if there is no such link, and with `EPERM` without `CAP_NET_RAW`.
     pub fn open(namespace: &Namespace, link: u32, filter: &[Instruction]) -> io::Result<Self> {
+        Self::open_on(namespace, link, filter, false)
+    }
+
+    /// Opens a socket on a link. It receives the frames that this host itself sends on the link too: those of its own
+    /// programs, and those of the containers whose link goes out by this one. What is sent by this very socket it does
+    /// not receive.
+    pub fn open_with_sent(namespace: &Namespace, link: u32, filter: &[Instruction]) -> io::Result<Self> {
+        Self::open_on(namespace, link, filter, true)
+    }
+
+    fn open_on(namespace: &Namespace, link: u32, filter: &[Instruction], sent: bool) -> io::Result<Self> {
         let socket = unbound(namespace)?;
         let filter: Vec<socket2::SockFilter> =
             filter.iter().map(|i| socket2::SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
         socket.attach_filter(&filter)?;
-        ignore_outgoing(&socket)?;
+        if !sent {
+            ignore_outgoing(&socket)?;
+        }
         // Without CAP_NET_ADMIN the queue keeps the default size.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         socket.bind(&address_of(link))?;

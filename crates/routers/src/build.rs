@@ -132,6 +132,7 @@ impl RouterPlan {
             leasing: LeaseOptions::default(),
             ipv6: Ipv6Mode::default(),
             host_access: None,
+            mdns: false,
             internal: false,
             conflict: Profile::default(),
             mtu: None,

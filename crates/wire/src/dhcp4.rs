@@ -40,7 +40,6 @@ pub use crate::domain::{DomainName, DomainNameError};
 pub use crate::udp::Checksum;
 pub use client::{Action, Client, State};
 pub use config::{ClientId, ClientIdError, Config, Name, Servers};
-pub(crate) use frame::FRAGMENT;
 #[cfg(test)]
 pub(crate) use frame::tests::reply as reply_frame;
 pub use frame::{CLIENT_PORT, Datagram, SERVER_PORT};

@@ -1,9 +1,11 @@
-//! Packet filters in classic BPF. One accepts ARP and neighbour discovery, the other two accept the answers
-//! to DHCPv4 and DHCPv6 clients.
+//! Packet filters in classic BPF. One accepts ARP and neighbour discovery, two accept the answers to DHCPv4 and DHCPv6
+//! clients, and one accepts multicast DNS.
 
-use crate::dhcp4::{CLIENT_PORT, FRAGMENT};
+use crate::dhcp4::CLIENT_PORT;
 use crate::dhcp6;
+use crate::ipv4::FRAGMENT;
 use crate::ipv6::EXTENSIONS;
+use crate::mdns;
 use crate::ndp;
 use crate::udp::UDP;
 use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TAGS, VLAN_ID};
@@ -126,6 +128,34 @@ pub fn dhcp6_to_client() -> Vec<Instruction> {
     ])
 }
 
+/// Accepts UDP datagrams to the port of multicast DNS, over IPv4 and IPv6, that are not fragments, outside any VLAN.
+/// [`mdns::Frame::parse`] verifies the rest. UDP must follow the IPv6 header directly.
+pub fn mdns() -> Vec<Instruction> {
+    const HEADER: u32 = ETHERNET_HEADER as u32;
+    const UDP_HEADER: u32 = HEADER + 40;
+    in_no_vlan(&[
+        instruction(LOAD_HALF, 0, 0, 12),
+        instruction(JUMP_IF_EQUAL, 0, 7, u32::from(ETHERTYPE_IPV4)),
+        instruction(LOAD_BYTE, 0, 0, HEADER + 9),
+        instruction(JUMP_IF_EQUAL, 0, 11, u32::from(UDP)),
+        instruction(LOAD_HALF, 0, 0, HEADER + 6),
+        instruction(JUMP_IF_SET, 9, 0, u32::from(FRAGMENT)),
+        instruction(INDEX_BY_HEADER, 0, 0, HEADER),
+        instruction(LOAD_HALF_INDEXED, 0, 0, HEADER + 2),
+        instruction(JUMP_IF_EQUAL, 5, 6, u32::from(mdns::PORT)),
+        instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
+        instruction(LOAD_BYTE, 0, 0, HEADER + 6),
+        instruction(JUMP_IF_EQUAL, 0, 3, u32::from(UDP)),
+        instruction(LOAD_HALF, 0, 0, UDP_HEADER + 2),
+        instruction(JUMP_IF_EQUAL, 0, 1, u32::from(mdns::PORT)),
+        instruction(RETURN, 0, 0, WHOLE),
+        instruction(RETURN, 0, 0, 0),
+    ])
+}
+
+#[cfg(test)]
+pub(crate) use tests::runs;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +173,7 @@ mod tests {
     }
 
     /// Runs a filter as the kernel does. Supports only the instructions that the filters use.
-    fn runs(filter: &[Instruction], frame: &[u8], tag: Option<u16>) -> bool {
+    pub(crate) fn runs(filter: &[Instruction], frame: &[u8], tag: Option<u16>) -> bool {
         let (mut a, mut x, mut at) = (0u32, 0, 0);
         let byte = |offset: u32| frame.get(offset as usize).copied().map(u32::from);
         loop {

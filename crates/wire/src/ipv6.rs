@@ -62,18 +62,25 @@ impl<'a> Packet<'a> {
         Some(self)
     }
 
+    /// The packet without a frame.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut packet = Vec::with_capacity(HEADER + self.payload.len());
+        packet.extend([0x60, 0, 0, 0]);
+        packet.extend((self.payload.len() as u16).to_be_bytes());
+        packet.extend([self.next_header, self.hop_limit]);
+        packet.extend(self.source.octets());
+        packet.extend(self.destination.octets());
+        packet.extend(self.payload);
+        packet
+    }
+
     /// The Ethernet frame that carries the packet.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(ETHERNET_HEADER + HEADER + self.payload.len());
         frame.extend(self.destination_mac.0);
         frame.extend(self.source_mac.0);
         frame.extend(ETHERTYPE_IPV6.to_be_bytes());
-        frame.extend([0x60, 0, 0, 0]);
-        frame.extend((self.payload.len() as u16).to_be_bytes());
-        frame.extend([self.next_header, self.hop_limit]);
-        frame.extend(self.source.octets());
-        frame.extend(self.destination.octets());
-        frame.extend(self.payload);
+        frame.extend(self.bytes());
         frame
     }
 }

@@ -16,6 +16,7 @@ pub mod dhcp6;
 mod domain;
 pub mod filter;
 mod heard;
+mod ipv4;
 mod ipv6;
 mod mac;
 pub mod mdns;

@@ -1,5 +1,5 @@
 //! A responder of multicast DNS (RFC 6762) with services (RFC 6763), without sockets or clock: names of containers on the
-//! LAN, as `web.local`. Nothing drives it yet: no daemon sends what it says.
+//! LAN, as `web.local`.
 //!
 //! | a name is | event | action | next |
 //! |-----------|-------|--------|------|
@@ -22,12 +22,13 @@
 //! Only what is sent to the group from port 5353 is a conflict (6, 11). Data that is the same is none, whoever says it: what
 //! a reflector repeats, what is heard on another channel, what a responder within the container publishes.
 //!
-//! **One responder for one LAN.** It speaks on several [`Channel`]s: IPv4 and IPv6, on the parent and on the shim. A query
-//! is answered where it was heard; what was sent last is known for each channel.
+//! **One responder for one LAN.** It speaks on two [`Channel`]s, IPv4 and IPv6. A query is answered where it was heard; what
+//! was sent last is known for each channel.
 
 mod asked;
 mod channel;
 mod claim;
+mod frame;
 mod label;
 mod message;
 mod name;
@@ -38,8 +39,9 @@ mod zone;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-pub use channel::{CHANNELS, Channel, Channels};
+pub use channel::{Channel, Channels};
 pub use claim::{Conflict, HOST_TTL, MOST_ADDRESSES, OTHER_TTL, State, Wanted};
+pub use frame::{Frame, frame, packet_within_host};
 pub use label::{Label, LabelError};
 pub use message::{LONGEST, Message, Question, Said};
 pub use name::{LONGEST_LABEL, LONGEST_NAME, Name};

@@ -69,6 +69,7 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
             servers: Servers { allow: args.leasing.allow, deny: args.leasing.deny },
         },
         host_access: args.host_access,
+        mdns: args.mdns,
         internal: args.internal,
         conflict: args.conflict,
         mtu: args.mtu,

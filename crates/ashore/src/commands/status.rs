@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use ashore_core::api::explained;
-use ashore_core::api::reply::{EndpointReport, NetworkReport, Status};
+use ashore_core::api::reply::{EndpointReport, LanName, LanNameState, NetworkReport, Status};
 use ashore_core::api::trouble::{Severity, Trouble};
 use ashore_core::model::endpoint::{Source, Stage};
 
@@ -90,6 +90,13 @@ fn print(status: &Status) {
             row.insert(1, report.ownership.to_string());
         }
     }
+    // Most networks tell the LAN no names.
+    if status.endpoints.iter().any(|report| report.lan_name.is_some()) {
+        columns.push(message!("column-lan-name"));
+        for (row, report) in endpoints.iter_mut().zip(&status.endpoints) {
+            row.push(report.lan_name.as_ref().map_or("-".into(), lan_name));
+        }
+    }
     table::print(&columns, &endpoints);
     for note in status.endpoints.iter().flat_map(|report| &report.warnings) {
         say!("");
@@ -143,6 +150,26 @@ pub(super) fn span(seconds: u64) -> String {
         120..=7199 => format!("{} min", seconds / 60),
         7200..=172_799 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86400),
+    }
+}
+
+/// A name on the LAN, and why it is not the wanted one.
+fn lan_name(told: &LanName) -> String {
+    let LanName { wanted, name, state, taken_by } = told;
+    match (state, taken_by) {
+        (LanNameState::Announced, _) if name == wanted => name.clone(),
+        (LanNameState::Announced, Some(ip)) => {
+            message!(
+                "status-lan-name-of-another",
+                name = name.as_str(),
+                wanted = wanted.as_str(),
+                ip = ip.to_string()
+            )
+        }
+        (LanNameState::Announced, None) => {
+            message!("status-lan-name-other", name = name.as_str(), wanted = wanted.as_str())
+        }
+        _ => message!("status-lan-name-not-yet", name = name.as_str()),
     }
 }
 

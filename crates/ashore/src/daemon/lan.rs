@@ -56,6 +56,8 @@ mod inquiries;
 mod leases;
 mod leases6;
 mod listener;
+mod mouths;
+mod names;
 mod own;
 mod pool;
 mod probes;
@@ -76,6 +78,7 @@ use leases::{Changes, Leases};
 use leases6::Leases6;
 pub(crate) use leases6::Standing6;
 use listener::Listener;
+use names::Names;
 use own::Own;
 pub(crate) use pool::Patience;
 use pool::Surveys;
@@ -133,6 +136,7 @@ struct Table {
     doubts: Doubts,
     forwarding: Forwarding,
     gateways: Gateways,
+    names: Names,
     /// The subnets whose addresses are of interest.
     subnets: BTreeSet<(IfName, IpNet)>,
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
@@ -219,7 +223,10 @@ impl Lan {
 
     /// The host was asleep. What was said and asked is said and asked again, as after a carrier has risen.
     pub(crate) fn wakes(&self) {
-        self.table().forwarding.wakes(ashore_kernel::boottime());
+        let mut table = self.table();
+        table.forwarding.wakes(ashore_kernel::boottime());
+        table.names.wake();
+        drop(table);
         self.shared.waker.wake();
     }
 

@@ -49,6 +49,7 @@ impl<'a> Given<'a> {
             kind: self.kind()?,
             ipv6: self.value(&option::IPV6)?.unwrap_or_default(),
             host_access: self.yes(&option::HOST_ACCESS)?,
+            mdns: self.switch(&option::MDNS)?,
             internal: self.switch(&option::INTERNAL)?,
             conflict: self.value(&option::CONFLICT)?.unwrap_or_default(),
             mtu: self.value(&option::MTU)?,

@@ -90,6 +90,7 @@ fn report(network: &NetworkSpec, attach: AttachSpec) -> EndpointReport {
         stage: Stage::Attached,
         since: 0,
         conflicts: BTreeMap::new(),
+        lan_name: None,
         warnings: Vec::new(),
     }
 }

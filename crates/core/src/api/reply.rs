@@ -205,9 +205,40 @@ pub struct EndpointReport {
     pub since: u64,
     /// Machines on the LAN that claimed its address, with the time of the last claim in seconds since 1970.
     pub conflicts: BTreeMap<Mac, u64>,
+    /// The name by which the LAN knows it, if its network has the LAN told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan_name: Option<LanName>,
     /// What will prevent it from working properly. Reported once, when it is attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// A name on the LAN, by multicast DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanName {
+    /// The name that it should have, as `web.local`.
+    pub wanted: String,
+    /// The name that it has or asks for: another one, if a machine or a container has the wanted one.
+    pub name: String,
+    /// How far it has come.
+    pub state: LanNameState,
+    /// The machine that had the wanted name last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_by: Option<IpAddr>,
+}
+
+/// How far a name on the LAN has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LanNameState {
+    /// The endpoint has no address yet.
+    Waiting,
+    /// The LAN is asked whether a machine has the name.
+    Probing,
+    /// Another machine wants or has it, and it is asked for again in a moment.
+    Conflict,
+    /// The LAN is told of it.
+    Announced,
 }
 
 /// The status of the daemon, its networks and its endpoints.

@@ -56,6 +56,9 @@ pub struct Network {
     pub ipv6: Ipv6Mode,
     /// Whether the host and the containers can reach each other.
     pub host_access: bool,
+    /// Whether the LAN is told the endpoints' names by multicast DNS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mdns: bool,
     /// Whether endpoints have no default route.
     pub internal: bool,
     /// How addresses are checked for conflicts before they are used.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use ashore_wire::dhcp4::DomainName;
 use serde::{Deserialize, Serialize};
 
 use crate::net::text;
@@ -170,6 +171,18 @@ impl EndpointName {
     /// The name by which the container's user knows it: without the user's id.
     pub fn own(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, own)| own)
+    }
+
+    /// The name as a host name, by which DHCP servers and the LAN are told of the container: `_` and `.` become `-`. Returns
+    /// `None` if none can be made of it. That of a user's container ends in the user's id: nobody should take it for one
+    /// that root has chosen.
+    pub fn host_name(&self) -> Option<DomainName> {
+        let own = self.own().replace(['_', '.'], "-");
+        let own = own.trim_matches('-');
+        match self.user() {
+            Some(uid) => format!("{own}-{uid}").trim_matches('-').parse().ok(),
+            None => own.parse().ok(),
+        }
     }
 
     /// The name as a word that may be a part of a path. No other name has the same.

@@ -110,6 +110,9 @@ options! {
     /// Host access.
     HOST_ACCESS = "host-access", Value("YES|NO"), [Driver("host_access")],
         "Whether the host and the endpoints can reach each other [default: yes, if the kind allows it]";
+    /// Names on the LAN.
+    MDNS = "mdns", Switch("yes"), [Driver("mdns")],
+        "Tell the LAN the endpoints' names by multicast DNS: `web.local`";
     /// A network without a default route.
     INTERNAL = "internal", Switch("yes"), [Flag("internal"), Driver("internal")],
         "Give endpoints no default route";

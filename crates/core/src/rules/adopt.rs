@@ -153,6 +153,7 @@ impl ListedNetwork {
             leasing: LeaseOptions::default(),
             ipv6: Ipv6Mode::default(),
             host_access,
+            mdns: false,
             internal: self.internal,
             conflict: Profile::Off,
             mtu: None,

@@ -42,6 +42,7 @@ fn changes() -> Vec<Change> {
         leasing: LeaseOptions::default(),
         ipv6: Ipv6Mode::default(),
         host_access: true,
+        mdns: false,
         internal: false,
         conflict: ashore_wire::conflict::Profile::Quick,
         mtu: None,

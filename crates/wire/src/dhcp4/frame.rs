@@ -3,19 +3,14 @@
 
 use std::net::Ipv4Addr;
 
-use crate::checksum::checksum;
+use crate::Mac;
+use crate::ipv4::Packet;
 use crate::udp::{self, Checksum, UDP};
-use crate::{ETHERNET_HEADER, ETHERTYPE_IPV4, Mac, ethernet};
 
 /// The UDP port on which clients listen.
 pub const CLIENT_PORT: u16 = 68;
 /// The UDP port on which servers and relays listen.
 pub const SERVER_PORT: u16 = 67;
-
-const IPV4_HEADER: usize = 20;
-/// The bits of the IPv4 header's flags and fragment offset that mark a fragment: more fragments follow, or
-/// this is not the first.
-pub(crate) const FRAGMENT: u16 = 0x3fff;
 
 /// A UDP datagram that carries a message, with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,25 +30,13 @@ pub struct Datagram<'a> {
 impl<'a> Datagram<'a> {
     /// Parses a frame. Returns `None` unless it holds a complete datagram for the client port.
     pub fn to_client(frame: &'a [u8], sum: Checksum) -> Option<Self> {
-        let (destination_mac, source_mac, ethertype, packet) = ethernet(frame)?;
-        let first = *packet.first()?;
-        let (header, _) = packet.split_at_checked(usize::from(first & 0x0f) * 4)?;
-        if ethertype != ETHERTYPE_IPV4
-            || first >> 4 != 4
-            || header.len() < IPV4_HEADER
-            || checksum(&[header]) != 0
-        {
+        let Packet { source_mac, destination_mac, source, destination, protocol, payload, .. } =
+            Packet::parse(frame)?;
+        if protocol != UDP {
             return None;
         }
-        let short = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        // Bytes after it pad the frame to Ethernet's minimum length.
-        let body = packet.get(header.len()..usize::from(short(header, 2)))?;
-        if header[9] != UDP || short(header, 6) & FRAGMENT != 0 {
-            return None;
-        }
-        let payload = udp::read(&header[12..16], &header[16..20], body, CLIENT_PORT, sum)?;
-        let ip = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
-        Some(Datagram { source_mac, destination_mac, source: ip(12), destination: ip(16), payload })
+        let payload = udp::read(&source.octets(), &destination.octets(), payload, CLIENT_PORT, sum)?;
+        Some(Datagram { source_mac, destination_mac, source, destination, payload })
     }
 
     /// The frame that carries the datagram to the server port.
@@ -62,30 +45,25 @@ impl<'a> Datagram<'a> {
     }
 
     fn frame(&self, from: u16, to: u16) -> Vec<u8> {
-        let (source, destination) = (self.source.octets(), self.destination.octets());
-        let datagram = udp::write(&source, &destination, [from, to], self.payload);
-
-        let mut header = vec![0x45, 0];
-        header.extend(((IPV4_HEADER + datagram.len()) as u16).to_be_bytes());
-        header.extend([0, 0, 0, 0, 64, UDP, 0, 0]);
-        header.extend(source);
-        header.extend(destination);
-        let sum = checksum(&[&header]).to_be_bytes();
-        header[10..12].copy_from_slice(&sum);
-
-        let mut frame = Vec::with_capacity(ETHERNET_HEADER + IPV4_HEADER + datagram.len());
-        frame.extend(self.destination_mac.0);
-        frame.extend(self.source_mac.0);
-        frame.extend(ETHERTYPE_IPV4.to_be_bytes());
-        frame.extend(header);
-        frame.extend(datagram);
-        frame
+        let Datagram { source_mac, destination_mac, source, destination, payload } = *self;
+        let datagram = udp::write(&source.octets(), &destination.octets(), [from, to], payload);
+        Packet {
+            source_mac,
+            destination_mac,
+            source,
+            destination,
+            protocol: UDP,
+            ttl: 64,
+            payload: &datagram,
+        }
+        .frame()
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::checksum::checksum;
     use proptest::prelude::*;
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);

@@ -1,28 +1,40 @@
 //! The ways on which a responder speaks and listens.
 
+use std::net::IpAddr;
 use std::ops::{BitAnd, BitOr};
 
-/// How many channels a responder may have: IPv4 and IPv6, on the parent and on the shim.
-pub const CHANNELS: usize = 4;
+/// How many channels there are.
+pub(super) const CHANNELS: usize = Channel::ALL.len();
 
-/// One way to the LAN: a link of the host with a version of IP, a socket of the caller's. Peers that are heard on one
-/// need not be heard on another.
+/// One way to the LAN: a version of IP. A peer that hears one need not hear the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Channel(u8);
+pub enum Channel {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
 
 /// A set of channels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Channels(u8);
 
 impl Channel {
-    /// The channel of this number. `None` from [`CHANNELS`] on.
-    pub fn new(number: usize) -> Option<Self> {
-        (number < CHANNELS).then_some(Channel(number as u8))
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Channel::V4, Channel::V6];
+
+    /// The channel of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Channel::V4 } else { Channel::V6 }
     }
 
-    /// Its number.
-    pub fn number(self) -> usize {
-        usize::from(self.0)
+    /// Its place in an array of [`CHANNELS`].
+    pub(super) fn number(self) -> usize {
+        self as usize
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
     }
 }
 
@@ -32,7 +44,7 @@ impl Channels {
 
     /// Whether it is one of them.
     pub fn contains(self, channel: Channel) -> bool {
-        self.0 & (1 << channel.0) != 0
+        self.0 & channel.bit() != 0
     }
 
     /// Whether there are none.
@@ -42,13 +54,13 @@ impl Channels {
 
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = Channel> {
-        (0..CHANNELS as u8).map(Channel).filter(move |channel| self.contains(*channel))
+        Channel::ALL.into_iter().filter(move |channel| self.contains(*channel))
     }
 }
 
 impl From<Channel> for Channels {
     fn from(channel: Channel) -> Self {
-        Channels(1 << channel.0)
+        Channels(channel.bit())
     }
 }
 

@@ -178,7 +178,7 @@ impl Zone {
     /// The records that are due, with the channels on which the same ones are.
     pub(super) fn due(&self, now: Boottime) -> Vec<(Vec<Record>, Channels)> {
         let mut all: Vec<(Vec<Record>, Channels)> = Vec::new();
-        for channel in (0..CHANNELS).filter_map(Channel::new) {
+        for channel in Channel::ALL {
             let is_due =
                 |due: &[Option<Boottime>; CHANNELS]| due[channel.number()].is_some_and(|due| due <= now);
             let records: Vec<Record> =
@@ -202,9 +202,7 @@ impl Zone {
     /// Forgets what is due on channels that are no more.
     pub(super) fn keep(&mut self, channels: Channels) {
         for due in self.due.values_mut() {
-            for channel in
-                (0..CHANNELS).filter_map(Channel::new).filter(|channel| !channels.contains(*channel))
-            {
+            for channel in Channel::ALL.into_iter().filter(|channel| !channels.contains(*channel)) {
                 due[channel.number()] = None;
             }
         }

@@ -253,6 +253,7 @@ impl Controller {
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(inner.state(), endpoint),
+            lan_name: network.and_then(|network| self.lan.name_of(network, endpoint)),
             warnings: network
                 .and_then(|network| endpoint.note_of_ports(network.label()))
                 .into_iter()

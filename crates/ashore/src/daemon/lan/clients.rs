@@ -122,7 +122,7 @@ impl<L: Lease> Wanted<L> {
             (None, Some(own), _) | (None, None, Some(own)) => Some(own.domain().clone()),
             (Some(_), None, _) | (None, None, None) => None,
         };
-        chosen.or_else(|| dns_name(name))
+        chosen.or_else(|| name.host_name())
     }
 
     /// The previous lease, in the form that a client takes.
@@ -491,17 +491,6 @@ impl<P: Protocol> Clients<P> {
 /// When a lease began, in seconds since 1970.
 fn began<L>(held: &Held<L>) -> u64 {
     seconds().saturating_sub(boottime().saturating_duration_since(held.since).as_secs())
-}
-
-/// The host name of a container for a DHCP server. Returns `None` if none can be made from the endpoint's
-/// name. That of a user's container ends in the user's id: the server's own zone must not have it under a name of
-/// root's choice.
-fn dns_name(name: &EndpointName) -> Option<DomainName> {
-    let own = name.own().replace(['_', '.'], "-");
-    match name.user() {
-        Some(uid) => format!("{}-{uid}", own.trim_matches('-')).trim_matches('-').parse().ok(),
-        None => own.trim_matches('-').parse().ok(),
-    }
 }
 
 /// The namespace of a container. Returns `None` if it is gone or cannot be opened.

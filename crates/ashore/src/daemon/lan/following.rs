@@ -61,6 +61,7 @@ impl Follower for Lan {
         });
         table.leases.follow_leased(state, host);
         table.routers.follow(state, host);
+        table.names.follow(state, host);
         let Table { parents, leases, leases6, inquiries, routers, .. } = &mut *table;
         leases6.follow_asking(state, host, |parent| routers.offer(parent));
         inquiries.follow(state, host, parents, |parent| routers.offer(parent));

@@ -11,6 +11,7 @@ use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::Mac;
 use ashore_wire::filter::{self, Instruction};
 
+use super::mouths::Mouths;
 use super::{Lan, MOST_AT_ONCE, Table, Tap, Unreachable, said};
 
 /// The thread that owns all packet sockets.
@@ -22,6 +23,8 @@ pub(super) struct Listener {
     answers: Sockets,
     /// Sockets for the answers of DHCPv6 servers.
     answers6: Sockets,
+    /// Sockets for the names of containers.
+    mouths: Mouths,
     copies: BTreeMap<IfName, Copies>,
     /// The parents whose sockets have more frames than were read so far.
     behind: BTreeSet<IfName>,
@@ -38,6 +41,7 @@ impl Listener {
             sockets: Sockets::new(),
             answers: Sockets::new(),
             answers6: Sockets::new(),
+            mouths: Mouths::default(),
             copies: BTreeMap::new(),
             behind: BTreeSet::new(),
         }
@@ -61,7 +65,7 @@ impl Listener {
             [table.leases.open_inside(), table.leases6.open_inside()].concat()
         };
         let mut fds = vec![self.lan.shared.waker.as_fd()];
-        fds.extend(sockets.chain(inside.iter().map(AsFd::as_fd)));
+        fds.extend(sockets.chain(inside.iter().map(AsFd::as_fd)).chain(self.mouths.fds()));
         let wait = until.saturating_duration_since(Instant::now());
         if let Err(error) = wait_readable(&fds, Some(wait)) {
             tracing::error!("waiting for the LAN: {error}");
@@ -89,7 +93,11 @@ impl Listener {
         if ended || given_up {
             lan.shared.ended.notify_all();
         }
-        next
+        self.mouths.open(&self.namespace, &table.parents, &table.names);
+        let wait = table.names.turn(&|parent, mouth, bytes| {
+            self.mouths.say(parent, mouth, bytes, |frame| send_to_siblings(&self.sockets, parent, frame));
+        });
+        wait.map(|wait| Instant::now() + wait).into_iter().chain([next]).min().unwrap_or(next)
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
@@ -152,6 +160,7 @@ impl Listener {
         }
         table.leases.hear_inside();
         table.leases6.hear_inside();
+        self.mouths.hear(&mut table.names);
     }
 }
 
@@ -243,6 +252,12 @@ fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
         },
         None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened on")),
     }
+}
+
+/// Sends a frame through the shim of a parent, if it has one.
+fn send_to_siblings(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
+    let there = sockets.get(parent).filter(|(tap, _)| tap.shim.is_some());
+    there.and_then(|(_, sockets)| sockets.first()).map_or(Ok(()), |shim| shim.send(frame))
 }
 
 #[cfg(test)]

@@ -210,6 +210,7 @@ impl Options {
             },
             ipv6: self.one(&option::IPV6)?.unwrap_or_default(),
             host_access: self.yes(&option::HOST_ACCESS)?,
+            mdns: self.yes(&option::MDNS)?.unwrap_or_default(),
             internal: self.yes(&option::INTERNAL)?.unwrap_or_default(),
             conflict: self.one(&option::CONFLICT)?.unwrap_or_default(),
             mtu: self.one(&option::MTU)?,

@@ -314,6 +314,7 @@ fn endpoint(addresses: &[&str], gateways: &[&str]) -> EndpointReport {
         stage: Stage::Attached,
         since: 0,
         conflicts: BTreeMap::new(),
+        lan_name: None,
         warnings: Vec::new(),
     }
 }

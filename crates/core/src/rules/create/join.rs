@@ -11,7 +11,7 @@ use crate::model::network::{Network, Subnet};
 use crate::net::kind::PortOption;
 use crate::net::option::{
     AUX_ADDRESS, BC_LIMIT, BC_QUEUE_LEN, CONFLICT, DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, GATEWAY, GVRP,
-    HAIRPIN, HOST_ACCESS, HOSTNAME, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, LEASE_TIMEOUT, MTU,
+    HAIRPIN, HOST_ACCESS, HOSTNAME, INTERNAL, IP_RANGE, IPV6, ISOLATED, KIND, LEASE_TIMEOUT, MDNS, MTU,
     NetworkOption, PARENT, REGISTER_NAME, RELEASE, SUBNET, TAGGED, VENDOR_CLASS, VLAN,
 };
 use crate::net::text::list;
@@ -114,6 +114,7 @@ impl Network {
         }
         let has_gvrp = self.vlan.as_ref().is_some_and(|vlan| vlan.gvrp);
         for (option, asked, has) in [
+            (&MDNS, spec.mdns, self.mdns),
             (&GVRP, spec.gvrp, has_gvrp),
             (&TAGGED, spec.tagged, self.membership == Membership::TAGGED),
             (&ISOLATED, spec.port.contains(&PortOption::Isolated), self.port.contains(&PortOption::Isolated)),
@@ -173,6 +174,7 @@ mod tests {
             (r#","leasing":{"vendor_class":"nas"}"#, &VENDOR_CLASS),
             (r#","leasing":{"timeout":30}"#, &LEASE_TIMEOUT),
             (r#","host_access":false"#, &HOST_ACCESS),
+            (r#","mdns":true"#, &MDNS),
             (r#","internal":true"#, &INTERNAL),
             (r#","mtu":1400"#, &MTU),
             (r#","bc_limit":-1"#, &BC_LIMIT),

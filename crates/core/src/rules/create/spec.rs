@@ -62,6 +62,9 @@ pub struct NetworkSpec {
     /// Whether host and containers reach each other. `None`: yes, if the link kind allows it.
     #[serde(default)]
     pub host_access: Option<bool>,
+    /// Whether the LAN is told the endpoints' names by multicast DNS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mdns: bool,
     /// Whether endpoints get no default route.
     #[serde(default)]
     pub internal: bool,
@@ -119,6 +122,7 @@ impl NetworkSpec {
             leasing: LeaseOptions::default(),
             ipv6: Ipv6Mode::default(),
             host_access: None,
+            mdns: false,
             internal: false,
             conflict: Profile::default(),
             mtu: None,
@@ -188,6 +192,7 @@ impl NetworkSpec {
             leasing: self.leasing.clone(),
             ipv6: self.ipv6,
             host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
+            mdns: self.mdns,
             internal: self.internal,
             conflict: self.conflict,
             mtu: self.mtu,

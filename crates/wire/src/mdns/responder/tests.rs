@@ -136,7 +136,7 @@ impl Bench {
     }
 
     fn with(channels: usize) -> Self {
-        let channels = (0..channels).filter_map(Channel::new).collect();
+        let channels = Channel::ALL.into_iter().take(channels).collect();
         Bench { responder: Responder::new(channels, 7), now: SOME_TIME, renamed: Vec::new() }
     }
 
@@ -203,7 +203,7 @@ impl Bench {
     fn hear_from(&mut self, from: &str, to_group: bool, payload: &[u8]) {
         let prefixes = ["192.168.88.0/24".parse().unwrap(), "fd88::/64".parse().unwrap()];
         let from = from.parse().unwrap();
-        let channel = Channel::new(0).unwrap();
+        let channel = Channel::V4;
         let datagram = Datagram { channel, from, to_group, prefixes: &prefixes, payload };
         self.responder.receive(&datagram, self.now);
     }

@@ -40,7 +40,7 @@ struct Lan {
 
 impl Lan {
     fn new(hosts: usize, seed: u64, weather: Weather) -> Self {
-        let channel: Channels = Channel::new(0).unwrap().into();
+        let channel: Channels = Channel::V4.into();
         let mut random = Random(seed);
         let hosts: Vec<Responder> =
             (0..hosts).map(|_| Responder::new(channel, u64::from(random.number()))).collect();
@@ -129,7 +129,7 @@ impl Lan {
         // A reflector sends from an address of its own.
         let from = if *reflected { ip("192.168.88.254") } else { Lan::address(*from) };
         let datagram = Datagram {
-            channel: Channel::new(0).unwrap(),
+            channel: Channel::V4,
             from: (from, 5353).into(),
             to_group: *to_group,
             prefixes: &["192.168.88.0/24".parse().unwrap()],
@@ -143,7 +143,7 @@ impl Lan {
         let payload = Query::of(name, kind).bytes();
         for to in 0..self.hosts.len() {
             let datagram = Datagram {
-                channel: Channel::new(0).unwrap(),
+                channel: Channel::V4,
                 from: PEER.parse().unwrap(),
                 to_group: true,
                 prefixes: &[],
