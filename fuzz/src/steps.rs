@@ -61,7 +61,7 @@ pub fn steps(bytes: &[u8]) {
     }
 }
 
-/// The frame with the right ICMPv6 checksum, which a fuzzer does not guess.
+/// The frame with the right `ICMPv6` checksum, which a fuzzer does not guess.
 fn summed(frame: &[u8]) -> Vec<u8> {
     // Where the source address, the payload and the payload's checksum begin.
     const SOURCE: usize = 14 + 8;

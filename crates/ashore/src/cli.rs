@@ -275,6 +275,7 @@ pub(crate) struct LeaseArgs {
 
 /// `ashore network create`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct NetworkCreateArgs {
     /// Name of the network: letters, digits, `_`, `.`, `-`; at most 63
     pub(crate) network: NetworkName,

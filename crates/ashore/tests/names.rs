@@ -181,7 +181,9 @@ fn of_two_who_want_a_name_one_gets_another() {
     // No character but letters, digits and `-` is in a name, and so two may come to want one.
     let names = ["my_app", "my-app"];
     let machines = names.map(|name| home.world.container(name).unwrap());
-    machines.iter().for_each(|machine| drop(home.attach("lan", machine, "")));
+    for machine in &machines {
+        drop(home.attach("lan", machine, ""));
+    }
     eventually("both have a name", || {
         let told: BTreeSet<_> = names.map(|name| name_of(&home, name)).into();
         told == BTreeSet::from(["my-app.local", "my-app-2.local"].map(|name| Some(name.to_owned())))

@@ -465,7 +465,9 @@ fn a_container_that_poses_as_router_and_dhcp_server_changes_neither_the_host_nor
     home.nudge();
     assert_eq!(host(&home), before);
     assert_eq!(places(&home), had);
-    others.iter().for_each(|at| reaches(&home.nas, *at));
+    for at in &others {
+        reaches(&home.nas, *at);
+    }
     for (at, pings) in all.iter().zip(pings) {
         let counted = pings.end();
         assert!(counted.sent > 0 && counted.lost == 0, "{at}: {counted:?}");

@@ -456,9 +456,9 @@ fn an_advertised_route_does_not_lead_around_the_host() {
         [own.as_str(), "fd88::/65", "fd99::/48"].map(|to| (to.parse().unwrap(), router)).to_vec();
     world.put(Endpoint { stage: Stage::Attached, ..web });
     let wanted = desired(&world.state, &world.model.observed);
-    let routes = wanted.netns[&world.netns].iter().flat_map(|link| &link.routes);
+    let given = wanted.netns[&world.netns].iter().flat_map(|link| &link.routes);
     let by_router: Vec<String> =
-        routes.filter(|route| route.via == Some(router.into())).map(|route| route.to.to_string()).collect();
+        given.filter(|route| route.via == Some(router.into())).map(|route| route.to.to_string()).collect();
     assert_eq!(by_router, ["fd99::/48"]);
 }
 

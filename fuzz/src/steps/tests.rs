@@ -75,7 +75,7 @@ fn answer(
     ip: [u8; 4],
     length: u32,
     routes: &[Vec<u8>],
-    router: Option<[u8; 4]>,
+    gateway: Option<[u8; 4]>,
     mtu: Option<u16>,
 ) -> Vec<u8> {
     let mut message = Message { op: Op::Reply, yiaddr: ip.into(), ..Message::request(7, OURS) };
@@ -86,8 +86,8 @@ fn answer(
     if !routes.is_empty() {
         options.set(code::CLASSLESS_ROUTES, routes.concat());
     }
-    if let Some(router) = router {
-        options.set(code::ROUTER, router);
+    if let Some(gateway) = gateway {
+        options.set(code::ROUTER, gateway);
     }
     if let Some(mtu) = mtu {
         options.set(code::MTU, mtu.to_be_bytes());
@@ -100,7 +100,7 @@ fn lease() -> impl Strategy<Value = Vec<u8>> {
     let mtu = select(vec![67u16, 68, 575, 576, 1279, 1280, 1400, 1500, 1501, u16::MAX]);
     let routes = prop::collection::vec(route(), 0..5);
     (v4(), mask, routes, prop::option::of(v4()), prop::option::of(mtu))
-        .prop_map(|(ip, length, routes, router, mtu)| answer(ip, length, &routes, router, mtu))
+        .prop_map(|(ip, length, routes, gateway, mtu)| answer(ip, length, &routes, gateway, mtu))
 }
 
 /// The payload of a DHCPv6 server's answer, with some addresses.

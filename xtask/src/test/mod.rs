@@ -90,9 +90,12 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
         docs::run(root)?;
     }
     let unasked = || Err("it was not requested".to_owned());
-    let make_plugin = || match is_asked_for(PLUGIN_TEST, arguments) {
-        true => plugin::make_for_tests(root, arguments.all).and_then(package::lay_out_plugin),
-        false => unasked(),
+    let make_plugin = || {
+        if is_asked_for(PLUGIN_TEST, arguments) {
+            plugin::make_for_tests(root, arguments.all).and_then(package::lay_out_plugin)
+        } else {
+            unasked()
+        }
     };
     // A static program comes first, because it takes the place of the tests' own.
     let made_before = arguments.all.then(make_plugin);

@@ -29,6 +29,7 @@ pub const HOST_AUX: &str = "host";
 
 /// A named flat network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Network {
     /// Its name.
     pub name: NetworkName,

@@ -258,9 +258,9 @@ impl Link {
         let mut on_link: Vec<OnLink> = self.direct.iter().copied().collect();
         on_link.retain(|there| there.until.holds(now));
         on_link.sort_by_key(|there| (std::cmp::Reverse(there.net.prefix_len()), there.net));
-        let mut routes: Vec<Route> = self.routes.iter().copied().collect();
-        routes.retain(|route| route.until.holds(now));
-        routes.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
+        let mut told_routes: Vec<Route> = self.routes.iter().copied().collect();
+        told_routes.retain(|route| route.until.holds(now));
+        told_routes.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
         let (mut dns, mut search) = (self.dns.clone(), self.search.clone());
         dns.retain(|there| there.1.holds(now));
         search.retain(|there| there.1.holds(now));
@@ -271,7 +271,19 @@ impl Link {
         let unfit = self.unfit.iter().filter(|there| there.until.holds(now)).map(|there| there.net).collect();
         let routers_own =
             self.routers_own.iter().filter(|there| there.1.holds(now)).map(|there| there.0).collect();
-        Offer { routers, prefixes, on_link, routes, routers_own, dns, search, mtu, unfit, managed, other }
+        Offer {
+            routers,
+            prefixes,
+            on_link,
+            routes: told_routes,
+            routers_own,
+            dns,
+            search,
+            mtu,
+            unfit,
+            managed,
+            other,
+        }
     }
 
     /// Returns what to do at time `now`.

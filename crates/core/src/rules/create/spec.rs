@@ -20,6 +20,7 @@ use crate::net::vlan::{Membership, Vlan, VlanId};
 
 /// A network to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct NetworkSpec {
     /// Its name.
     pub name: NetworkName,
