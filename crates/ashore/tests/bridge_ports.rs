@@ -261,7 +261,7 @@ fn a_policy_of_legacy_iptables_that_cuts_bridged_traffic_is_named() {
 
 #[test]
 fn docker_hands_the_options_on() {
-    home::site::on_every_engine("the options of bridge ports, by Docker", |site| {
+    home::site::on_an_engine("the options of bridge ports, by Docker", |site| {
         let refused = site.docker(
             "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 -o parent=eth0 -o isolated=yes lan",
         );

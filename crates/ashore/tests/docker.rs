@@ -2,7 +2,7 @@
 
 use ashore_core::net::link::{LinkSpec, LinkType, Place};
 use ashore_core::net::step::Step;
-use home::site::on_every_engine;
+use home::site::{on_an_engine, on_every_engine};
 use home::{HOST, eventually, ip, reaches};
 
 #[test]
@@ -54,7 +54,7 @@ fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
 
 #[test]
 fn by_ipv6_the_container_and_its_host_reach_each_other_too() {
-    on_every_engine("docker, IPv6", |site| {
+    on_an_engine("docker, IPv6", |site| {
         let home = &site.home;
         site.ok(
             "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
@@ -79,7 +79,7 @@ fn by_ipv6_the_container_and_its_host_reach_each_other_too() {
 
 #[test]
 fn a_parent_that_is_a_bridge_takes_a_veth() {
-    on_every_engine("docker, bridge", |site| {
+    on_an_engine("docker, bridge", |site| {
         let home = &site.home;
         let name = |text: &str| text.parse().unwrap();
         let bridge = LinkSpec { name: name("br0"), kind: LinkType::Bridge, mac: None, mtu: None };

@@ -9,7 +9,7 @@ use home::{comes_true, eventually, ip, reaches};
 
 #[test]
 fn two_containers_restarted_at_once_keep_what_they_had() {
-    on_every_engine("docker, restarts at once", |site| {
+    on_an_engine("docker, restarts at once", |site| {
         site.create_lan();
         for name in ["web", "db", "mail"] {
             site.start(name, "");

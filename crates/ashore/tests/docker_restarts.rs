@@ -2,7 +2,7 @@
 
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
-use home::site::{Site, at_every_site, on_an_engine, on_every_engine};
+use home::site::{Site, at_every_site, on_an_engine};
 use home::together::{Together, rounds};
 use home::{BEYOND, eventually, ip, reaches};
 
@@ -87,7 +87,7 @@ fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
 
 #[test]
 fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
-    on_every_engine("docker, engine restarts", |site| {
+    on_an_engine("docker, engine restarts", |site| {
         let before = start_all(site);
         site.docker.stop_dockerd().unwrap();
         site.docker.start_dockerd(&site.home.nas).unwrap();
@@ -220,7 +220,7 @@ fn what_the_engine_dropped_without_a_word_is_given_up() {
         site.ok("network rm other");
         put_back_state(site, &earlier);
         assert!(site.home.made_routes().iter().any(|route| route.contains(&before[0].0)));
-        eventually_slowly("what is gone is gone here too", || {
+        eventually("what is gone is gone here too", || {
             let routes = site.home.made_routes();
             let status = site.home.ok("status");
             !routes.iter().any(|route| route.contains(&before[0].0))
@@ -245,13 +245,4 @@ fn put_back_state(site: &mut Site, from: &std::path::Path) {
     site.home.daemon = None;
     std::fs::copy(from, site.home.directory.path().join("state/state.redb")).unwrap();
     site.start_daemon();
-}
-
-/// Waits longer than the daemon takes to give something up.
-fn eventually_slowly(what: &str, mut is: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(90);
-    while !is() {
-        assert!(std::time::Instant::now() < end, "not within 90 s: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
 }
