@@ -519,7 +519,7 @@ pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
         // Polls less often the longer it waits, and the longer a check takes: many a check starts a program, and those
         // that wait would take the processors from what they wait for.
         let pause = (waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(250));
-        std::thread::sleep(pause.max(2 * took));
+        std::thread::sleep(pause.max((2 * took).min(Duration::from_secs(3))));
     }
 }
 

@@ -83,7 +83,7 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     lay_out(root, Path::new(program), tree)
 }
 
-/// Creates the plugin's directory around a static program.
+/// Creates the plugin's directory around a program.
 pub(crate) fn lay_out(root: &Path, program: &Path, tree: &Path) -> anyhow::Result<()> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;

@@ -11,7 +11,7 @@ use ashore_core::net::text::Shown;
 /// The check that finds links of scripts.
 const CHECK: &str = "shim";
 /// Files, and directories whose files are read, not those below them. The last ones are of NAS systems.
-const PLACES: [&str; 20] = [
+const PLACES: [&str; 19] = [
     "etc/rc.local",
     "etc/rc.d/rc.local",
     "etc/network/interfaces",
@@ -29,7 +29,6 @@ const PLACES: [&str; 20] = [
     "usr/local/bin",
     "usr/local/sbin",
     "boot/config/go",
-    "boot/config/plugins/user.scripts",
     "usr/local/etc/rc.d",
     "jffs/scripts",
 ];

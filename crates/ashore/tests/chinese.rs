@@ -129,7 +129,7 @@ fn an_error_is_explained_below_its_english_lines() {
     assert!(!is_chinese(&json.stdout) && !is_chinese(&json.stderr), "{}{}", json.stdout, json.stderr);
     for (words, means) in [
         ("frobnicate", "没有这个命令"),
-        ("status --jsno", "没有这个选项"),
+        ("status --jsno", "这个命令没有这个选项"),
         ("network create lan --vlan 0", "这个值不对"),
         ("detach lan", "命令还缺少"),
         ("explain frobnicate", "这个值不对"),

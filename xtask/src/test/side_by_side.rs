@@ -150,7 +150,7 @@ impl Load {
         }
         let (before, runnable, looks) = (self.before, self.runnable, self.looks);
         self.begin_anew();
-        let is_idle = (now.idle - before.idle) * 100 >= (now.all - before.all) * IDLE;
+        let is_idle = now.idle.saturating_sub(before.idle) * 100 >= now.all.saturating_sub(before.all) * IDLE;
         let most = QUEUE * u64::try_from(self.processors).unwrap_or(1);
         is_idle && runnable <= most * looks && free_memory() >= MEMORY
     }

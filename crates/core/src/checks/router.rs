@@ -158,7 +158,8 @@ fn answering(facts: &Facts<'_>, network: &Network) -> Vec<Trouble> {
     let is_other = |found: &Elsewhere| {
         let mac = |router| asked.macs_of_routers.get(&key(router));
         let answers = asked.routers.get(&key(found.router)).copied().flatten() == Some(true);
-        answers && (mac(found.router).is_none() || mac(found.router) != mac(found.other))
+        let (Some(one), Some(other)) = (mac(found.router), mac(found.other)) else { return false };
+        answers && one != other
     };
     let found = elsewhere(network, host, named).into_iter().filter(is_other);
     found.map(|found| other_router(network, found)).collect()
@@ -172,7 +173,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         .collect();
     for network in facts.networks().filter(|network| !network.internal) {
         let about = About::network(network);
-        found.extend(answering(facts, network).into_iter().map(|trouble| Finding::trouble(CHECK, trouble)));
+        // A second router may be meant, so it is no trouble.
+        let to_see = |trouble: Trouble| Finding::unknown(CHECK, about.clone(), trouble.to_string());
+        found.extend(answering(facts, network).into_iter().map(to_see));
         for router in network.subnets.iter().filter_map(|subnet| v4(subnet.gateway?)) {
             if host.has_address(router.into()) {
                 if !asked.forwards {

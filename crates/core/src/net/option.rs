@@ -333,13 +333,28 @@ impl NetworkOption {
     }
 }
 
-/// A line of a Compose file. Values that YAML takes for others than words are quoted.
+/// A line of a Compose file. Values that YAML may take for others than words are quoted.
 fn line(key: &str, value: Option<&str>) -> String {
     match value {
         Some("") | None => format!("`{key}:`"),
-        Some(value @ ("yes" | "no" | "on" | "off")) => format!("`{key}: \"{value}\"`"),
-        Some(value) => format!("`{key}: {value}`"),
+        Some(value) if is_plain_word(value) => format!("`{key}: {value}`"),
+        Some(value) => format!("`{key}: {value:?}`"),
     }
+}
+
+/// Returns whether YAML 1.1 takes a value for the text that it is, and not for a number, a time, a truth value, or a mapping.
+fn is_plain_word(value: &str) -> bool {
+    let is_truth = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word));
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || b"_:".contains(&byte))
+        || value.parse::<f64>().is_ok()
+        || value.starts_with("0x");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/:-".contains(&byte);
+    !is_truth
+        && !is_number
+        && value.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && value.bytes().all(plain)
 }
 
 /// A line of a Compose file, and the keys that it is under.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ashore_core::api::about::About;
 use ashore_core::api::refusal::{Code, Refusal};
 use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::Change;
 use ashore_core::net::name::{EndpointKey, IfName, NetworkName};
@@ -81,10 +82,14 @@ impl Inner {
                 ),
             ));
         }
-        let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
+        let moved = self.state().moved_to(&network, parent, host);
+        let moved = moved.map_err(|error| of_a_move(&error, &network))?;
+        let was = network.lower_device(host).clone();
         let on_it = self.state().endpoints_on(name).count();
-        let all_return = self.state().endpoints_on(name).all(|one| AttachSpec::again(one).is_some());
-        if host.link(&was).is_some() && was != is && on_it > 0 && !(reconnect && all_return) {
+        // One that is coming or going cannot be taken off for a moment.
+        let returns = |one: &Endpoint| one.stage == Stage::Attached && AttachSpec::again(one).is_some();
+        let all_return = self.state().endpoints_on(name).all(returns);
+        if leaves(&network, &moved, host) && on_it > 0 && !(reconnect && all_return) {
             let off = network
                 .ownership()
                 .engine()
@@ -97,8 +102,6 @@ impl Inner {
                 Some(Remedy::from("take them off first: ").and_run(off).and(may_return)),
             ));
         }
-        let moved = self.state().moved_to(&network, parent, host);
-        let moved = moved.map_err(|error| of_a_move(&error, &network))?;
         check_not_on_trial(trial, moved.lower_device(host))?;
         Ok((network, moved))
     }
