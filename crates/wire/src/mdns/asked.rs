@@ -84,9 +84,9 @@ impl Collected {
         None
     }
 
-    /// Takes a further message, whose answers belong to queries from there. If it is not the last, it is waited anew.
+    /// Takes a further message, whose answers belong to the last query from there. If it is not the last, it is waited anew.
     pub(super) fn go_on(&mut self, peer: Peer, answers: &[Said], more: Option<Duration>, now: Boottime) {
-        for asked in self.0.iter_mut().filter(|asked| asked.peer == peer) {
+        if let Some(asked) = self.0.iter_mut().rev().find(|asked| asked.peer == peer) {
             asked.known.add(answers);
             if let Some(wait) = more {
                 asked.until = (now + wait).min(asked.since + LONGEST).max(asked.until);

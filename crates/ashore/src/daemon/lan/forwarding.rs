@@ -197,6 +197,7 @@ impl Table {
         self.leases6.ask_again(parent);
         self.routers.ask_again(parent);
         self.gateways.ask_again(parent, Instant::now());
+        self.names.link_up(parent);
     }
 }
 

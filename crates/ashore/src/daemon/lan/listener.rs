@@ -93,8 +93,10 @@ impl Listener {
         if ended || given_up {
             lan.shared.ended.notify_all();
         }
-        self.mouths.open(&self.namespace, &table.parents, &table.names);
-        let wait = table.names.turn(&|parent, mouth, bytes| {
+        for parent in self.mouths.open(&self.namespace, &table.parents, &table.names) {
+            table.names.link_up(&parent);
+        }
+        let wait = table.names.turn(&|parent| self.mouths.hears(parent), &|parent, mouth, bytes| {
             self.mouths.say(parent, mouth, bytes, |frame| send_to_siblings(&self.sockets, parent, frame));
         });
         wait.map(|wait| Instant::now() + wait).into_iter().chain([next]).min().unwrap_or(next)

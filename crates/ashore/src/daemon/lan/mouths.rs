@@ -14,8 +14,12 @@ use ashore_kernel::{GroupSocket, Namespace, PacketSocket};
 use ashore_wire::filter;
 use ashore_wire::mdns::Channel;
 
+use super::Tap;
 use super::names::{Mouth, Names};
-use super::{MOST_AT_ONCE, Tap};
+
+/// How many frames are read from a parent before it is somebody else's turn. What a message asks may take a while to find, and
+/// the LAN thread has leases and addresses to look after.
+const MOST_AT_ONCE: usize = 16;
 
 /// The sockets, by the parent.
 #[derive(Default)]
@@ -31,8 +35,15 @@ struct Opened {
 }
 
 impl Mouths {
-    /// Opens sockets on the parents that have none, and closes those that are of no use any more.
-    pub(super) fn open(&mut self, namespace: &Namespace, taps: &BTreeMap<IfName, Tap>, names: &Names) {
+    /// Opens sockets on the parents that have none, and closes those that are of no use any more. Returns the parents where it
+    /// hears from now on.
+    pub(super) fn open(
+        &mut self,
+        namespace: &Namespace,
+        taps: &BTreeMap<IfName, Tap>,
+        names: &Names,
+    ) -> Vec<IfName> {
+        let mut new = Vec::new();
         let mut before = std::mem::take(&mut self.on);
         for (parent, host) in names.parents() {
             let Some(tap) = taps.get(parent) else { continue };
@@ -42,11 +53,20 @@ impl Mouths {
                 continue;
             }
             match Opened::new(namespace, tap, host) {
-                Ok(opened) => drop(self.on.insert(parent.clone(), opened)),
+                Ok(opened) => {
+                    self.on.insert(parent.clone(), opened);
+                    new.push(parent.clone());
+                }
                 // The next turn tries again.
                 Err(error) => tracing::debug!(%parent, "names cannot be told: {error}"),
             }
         }
+        new
+    }
+
+    /// Returns whether it hears on a parent.
+    pub(super) fn hears(&self, parent: &IfName) -> bool {
+        self.on.contains_key(parent)
     }
 
     /// What is to be waited for.

@@ -117,6 +117,13 @@ impl Names {
         self.on.values_mut().for_each(|there| there.responder.link_up(now));
     }
 
+    /// From now on a parent is heard, or its switch forwards: what was said before may not have been heard, nor answers to it.
+    pub(super) fn link_up(&mut self, parent: &IfName) {
+        if let Some(there) = self.on.get_mut(parent) {
+            there.responder.link_up(boottime());
+        }
+    }
+
     /// The parents, each with the interface by which the host itself is on its LAN.
     pub(super) fn parents(&self) -> impl Iterator<Item = (&IfName, Option<&(IfName, u32)>)> {
         self.on.iter().map(|(parent, there)| (parent, there.host.as_ref()))
@@ -129,10 +136,14 @@ impl Names {
         }
     }
 
-    /// Says what is due. Returns the time until the next action.
-    pub(super) fn turn(&mut self, say: &dyn Fn(&IfName, Mouth, &[u8])) -> Option<Duration> {
+    /// Says what is due, on the parents that are heard. Returns the time until the next action.
+    pub(super) fn turn(
+        &mut self,
+        is_heard: &dyn Fn(&IfName) -> bool,
+        say: &dyn Fn(&IfName, Mouth, &[u8]),
+    ) -> Option<Duration> {
         let (now, mut wait) = (boottime(), None);
-        for (parent, there) in &mut self.on {
+        for (parent, there) in self.on.iter_mut().filter(|(parent, _)| is_heard(parent)) {
             let until = loop {
                 match there.responder.poll(now) {
                     Action::Wait(until) => break until,
@@ -147,6 +158,11 @@ impl Names {
         }
         wait
     }
+}
+
+/// Returns whether an endpoint is on the LAN and stays there.
+fn is_here(endpoint: &Endpoint) -> bool {
+    endpoint.stage == Stage::Attached && !endpoint.leaves()
 }
 
 impl OnParent {
@@ -190,7 +206,7 @@ impl OnParent {
         self.siblings.clear();
         self.ports.clear();
         for network in here() {
-            for endpoint in state.endpoints_on(&network.name).filter(|one| one.stage == Stage::Attached) {
+            for endpoint in state.endpoints_on(&network.name).filter(|one| is_here(one)) {
                 let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
                 let shared = network.kind.shares_parents_mac();
                 if network.kind == LinkKind::Bridge {
@@ -201,13 +217,16 @@ impl OnParent {
                 let Some(label) = label_of(endpoint).filter(|_| network.mdns) else { continue };
                 let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
                 let has_link_local = network.ipv6 != Ipv6Mode::Off && !shared;
-                let also: Vec<IpAddr> = has_link_local.then(|| mac.link_local().into()).into_iter().collect();
+                let given = endpoint.mac.unwrap_or(mac);
+                let also: Vec<IpAddr> =
+                    has_link_local.then(|| given.link_local().into()).into_iter().collect();
                 // With IPv6, hosts speak from their link-local address.
                 for channel in Channel::ALL {
                     let mut all = also.iter().chain(&addresses);
                     let speaker = all.find(|ip| Channel::of(**ip) == channel).map(|ip| (mac, *ip));
                     let there = speakers.entry(channel).or_default();
-                    if there.len() < 2 {
+                    // A MAC that the container chose may be another machine's, for which nobody is to speak.
+                    if there.len() < 2 && given == mac {
                         there.extend(speaker);
                     }
                 }

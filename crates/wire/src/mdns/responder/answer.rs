@@ -20,7 +20,7 @@ const SHARED_DELAY: [Duration; 2] = [Duration::from_millis(20), Duration::from_m
 /// The longest lifetime in an answer to an ordinary resolver (RFC 6762, 6.7).
 const LEGACY_TTL: u32 = 10;
 /// The most questions of one message that are answered.
-const MOST_QUESTIONS: usize = 256;
+const MOST_QUESTIONS: usize = 32;
 /// How many unicast answers there may be at once, and after how long there may be one more. A query can have a forged source,
 /// and each answer is a burden to whom it is sent.
 const MOST_AT_ONCE: u32 = 32;
@@ -129,26 +129,22 @@ impl Responder {
         from: SocketAddr,
         now: Boottime,
     ) {
-        let mut writer = Writer::legacy(message.id, MOST_BYTES);
-        let mut whole = true;
-        for question in once(&message.questions) {
-            whole &= writer.all(|writer| writer.question(&Question { unicast: false, ..question.clone() }));
-        }
-        let ttl = |served: &Served| served.ttl.min(LEGACY_TTL);
+        let questions: Vec<&Question> = once(&message.questions).collect();
         let mut answers = BTreeSet::new();
-        'room: for question in once(&message.questions) {
-            for (record, served) in self.zone.answers(&question.name, question.kind) {
-                let fits = !answers.insert(record)
-                    || writer.all(|writer| writer.record(Section::Answers, record, ttl(served), false));
-                if !fits {
-                    whole = false;
-                    break 'room;
-                }
-            }
-        }
-        if answers.is_empty() || self.out.len() >= MOST_PACKETS || !self.allowance.take(now) {
+        let all = questions.iter().flat_map(|question| self.zone.answers(&question.name, question.kind));
+        let found: Vec<_> = all.filter(|(record, _)| answers.insert(*record)).collect();
+        // Most questions are not for this host, and to write one takes longer than to look for an answer.
+        if found.is_empty() || self.out.len() >= MOST_PACKETS || !self.allowance.take(now) {
             return;
         }
+        let mut writer = Writer::legacy(message.id, MOST_BYTES);
+        let ttl = |served: &Served| served.ttl.min(LEGACY_TTL);
+        let mut whole = questions.into_iter().all(|question| {
+            writer.all(|writer| writer.question(&Question { unicast: false, ..question.clone() }))
+        });
+        whole &= found.into_iter().all(|(record, served)| {
+            writer.all(|writer| writer.record(Section::Answers, record, ttl(served), false))
+        });
         // Additional records come only after all answers.
         if whole {
             let answers: Vec<Record> = answers.into_iter().cloned().collect();
