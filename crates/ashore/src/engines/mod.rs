@@ -3,4 +3,5 @@
 
 pub(crate) mod docker;
 pub(crate) mod podman;
+pub(crate) mod running;
 pub(crate) mod turns;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ashore_core::api::trouble::Trouble;
 use tokio::sync::Notify;
 
-use super::docker::running::Version;
+use super::running::Version;
 use crate::unlocked::Unlocked;
 
 /// The handle by which other threads ask for new lists.

@@ -342,11 +342,11 @@ fn line(key: &str, value: Option<&str>) -> String {
     }
 }
 
-/// Returns whether YAML 1.1 takes a value for the text that it is, and not for a number, a time, a truth value, or a mapping.
+/// Returns whether YAML 1.1 takes a value for what is meant: for text, and not for a number, a time, or a mapping. `true` is
+/// meant: Compose's own keys take it.
 fn is_plain_word(value: &str) -> bool {
-    let is_truth = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
-        .iter()
-        .any(|word| value.eq_ignore_ascii_case(word));
+    let is_truth =
+        ["y", "n", "yes", "no", "on", "off", "null"].iter().any(|word| value.eq_ignore_ascii_case(word));
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || b"_:".contains(&byte))
         || value.parse::<f64>().is_ok()
         || value.starts_with("0x");

@@ -18,7 +18,6 @@ use crate::net::option::{
 use crate::net::remedy::{Front, Remedy};
 use crate::net::text::Word;
 use crate::net::vlan::Vlan;
-use crate::plan::nic_move::BridgeError;
 use crate::rules::addresses_in_use::Claimant;
 use crate::rules::allocate::AddressError;
 use crate::rules::attach::AttachError;
@@ -230,12 +229,6 @@ fn an_engines_name_for_a_network_is_one_word_of_a_command() {
     let labelled = |engine| Network { engine: Some(named(engine)), ..network("range") };
     let (docker, podman) = (labelled(EngineKind::Docker), labelled(EngineKind::Podman));
     let adopted = Network { adopted: true, ..docker.clone() };
-    let of_moves = BridgeError::Carries {
-        link: parsed("eth0"),
-        network: LABEL.into(),
-        kind: LinkKind::Bridge,
-        engine: Some(EngineKind::Docker),
-    };
     let of_addresses = ReaddressError::OfEngine { network: LABEL.into(), engine: EngineKind::Docker };
     let mut remedies = vec![
         docker.anew(Remedy::default()),
@@ -243,15 +236,15 @@ fn an_engines_name_for_a_network_is_one_word_of_a_command() {
         docker.remedy_without_parent(&View::default()),
         adopted.remedy_without_parent(&View::default()),
     ];
-    remedies.extend([of_moves.remedy(), of_addresses.remedy()].into_iter().flatten());
+    remedies.extend(of_addresses.remedy());
     remedies.extend(of_networks_beside(LABEL).iter().filter_map(NetworkError::remedy));
     remedies.extend(of_containers_on(LABEL).iter().filter_map(AttachError::remedy));
     let word = Word::of(LABEL).to_string();
     let commands = remedies.iter().flat_map(Remedy::commands);
     let (naming, others): (Vec<&str>, Vec<&str>) = commands.partition(|command| command.contains(&word));
-    // Two each to make one again; one to move, and four where its engine has it; one of a bridge and one of a
+    // Two each to make one again; one to move, and four where its engine has it; one of a
     // readdress; of those above ten.
-    assert_eq!(naming.len(), 2 + 2 + 1 + 4 + 1 + 1 + 10, "{naming:#?}");
+    assert_eq!(naming.len(), 2 + 2 + 1 + 4 + 1 + 10, "{naming:#?}");
     for command in others.into_iter().map(str::to_owned).chain(naming.iter().map(|it| it.replace(&word, "")))
     {
         assert!(!command.contains("$("), "{command}");

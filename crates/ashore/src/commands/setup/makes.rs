@@ -11,7 +11,7 @@ use ashore_core::net::text::Word;
 use super::{Choice, Found};
 use crate::cli::Maker;
 use crate::client::{ClientArgs, Failure, ask, unexpected};
-use crate::engines::docker::running::{OLDEST_DOCKER, OLDEST_PODMAN, Version};
+use crate::engines::running::{OLDEST_DOCKER, OLDEST_PODMAN, Version};
 use crate::messages::message;
 use crate::out::{complain, one_line};
 

@@ -30,7 +30,7 @@ use super::{Controller, Inner};
 use crate::clock::now;
 use crate::daemon::host_checks;
 use crate::daemon::lan::Sought;
-use crate::engines::docker::running::{OLDEST_DOCKER, Version};
+use crate::engines::running::{OLDEST_DOCKER, Version};
 use crate::platform::{forwards, platform};
 use crate::scripts;
 use crate::unlocked::Unlocked;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::labels::Images;
 use super::reconnect::Disconnected;
-use super::running::Running;
 use super::silence::Silence;
+use crate::engines::running::Running;
 
 /// An engine.
 pub(crate) struct Engine {

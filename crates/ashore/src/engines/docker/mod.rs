@@ -9,6 +9,5 @@ pub(crate) mod labels;
 mod lists;
 pub(crate) mod owner;
 pub(crate) mod reconnect;
-pub(crate) mod running;
 pub(crate) mod silence;
 pub(crate) mod version;

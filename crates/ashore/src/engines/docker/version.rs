@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::api::Api;
 use super::engine::Engine;
-use super::running::Version;
+use crate::engines::running::Version;
 
 #[derive(Debug, Deserialize)]
 struct Told {

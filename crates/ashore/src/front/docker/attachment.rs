@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::engines::docker::running::Version;
+use crate::engines::running::Version;
 use crate::front::given::nearest;
 
 /// These labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes

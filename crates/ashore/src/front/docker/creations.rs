@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::unanswered::{Note, Unanswered};
 use crate::engines::docker::engine::Engine;
-use crate::engines::docker::running::Version;
 use crate::engines::docker::version;
+use crate::engines::running::Version;
 
 /// The first engine version that asks.
 const ASKS: Version = Version(28, 0);

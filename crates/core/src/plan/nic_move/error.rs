@@ -159,3 +159,25 @@ impl BridgeError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engines_name_for_a_network_is_one_word_of_a_command() {
+        let error = BridgeError::Carries {
+            link: "eth0".parse().unwrap(),
+            network: "$(id); it's".into(),
+            kind: LinkKind::Bridge,
+            engine: Some(EngineKind::Docker),
+        };
+        let remedy = error.remedy().unwrap();
+        let commands: Vec<&str> = remedy.commands().collect();
+        assert!(!commands.is_empty());
+        let word = crate::net::text::Word::of("$(id); it's").to_string();
+        for command in commands {
+            assert!(!command.replace(&word, "").contains("$("), "{command}");
+        }
+    }
+}
