@@ -441,6 +441,8 @@ fn a_container_that_poses_as_router_and_dhcp_server_changes_neither_the_host_nor
         ["addr", "-4 route show table all", "-6 route show table all"]
             .map(|what| shown_on(&home.nas, &format!("ip -j {what}")))
     };
+    // The host's own link may still look for its link-local address.
+    eventually("the host has its addresses", || !shown_on(&home.nas, "ip -j addr").contains("tentative"));
     let places = |home: &Home| ["db", "mail"].map(|name| endpoint(home, name)["addresses"].clone());
     let (before, had) = (host(&home), places(&home));
     let all = [others.as_slice(), &[ip(HOST), ip(HOST6)]].concat();
