@@ -9,7 +9,7 @@ use ashore_wire::dhcp4::code;
 use home::dhcp::{Brand, Row, Server, Setup};
 use home::frames::{What, Wire};
 use home::site::{Site, on_every_engine};
-use home::{Home, comes_true, dns, eventually_within, is_root, reaches};
+use home::{Home, comes_true, dns, eventually, eventually_within, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,1h";
 /// `nas-1` as a client identifier: text has type 0.
@@ -33,11 +33,14 @@ fn v4(report: &serde_json::Value) -> IpAddr {
     text.split('/').next().unwrap().parse().unwrap()
 }
 
-/// The server's row for an address.
+/// The server's row for an address. dnsmasq answers before it writes its table, and writes that anew each time.
 fn row(server: &Server, at: IpAddr) -> Row {
-    server.rows().into_iter().find(|row| row.ip == at.to_string()).unwrap_or_else(|| {
-        panic!("{at} is not among {:?}", server.rows());
-    })
+    let mut found = None;
+    eventually(&format!("{at} is in the server's table"), || {
+        found = server.rows().into_iter().find(|row| row.ip == at.to_string());
+        found.is_some()
+    });
+    found.expect("it was there")
 }
 
 /// Attaches a container in vain. Returns the exit code and what was said.
